@@ -1,0 +1,81 @@
+//! `neoctl`: decodes and explains every byte that NeoKV stores, and looks into the directory of a store.
+//!
+//! ```text
+//!  arguments ──► args ──► command/* ──► one typed answer ──► output::table   what a person reads
+//!                            │                          └──► output::json    what a script reads
+//!                            ▼
+//!                  bytes_input   source (the store's directory, read-only)
+//! ```
+//!
+//! Two kinds of commands. `explain`, `decode`, `encode` and `slot` work on bytes alone. `dump-key`, `raft`, `region` and
+//! `store` read a data directory: of a stopped server, of a killed one, or beside a running one ([`source`]).
+//!
+//! # The contract
+//!
+//! * stdout has the answer and nothing else; notes and errors go to stderr.
+//! * Every command makes one typed answer ([`output::Answer`]); each printer prints all of them. Piping changes no format:
+//!   it only drops colour and the limits of the screen.
+//! * An answer from a store begins with where it comes from and in which state that was. Nothing is guessed silently.
+//! * What cannot be decoded is marked, and the rest is shown all the same.
+//! * Nothing is ever written to a store.
+//! * The exit code is one of [`Exit`]; a reader that stops reading (`| head`) is no failure.
+//!
+//! [`run`] is the whole program without the process around it: tests call it with buffers for streams and a fixed time.
+//!
+//! # What it is not
+//!
+//! It connects to no server and repairs nothing. It knows no internals of the Raft layer, so that it works on the
+//! directory of a dead node.
+
+pub mod args;
+pub mod bytes_input;
+pub mod command;
+pub mod error;
+pub mod output;
+pub mod source;
+pub mod world;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use error::{CliError, Exit};
+pub use world::World;
+
+/// The program: arguments, streams and time of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let exit = world::with_process(|world| run(std::env::args_os(), world));
+    ExitCode::from(exit.code())
+}
+
+/// Runs one command. `arguments` begin with the program's name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, world: &mut World<'_>) -> Exit {
+    let args = match args::Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => return usage(&error, world),
+    };
+    let paint = world.paint(args.color);
+    match command::run(&args, world) {
+        Ok(exit) => exit,
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Ok,
+        Err(error) => {
+            // If stderr is gone as well, the exit code is what is left to say it.
+            let _closed = world.stderr.write_all(error.report(paint.stderr).as_bytes());
+            error.exit()
+        }
+    }
+}
+
+/// Help and version are answers; everything else that clap says is a mistake in the arguments.
+fn usage(error: &clap::Error, world: &mut World<'_>) -> Exit {
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        let _closed = world.stderr.write_all(text.as_bytes());
+        Exit::Usage
+    } else {
+        let _closed = world.stdout.write_all(text.as_bytes());
+        Exit::Ok
+    }
+}

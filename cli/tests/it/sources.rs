@@ -1,0 +1,125 @@
+//! Opening: beside a writer, after it, and without leaving a trace.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::SystemTime;
+
+use neoctl::source::Source;
+use neoctl::source::server::Server;
+use neokv_encoding::family::Family;
+use neokv_encoding::metadata::encode_string;
+use neokv_engine::Durability;
+
+use crate::golden::neoctl_with;
+use crate::stores::{self, NOW_MS, user};
+
+fn neoctl(dir: &Path, words: &[&str]) -> (u8, String, String) {
+    let dir = format!("--dir={}", dir.display());
+    let arguments = ["neoctl", &dir].iter().chain(words).map(OsString::from).collect();
+    neoctl_with(arguments, b"", &HashMap::new(), None)
+}
+
+/// Every file with its length and time of change.
+fn files(dir: &Path) -> BTreeMap<String, (u64, SystemTime)> {
+    let file = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.unwrap();
+        let data = entry.metadata().unwrap();
+        (entry.file_name().into_string().unwrap(), (data.len(), data.modified().unwrap()))
+    };
+    std::fs::read_dir(dir).unwrap().map(file).collect()
+}
+
+const READERS: [&[&str]; 7] = [
+    &["store"],
+    &["region", "list"],
+    &["region", "show", "1"],
+    &["raft", "log"],
+    &["raft", "state"],
+    &["dump-key", "user:{42}"],
+    &["dump-key", "board", "-o", "json"],
+];
+
+#[test]
+fn nothing_in_the_directory_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = stores::small(dir.path());
+    engine.flush().unwrap();
+    engine.wait_for_background_work().unwrap();
+    let before = files(dir.path());
+    for words in READERS {
+        assert_eq!(neoctl(dir.path(), words).0, 0, "beside the writer: {words:?}");
+        assert_eq!(files(dir.path()), before, "beside the writer: {words:?}");
+    }
+    stores::close(engine, dir.path());
+    let before = files(dir.path());
+    for words in READERS {
+        assert_eq!(neoctl(dir.path(), words).0, 0, "alone: {words:?}");
+        assert_eq!(files(dir.path()), before, "alone: {words:?}");
+    }
+}
+
+#[test]
+fn a_running_server_is_seen_followed_and_not_disturbed() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = stores::small(dir.path());
+    assert_eq!(Server::on(dir.path()), Server { running: true, pid: Some(std::process::id()) });
+    for turn in 0..20 {
+        // Half of the writes move from the log to a file before they are looked for.
+        let mut batch = engine.batch();
+        let name = format!("key:{turn}");
+        batch.put(Family::Metadata, user(&name).metadata(), encode_string(0, b"fresh"));
+        engine.write(batch, Durability::Buffered).unwrap();
+        if turn % 2 == 0 {
+            engine.flush().unwrap();
+        }
+        let (exit, stdout, stderr) = neoctl(dir.path(), &["dump-key", &name]);
+        assert_eq!((exit, stderr.as_str()), (0, ""), "{stdout}");
+        assert!(stdout.contains("server running"), "{stdout}");
+        assert!(stdout.contains("\"fresh\""), "{stdout}");
+    }
+    stores::close(engine, dir.path());
+    assert_eq!(Server::on(dir.path()), Server { running: false, pid: None });
+    let (exit, stdout, _) = neoctl(dir.path(), &["dump-key", "key:19"]);
+    assert_eq!(exit, 0);
+    assert!(stdout.contains("no server on it"), "{stdout}");
+}
+
+#[test]
+fn the_scratch_folder_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let scratch = || {
+        let entries = std::fs::read_dir(std::env::temp_dir()).unwrap().filter_map(Result::ok);
+        let mine = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("neoctl-"));
+        mine.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let engine = stores::small(dir.path());
+    let source = Source::open(dir.path(), NOW_MS).unwrap();
+    let open = scratch();
+    assert!(!open.is_empty(), "a secondary needs a folder of its own");
+    drop(source);
+    stores::close(engine, dir.path());
+    // Other tests may have folders of their own now, but the one of this test is none of them.
+    let after = scratch();
+    assert!(open.iter().any(|path| !after.contains(path)));
+}
+
+#[test]
+fn a_log_cut_in_the_middle_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = stores::small(dir.path());
+    let mut batch = engine.batch();
+    batch.put(Family::Metadata, user("later").metadata(), encode_string(0, b"x"));
+    engine.write(batch, Durability::Synced).unwrap();
+    stores::close(engine, dir.path());
+    let log = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let log = log.filter(|path| path.extension().is_some_and(|extension| extension == "log")).max().unwrap();
+    let mut bytes = std::fs::read(&log).unwrap();
+    // Inside the batch of the small store, which is by far the largest record.
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let (exit, stdout, stderr) = neoctl(dir.path(), &["store"]);
+    assert_eq!(exit, 5, "{stdout}{stderr}");
+    assert!(stdout.contains("⚠ the write-ahead log"), "{stdout}");
+}

@@ -1,0 +1,77 @@
+//! Keys of every family: bytes that RocksDB sorts the way the server wants to scan.
+//!
+//! Data keys (slots and users' data):
+//!
+//! ```text
+//! metadata    slot 2 · namespace 4 · user key …
+//! subkey      slot 2 · namespace 4 · length 4 · user key … · version 8 · subkey …
+//!             slot 2 · namespace 4 · length 4 · user key … · 'S'                       a phase-1 string
+//! zset_score  slot 2 · namespace 4 · length 4 · user key … · version 8 · score 8 · member …
+//! expire      slot 2 · expire_ms 8 · namespace 4 · user key …
+//! ```
+//!
+//! * The slot comes first and no Region id is in the key: a Region is one contiguous range in every family, and a split
+//!   moves no data. See [`slot_bounds`].
+//! * The rest of a key is in the order of a scan: SCAN by name, HGETALL all parts of one collection, ZRANGE by score
+//!   and then member, the cleaner by time. Numbers are big-endian, so that they sort as numbers.
+//! * Where something follows the user key its length comes before it: user keys are any bytes, and no byte could end
+//!   them. `metadata` and `expire` keys need no length because nothing follows.
+//! * `version` ties parts to one life of their key. After DEL and a new HSET the old parts carry another version:
+//!   orphans, invisible at once, dropped later.
+//!
+//! The bookkeeping keys (`default`, `raft_log`, `raft_state`, `region`) are the Region id, then index or kind:
+//! [`raft_log()`], [`raft_state()`], [`region()`].
+//!
+//! Types: [`UserKey`] makes data keys. [`SubkeyRef`] and [`ScoreRef`] read them without copying; [`SubkeyKey`],
+//! [`ScoreKey`] and [`ExpireKey`] own what they read. Decoders check lengths and slots below 16384, but not that the
+//! slot is the key's own: that costs a CRC per key, and [`crate::explain`] is there for suspicious bytes.
+
+mod data;
+mod system;
+
+pub use data::{ExpireKey, ScoreKey, ScoreRef, SubkeyFamilyRef, SubkeyKey, SubkeyRef, UserKey};
+pub(crate) use data::{read_expire, read_metadata, read_score, read_subkey_family};
+pub use system::{
+    IDENTITY, RaftStateKind, RegionKind, decode_raft_log, decode_raft_state, decode_region, raft_log, raft_state,
+    region,
+};
+pub(crate) use system::{read_identity, read_raft_log, read_raft_state, read_region};
+
+use crate::slot::SlotRange;
+
+/// The keys of a slot range, valid in every data family: the first key, and the first key that is not in it any more.
+///
+/// ```
+/// use neokv_encoding::{key::slot_bounds, slot::SlotRange};
+/// assert_eq!(slot_bounds(SlotRange::ALL), (vec![0x00, 0x00], vec![0x40, 0x00]));
+/// ```
+pub fn slot_bounds(range: SlotRange) -> (Vec<u8>, Vec<u8>) {
+    (range.start.to_be_bytes().to_vec(), range.end.to_be_bytes().to_vec())
+}
+
+/// What the `metadata` keys of one slot and namespace start with.
+pub fn metadata_slot_prefix(slot: u16, namespace: u32) -> Vec<u8> {
+    let mut prefix = Vec::with_capacity(6);
+    prefix.extend_from_slice(&slot.to_be_bytes());
+    prefix.extend_from_slice(&namespace.to_be_bytes());
+    prefix
+}
+
+/// The smallest key greater than every key that starts with `prefix`; empty if there is none (the prefix is all 0xff).
+///
+/// ```
+/// use neokv_encoding::key::prefix_end;
+/// assert_eq!(prefix_end(&[1, 2]), [1, 3]);
+/// assert_eq!(prefix_end(&[1, 0xff]), [2]);
+/// assert_eq!(prefix_end(&[0xff, 0xff]), []);
+/// ```
+pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            break;
+        }
+    }
+    end
+}

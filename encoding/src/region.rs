@@ -1,0 +1,219 @@
+//! Values of family `region`: what a Region is, and how far this store has applied its log.
+//!
+//! ```text
+//! descriptor  version 1 · id 8 · slots (start 2 · end 2) · epoch (version 8 · conf_ver 8) · state 1
+//!             · peers (count 4, each: id 8 · store 8 · role 1)
+//! applied     version 1 · log id (0, or 1 · term 8 · index 8) · membership · clock 8
+//! stats       version 1 · keys 8
+//! ```
+//!
+//! A Region is a contiguous range of slots, replicated by one Raft group. Its [`Epoch`] says which shape of it somebody
+//! talks about: `version` grows when the range changes (split, merge), `conf_ver` when the peers do. Requests carry the
+//! epoch they were routed with, and any difference is answered with the current descriptor.
+//!
+//! [`Applied`] is written in the same batch as the effects of the entry it names: a crash finds both or neither.
+
+use crate::{
+    error::DecodeError,
+    explain::{evidence, show},
+    layout::{self, Field, Reader, Result, Trace},
+    raft::{self, LogId, Membership, Peer, PeerRole},
+    slot::SlotRange,
+};
+
+const ID: &Field = &Field::new("id", "repeats the key's Region").evidence(evidence::small);
+const SLOTS: &Field = &Field::new("slots", "the Region's part of every data family");
+const START: &Field = &Field::new("start", "first slot");
+const END: &Field = &Field::new("end", "one past the last slot, at most 16384");
+const EPOCH: &Field = &Field::new("epoch", "which shape of the Region a request was made for");
+const EPOCH_VERSION: &Field = &Field::new("version", "grows with split and merge").evidence(evidence::small);
+const CONF_VER: &Field = &Field::new("conf_ver", "grows with membership").evidence(evidence::small);
+const STATE: &Field = &Field::new("state", "0 normal, 1 merging, 2 tombstone").show(show_state).evidence(evidence::tag);
+const PEERS: &Field = &Field::new("peers", "the replicas");
+const PEER: &Field = &Field::new("peer", "one replica");
+const COUNT: &Field = &Field::new("count", "number of items that follow").evidence(evidence::small);
+const PEER_ID: &Field = &Field::new("id", "never used again after removal").evidence(evidence::small);
+const STORE: &Field = &Field::new("store", "store that holds the replica").evidence(evidence::small);
+const ROLE: &Field = &Field::new("role", "0 voter, 1 learner").show(show_role).evidence(evidence::tag);
+const MEMBERSHIP: &Field = &Field::new("membership", "as of the applied entry; a snapshot carries it");
+const CLOCK: &Field =
+    &Field::new("clock", "the next unused stamp: no later entry may be older").show(show::hlc).evidence(evidence::hlc);
+const KEYS: &Field = &Field::new("keys", "number of user keys, for DBSIZE").evidence(evidence::small);
+
+/// Which shape of a Region: compared for equality, never for order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Epoch {
+    /// Grows with split and merge.
+    pub version: u64,
+    /// Grows with membership.
+    pub conf_ver: u64,
+}
+
+/// Where a Region is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RegionState {
+    /// Serves.
+    Normal = 0,
+    /// Frozen as the source of a merge.
+    Merging = 1,
+    /// Gone from this store; the record outlives messages from the past.
+    Tombstone = 2,
+}
+
+impl RegionState {
+    /// Name as tools print it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RegionState::Normal => "normal",
+            RegionState::Merging => "merging",
+            RegionState::Tombstone => "tombstone",
+        }
+    }
+
+    fn from_code(code: u8) -> Option<RegionState> {
+        [RegionState::Normal, RegionState::Merging, RegionState::Tombstone]
+            .into_iter()
+            .find(|state| *state as u8 == code)
+    }
+}
+
+fn show_state(code: u64) -> String {
+    let state = u8::try_from(code).ok().and_then(RegionState::from_code);
+    state.map_or_else(|| code.to_string(), |state| state.name().to_string())
+}
+
+fn show_role(code: u64) -> String {
+    let role = u8::try_from(code).ok().and_then(PeerRole::from_code);
+    role.map_or_else(|| code.to_string(), |role| role.name().to_string())
+}
+
+/// What a Region is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Region id.
+    pub id: u64,
+    /// Its slots.
+    pub slots: SlotRange,
+    /// Its shape.
+    pub epoch: Epoch,
+    /// Its replicas.
+    pub peers: Vec<Peer>,
+    /// Where it is in its life.
+    pub state: RegionState,
+}
+
+impl Descriptor {
+    /// The record under `region` descriptor.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = raft::versioned(34 + 17 * self.peers.len());
+        out.extend_from_slice(&self.id.to_be_bytes());
+        out.extend_from_slice(&self.slots.start.to_be_bytes());
+        out.extend_from_slice(&self.slots.end.to_be_bytes());
+        out.extend_from_slice(&self.epoch.version.to_be_bytes());
+        out.extend_from_slice(&self.epoch.conf_ver.to_be_bytes());
+        out.push(self.state as u8);
+        out.extend_from_slice(&raft::count(self.peers.len()).to_be_bytes());
+        for peer in &self.peers {
+            out.extend_from_slice(&peer.id.to_be_bytes());
+            out.extend_from_slice(&peer.store.to_be_bytes());
+            out.push(peer.role as u8);
+        }
+        out
+    }
+
+    /// The inverse of [`Descriptor::encode`].
+    ///
+    /// # Errors
+    /// Bytes that no encoder writes.
+    pub fn decode(bytes: &[u8]) -> std::result::Result<Descriptor, DecodeError> {
+        layout::decode(bytes, "descriptor", read_descriptor)
+    }
+}
+
+/// How far a store has applied a Region's log.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Last applied entry.
+    pub log_id: Option<LogId>,
+    /// Membership as of that entry.
+    pub membership: Membership,
+    /// Hybrid logical clock: the next unused value.
+    pub clock: u64,
+}
+
+impl Applied {
+    /// The record under `region` applied.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = raft::versioned(96);
+        raft::write_log_id_option(self.log_id, &mut out);
+        self.membership.write(&mut out);
+        out.extend_from_slice(&self.clock.to_be_bytes());
+        out
+    }
+
+    /// The inverse of [`Applied::encode`].
+    ///
+    /// # Errors
+    /// Bytes that no encoder writes.
+    pub fn decode(bytes: &[u8]) -> std::result::Result<Applied, DecodeError> {
+        layout::decode(bytes, "applied", read_applied)
+    }
+}
+
+/// Numbers about a Region's data, kept exact by apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Number of user keys.
+    pub keys: u64,
+}
+
+impl Stats {
+    /// The record under `region` stats.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = raft::versioned(9);
+        out.extend_from_slice(&self.keys.to_be_bytes());
+        out
+    }
+
+    /// The inverse of [`Stats::encode`].
+    ///
+    /// # Errors
+    /// Bytes that no encoder writes.
+    pub fn decode(bytes: &[u8]) -> std::result::Result<Stats, DecodeError> {
+        layout::decode(bytes, "stats", read_stats)
+    }
+}
+
+pub(crate) fn read_descriptor<T: Trace>(r: &mut Reader<'_, T>) -> Result<Descriptor> {
+    raft::read_version(r)?;
+    let id = r.u64(ID)?;
+    let slots = r.group(SLOTS, |r| {
+        let (start, end) = (r.u16(START)?, r.u16(END)?);
+        let why = "start is at most end, and end at most 16384";
+        SlotRange::new(start, end).ok_or(DecodeError::Invalid { what: "slots", why })
+    })?;
+    let epoch = r.group(EPOCH, |r| Ok(Epoch { version: r.u64(EPOCH_VERSION)?, conf_ver: r.u64(CONF_VER)? }))?;
+    let state = r.tag(STATE, RegionState::from_code)?;
+    let peers = r.group(PEERS, |r| {
+        let mut peers = Vec::new();
+        for _ in 0..r.u32(COUNT)? {
+            peers.push(r.group(PEER, |r| {
+                Ok(Peer { id: r.u64(PEER_ID)?, store: r.u64(STORE)?, role: r.tag(ROLE, PeerRole::from_code)? })
+            })?);
+        }
+        Ok(peers)
+    })?;
+    Ok(Descriptor { id, slots, epoch, peers, state })
+}
+
+pub(crate) fn read_applied<T: Trace>(r: &mut Reader<'_, T>) -> Result<Applied> {
+    raft::read_version(r)?;
+    let log_id = raft::read_log_id_option(r)?;
+    let membership = r.group(MEMBERSHIP, raft::read_membership)?;
+    Ok(Applied { log_id, membership, clock: r.u64(CLOCK)? })
+}
+
+pub(crate) fn read_stats<T: Trace>(r: &mut Reader<'_, T>) -> Result<Stats> {
+    raft::read_version(r)?;
+    Ok(Stats { keys: r.u64(KEYS)? })
+}

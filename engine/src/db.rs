@@ -1,0 +1,95 @@
+//! The RocksDB handle with its column families resolved once.
+//!
+//! A family handle borrows from the database it belongs to. [`Db`] keeps both together, so that a read costs a field access
+//! and not a look-up by name. It is always held in an `Arc`; the last holder closes the database, which must not be a
+//! RocksDB thread (it would wait for itself): see [`crate::Engine`] for how that is ruled out.
+
+use std::sync::Arc;
+
+use neokv_encoding::family::Family;
+use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB};
+use self_cell::self_cell;
+
+use crate::error::{EngineError, Result};
+use crate::families::{self, Shared};
+use crate::orphans::{OrphanControl, OrphanFactory};
+
+/// The handles, one field per family, so that no look-up can fail.
+pub(crate) struct Handles<'a> {
+    default: &'a ColumnFamily,
+    raft_log: &'a ColumnFamily,
+    raft_state: &'a ColumnFamily,
+    region: &'a ColumnFamily,
+    metadata: &'a ColumnFamily,
+    subkey: &'a ColumnFamily,
+    zset_score: &'a ColumnFamily,
+    expire: &'a ColumnFamily,
+}
+
+self_cell!(
+    /// The database and its family handles.
+    pub(crate) struct Db {
+        owner: DB,
+        #[covariant]
+        dependent: Handles,
+    }
+);
+
+impl Db {
+    /// Resolves the handles of a database that was opened with all families.
+    pub(crate) fn resolve(db: DB) -> Result<Arc<Db>> {
+        let cell = Db::try_new(db, |db| {
+            let handle = |family: Family| {
+                db.cf_handle(family.name()).ok_or_else(|| EngineError::Corruption {
+                    file: None,
+                    detail: format!("column family {} is missing", family.name()),
+                })
+            };
+            Ok::<_, EngineError>(Handles {
+                default: handle(Family::Default)?,
+                raft_log: handle(Family::RaftLog)?,
+                raft_state: handle(Family::RaftState)?,
+                region: handle(Family::Region)?,
+                metadata: handle(Family::Metadata)?,
+                subkey: handle(Family::Subkey)?,
+                zset_score: handle(Family::ZsetScore)?,
+                expire: handle(Family::Expire)?,
+            })
+        })?;
+        Ok(Arc::new(cell))
+    }
+
+    #[inline]
+    pub(crate) fn raw(&self) -> &DB {
+        self.borrow_owner()
+    }
+
+    #[inline]
+    pub(crate) fn handle(&self, family: Family) -> &ColumnFamily {
+        let handles = self.borrow_dependent();
+        match family {
+            Family::Default => handles.default,
+            Family::RaftLog => handles.raft_log,
+            Family::RaftState => handles.raft_state,
+            Family::Region => handles.region,
+            Family::Metadata => handles.metadata,
+            Family::Subkey => handles.subkey,
+            Family::ZsetScore => handles.zset_score,
+            Family::Expire => handles.expire,
+        }
+    }
+}
+
+/// All families with their options; those of collections get the orphan filter.
+pub(crate) fn descriptors(shared: &Shared, orphans: &Arc<OrphanControl>) -> Vec<ColumnFamilyDescriptor> {
+    Family::ALL
+        .into_iter()
+        .map(|family| {
+            let mut options = families::family(family, shared);
+            if families::has_prefix_filter(family) {
+                options.set_compaction_filter_factory(OrphanFactory::new(family, Arc::clone(orphans)));
+            }
+            ColumnFamilyDescriptor::new(family.name(), options)
+        })
+        .collect()
+}

@@ -1,0 +1,330 @@
+//! The open store.
+//!
+//! [`Engine`] is a cheap clone of one open directory. Opening goes from the outside in: claim the directory
+//! ([`crate::identity`]), read the write-ahead log for damage ([`crate::recovery`]), open RocksDB, let the orphan filter begin
+//! ([`crate::orphans`]).
+//!
+//! # Closing
+//!
+//! The last clone closes the store: it stops RocksDB's background work and waits for it, so that no compaction thread can
+//! be the last one to hold the handle (closing from there would wait for itself), then closes RocksDB, then gives up the
+//! directory.
+//!
+//! # Durability
+//!
+//! Every write goes to the write-ahead log before it is visible, and to the operating system before the call returns: it
+//! survives the death of the process. [`Durability::Synced`] also survives the death of the machine. One log orders everything,
+//! so a synced write makes all earlier writes durable as well.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use neokv_encoding::family::Family;
+use rocksdb::{DB, ReadOptions, WriteOptions};
+
+use crate::batch::{Batch, LogBatch, Pool};
+use crate::cursor::{self, Cursor};
+use crate::db::{self, Db};
+use crate::error::{EngineError, Result};
+use crate::families::{self, Shared};
+use crate::health::{Health, HealthState, Listener};
+use crate::identity::{self, DirLock};
+use crate::options::Options;
+use crate::orphans::{OrphanControl, OrphanGuard};
+use crate::read::{Direction, KeyRange, Read, Slice};
+use crate::readers::Readers;
+use crate::recovery;
+use crate::snapshot::Snapshot;
+
+/// What a write has survived when the call returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The death of the process: the operating system has it.
+    Buffered,
+    /// The death of the machine: the disk has it, and everything written before.
+    Synced,
+}
+
+/// How a directory is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// The one owner.
+    Owner,
+    /// A tool that looks at a state and changes nothing.
+    ReadOnly,
+    /// A tool that follows a running owner.
+    Secondary,
+}
+
+/// One open store. Clones share it; the last one closes it.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    // Dropped in this order: the database before the lock on its directory.
+    pub(crate) db: Arc<Db>,
+    pub(crate) reads: ReadOptions,
+    writes: WriteOptions,
+    pub(crate) mode: Mode,
+    pub(crate) readers: Arc<Readers>,
+    pub(crate) orphans: Arc<OrphanControl>,
+    pub(crate) health: Arc<HealthState>,
+    pool: Pool,
+    pub(crate) shared: Shared,
+    /// Kept for the statistics object inside.
+    pub(crate) rocksdb_options: rocksdb::Options,
+    pub(crate) options: Options,
+    pub(crate) dir: PathBuf,
+    _lock: Option<DirLock>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.db.raw().cancel_all_background_work(true);
+    }
+}
+
+impl Engine {
+    /// Opens the store in `dir` for reading and writing, and makes one if the directory is empty or absent.
+    ///
+    /// # Errors
+    /// The directory is in use, holds something else, has another format, or its data are damaged. A log whose last
+    /// writes were cut short by a crash is not damaged: what it was cut to is what a crash may leave.
+    pub fn open(dir: &Path, options: &Options) -> Result<Engine> {
+        let lock = identity::claim(dir)?;
+        recovery::check(dir)?;
+        Parts::new(options).open(dir, Mode::Owner, Some(lock), |parts| {
+            let descriptors = db::descriptors(&parts.shared, &parts.orphans);
+            DB::open_cf_descriptors(&parts.rocksdb_options, dir, descriptors)
+        })
+    }
+
+    /// Opens the store of a stopped process, or the present state of a running one, and changes nothing.
+    ///
+    /// # Errors
+    /// There is no store, it has another format, or its data are damaged.
+    pub fn open_read_only(dir: &Path) -> Result<Engine> {
+        identity::check_format(dir)?;
+        Parts::for_tool().open(dir, Mode::ReadOnly, None, |parts| {
+            let descriptors = db::descriptors(&parts.shared, &parts.orphans);
+            DB::open_cf_descriptors_read_only(&parts.rocksdb_options, dir, descriptors, false)
+        })
+    }
+
+    /// Follows the store of a running process: [`Engine::catch_up`] moves to its newest state. `scratch` is an existing
+    /// directory of the tool's own.
+    ///
+    /// # Errors
+    /// There is no store, it has another format, or its data are damaged.
+    pub fn open_secondary(dir: &Path, scratch: &Path) -> Result<Engine> {
+        identity::check_format(dir)?;
+        Parts::for_tool().open(dir, Mode::Secondary, None, |parts| {
+            let descriptors = db::descriptors(&parts.shared, &parts.orphans);
+            DB::open_cf_descriptors_as_secondary(&parts.rocksdb_options, dir, scratch, descriptors)
+        })
+    }
+
+    /// Moves a secondary to the newest state of the store that it follows.
+    ///
+    /// # Errors
+    /// The engine is no secondary, or the files cannot be read.
+    pub fn catch_up(&self) -> Result<()> {
+        if self.0.mode != Mode::Secondary {
+            return Err(EngineError::Invalid { detail: "only a secondary can catch up".into() });
+        }
+        Ok(self.0.db.raw().try_catch_up_with_primary()?)
+    }
+
+    /// The newest committed value of `key`.
+    ///
+    /// # Errors
+    /// A damaged or unreadable file.
+    #[inline]
+    pub fn get(&self, family: Family, key: &[u8]) -> Result<Option<Slice<'_>>> {
+        let db = &*self.0.db;
+        Ok(db.raw().get_pinned_cf_opt(db.handle(family), key, &self.0.reads)?.map(Slice))
+    }
+
+    /// Freezes the present state for reading. The orphan filter keeps what the snapshot may look for.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot::take(&self.0.db, self.0.readers.enter())
+    }
+
+    /// An empty batch whose reads see its own writes.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(&self.0.db, &self.0.reads, &self.0.pool)
+    }
+
+    /// An empty batch without an index.
+    pub fn log_batch(&self) -> LogBatch {
+        LogBatch::new(Arc::clone(&self.0.db))
+    }
+
+    /// Writes a batch: all of it or nothing, as one record of the write-ahead log.
+    ///
+    /// # Errors
+    /// The batch may or may not have been written. [`EngineError::action`] says whether to go on.
+    pub fn write(&self, batch: Batch<'_>, durability: Durability) -> Result<()> {
+        let db = self.0.db.raw();
+        self.writing(durability, || {
+            batch.commit(
+                |indexed| Ok(db.write_wbwi_opt(indexed, &self.0.writes)?),
+                |plain| Ok(db.write_opt(plain, &self.0.writes)?),
+            )
+        })
+    }
+
+    /// Writes a batch of the log writer: all of it or nothing, as one record of the write-ahead log.
+    ///
+    /// # Errors
+    /// The batch may or may not have been written. [`EngineError::action`] says whether to go on.
+    pub fn write_log(&self, batch: LogBatch, durability: Durability) -> Result<()> {
+        self.writing(durability, || Ok(self.0.db.raw().write_opt(&batch.raw, &self.0.writes)?))
+    }
+
+    /// Makes everything written so far durable.
+    ///
+    /// # Errors
+    /// The sync failed. Nobody knows what the disk holds then: stop the process.
+    pub fn sync(&self) -> Result<()> {
+        self.writing(Durability::Synced, || Ok(()))
+    }
+
+    /// Keeps the orphan filter from dropping anything while the guard lives: for the time in which a range's metadata and rows
+    /// do not belong together.
+    pub fn hold_orphans(&self) -> OrphanGuard<'_> {
+        self.0.orphans.hold()
+    }
+
+    /// The directory of the store.
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    /// The options the store was opened with.
+    pub fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// Whether writes work, and if not, why.
+    pub fn health(&self) -> Health {
+        self.0.health.current()
+    }
+
+    /// Runs a write and the sync after it, and notes failures for [`Engine::health`].
+    ///
+    /// The sync comes second so that the other writer goes on during it: see [`crate::families`].
+    fn writing(&self, durability: Durability, write: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.0.mode != Mode::Owner {
+            return Err(EngineError::Invalid { detail: "the store is open for reading only".into() });
+        }
+        if self.0.health.is_full() {
+            self.resume()?;
+        }
+        let written = write().and_then(|()| match durability {
+            Durability::Buffered => Ok(()),
+            Durability::Synced => Ok(self.0.db.raw().flush_wal(true)?),
+        });
+        // A busy engine or a wrong argument says nothing about the store.
+        if let Err(error @ (EngineError::NoSpace { .. } | EngineError::Io { .. } | EngineError::Corruption { .. })) =
+            &written
+        {
+            self.0.health.fail(error);
+        }
+        written
+    }
+}
+
+impl Read for Engine {
+    #[inline]
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Slice<'_>>> {
+        Engine::get(self, family, key)
+    }
+
+    fn cursor(&self, family: Family, range: KeyRange, direction: Direction) -> Result<Cursor<'_>> {
+        let db = &*self.0.db;
+        let options = cursor::read_options(family, &range, direction);
+        let raw = db.raw().raw_iterator_cf_opt(db.handle(family), options);
+        Ok(Cursor::new(raw, range, direction))
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Engine({}, {:?})", self.0.dir.display(), self.0.mode)
+    }
+}
+
+/// What is made before RocksDB opens and kept after.
+struct Parts {
+    options: Options,
+    shared: Shared,
+    readers: Arc<Readers>,
+    orphans: Arc<OrphanControl>,
+    health: Arc<HealthState>,
+    rocksdb_options: rocksdb::Options,
+}
+
+impl Parts {
+    fn new(options: &Options) -> Parts {
+        let shared = Shared::new(options);
+        let readers = Arc::new(Readers::new());
+        let health = Arc::new(HealthState::default());
+        let mut rocksdb_options = families::database(options, &shared);
+        rocksdb_options.add_event_listener(Listener(Arc::clone(&health)));
+        let orphans = OrphanControl::new(Arc::clone(&readers));
+        Parts { options: options.clone(), shared, readers, orphans, health, rocksdb_options }
+    }
+
+    /// For a tool: small caches, nothing created, and no log file in a directory that is not the tool's.
+    fn for_tool() -> Parts {
+        let options = Options { block_cache_bytes: 32 << 20, statistics: false, ..Options::default() };
+        let mut parts = Parts::new(&options);
+        parts.rocksdb_options.create_if_missing(false);
+        parts.rocksdb_options.create_missing_column_families(false);
+        parts.rocksdb_options.set_callback_logger(rocksdb::LogLevel::Warn, |level, message| {
+            tracing::debug!(?level, message, "RocksDB");
+        });
+        parts
+    }
+
+    fn open(
+        self,
+        dir: &Path,
+        mode: Mode,
+        lock: Option<DirLock>,
+        open: impl FnOnce(&Parts) -> std::result::Result<DB, rocksdb::Error>,
+    ) -> Result<Engine> {
+        let db = open(&self).map_err(|error| explain_open(dir, error))?;
+        let db = Db::resolve(db)?;
+        if mode == Mode::Owner {
+            self.orphans.arm(&db);
+        }
+        let engine = Engine(Arc::new(Inner {
+            db,
+            reads: ReadOptions::default(),
+            writes: WriteOptions::default(),
+            mode,
+            readers: self.readers,
+            orphans: self.orphans,
+            health: self.health,
+            pool: Pool::default(),
+            shared: self.shared,
+            rocksdb_options: self.rocksdb_options,
+            options: self.options,
+            dir: dir.to_path_buf(),
+            _lock: lock,
+        }));
+        identity::read(&engine)?;
+        Ok(engine)
+    }
+}
+
+/// RocksDB's own lock is the second line: it also refuses a process that does not know our marker file.
+fn explain_open(dir: &Path, error: rocksdb::Error) -> EngineError {
+    let message: &str = error.as_ref();
+    if message.contains("lock hold by current process") || message.contains("While lock file") {
+        return EngineError::Locked { dir: dir.to_path_buf() };
+    }
+    EngineError::from_rocksdb(error)
+}

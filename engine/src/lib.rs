@@ -1,0 +1,77 @@
+//! One embedded RocksDB per store: eight column families, one WAL, batches with read-your-writes, snapshots and recovery.
+//!
+//! This crate is the only one that names RocksDB. What the rest of NeoKV sees is an [`Engine`]:
+//!
+//! ```text
+//!            log writer thread                     apply thread                    any thread
+//!                  │ LogBatch, Synced                    │ Batch, Buffered             │ get, Snapshot, Cursor
+//!                  ▼                                     ▼                             ▼
+//!   ┌───────────────────────────────── Engine ──────────────────────────────────────────────────────┐
+//!   │  one write-ahead log, in the order of the writes                                              │
+//!   │  memtables and files of:  default · raft_log · raft_state · region · metadata · subkey · ...  │
+//!   └───────────────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! | to learn | read |
+//! | --- | --- |
+//! | how the data are stored, and why RocksDB is tuned as it is | [`families`] |
+//! | how a write becomes durable without holding up the other writer | [`families`], [`Engine::write`] |
+//! | how a deleted million-element collection disappears | [`orphans`], [`readers`] |
+//! | how a log torn by a crash is told from a damaged one | [`recovery`] |
+//! | whose directory it is | [`identity`] |
+//! | what a full disk does | [`space`] |
+//! | how a range of slots moves to another store | [`transfer`] |
+//!
+//! # Example
+//!
+//! ```
+//! use neokv_encoding::family::Family;
+//! use neokv_engine::{Durability, Engine, Options, Read};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let engine = Engine::open(dir.path(), &Options::default())?;
+//! let mut batch = engine.batch();
+//! batch.put(Family::Metadata, b"key", b"value");
+//! assert_eq!(batch.get(Family::Metadata, b"key")?.as_deref(), Some(&b"value"[..]));
+//! assert!(engine.get(Family::Metadata, b"key")?.is_none(), "not written yet");
+//! engine.write(batch, Durability::Synced)?;
+//! assert!(engine.get(Family::Metadata, b"key")?.is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it is not
+//!
+//! It knows no Raft, no Redis command and no clock. It reads just enough of the stored formats to filter orphans: versions
+//! and Region clocks. It spawns no threads of its own; RocksDB's do the background work.
+
+mod batch;
+mod cursor;
+mod db;
+mod engine;
+mod error;
+pub mod families;
+mod health;
+pub mod identity;
+mod maintenance;
+mod options;
+pub mod orphans;
+mod read;
+pub mod readers;
+pub mod recovery;
+mod snapshot;
+pub mod space;
+mod stats;
+pub mod transfer;
+pub mod wal;
+
+pub use batch::{Batch, LogBatch};
+pub use cursor::Cursor;
+pub use engine::{Durability, Engine};
+pub use error::{Action, EngineError, Result};
+pub use health::Health;
+pub use options::Options;
+pub use orphans::{OrphanGuard, OrphanStats};
+pub use read::{Direction, KeyRange, Read, Slice};
+pub use snapshot::Snapshot;
+pub use space::Space;
+pub use stats::{EngineStats, FamilyStats};

@@ -1,0 +1,92 @@
+//! Work that is not a read or a write of a client: flushing, compacting, clearing ranges, checking.
+
+use neokv_encoding::family::Family;
+use neokv_encoding::key::slot_bounds;
+use neokv_encoding::slot::SlotRange;
+use rocksdb::{BottommostLevelCompaction, CompactOptions, FlushOptions, WaitForCompactOptions};
+
+use crate::engine::{Durability, Engine};
+use crate::error::Result;
+use crate::read::KeyRange;
+
+impl Engine {
+    /// Writes all memtables to files and waits for it.
+    ///
+    /// # Errors
+    /// A file could not be written.
+    pub fn flush(&self) -> Result<()> {
+        Family::ALL.into_iter().try_for_each(|family| self.flush_family(family))
+    }
+
+    /// Writes the memtables of one family to a file and waits for it.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn flush_family(&self, family: Family) -> Result<()> {
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        Ok(self.0.db.raw().flush_cf_opt(self.0.db.handle(family), &options)?)
+    }
+
+    /// Rewrites every file of `range` in `family`, the last level too, and waits for it. Orphans go, if nobody looks at them.
+    ///
+    /// # Errors
+    /// A background job failed.
+    pub fn compact(&self, family: Family, range: &KeyRange) -> Result<()> {
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        options.set_exclusive_manual_compaction(false);
+        let start = (!range.start.is_empty()).then_some(&range.start);
+        let end = (!range.end.is_empty()).then_some(&range.end);
+        self.0.db.raw().compact_range_cf_opt(self.0.db.handle(family), start, end, &options);
+        self.wait_for_background_work()
+    }
+
+    /// Waits until no flush or compaction is running or due, and the files they replaced are deleted.
+    ///
+    /// # Errors
+    /// A background job failed. RocksDB keeps the error of a compaction that met a full disk until the store is opened again,
+    /// although it writes and compacts on; this call then does not wait.
+    pub fn wait_for_background_work(&self) -> Result<()> {
+        let mut options = WaitForCompactOptions::default();
+        options.set_wait_for_purge(true);
+        Ok(self.0.db.raw().wait_for_compact(&options)?)
+    }
+
+    /// Removes the keys of `range` from `family` with one record, however many there are.
+    ///
+    /// # Errors
+    /// The write failed.
+    pub fn delete_range(&self, family: Family, range: &KeyRange, durability: Durability) -> Result<()> {
+        let mut batch = self.log_batch();
+        batch.delete_range(family, &range.start, &range.end);
+        self.write_log(batch, durability)
+    }
+
+    /// Deletes the data files that lie wholly inside `slots`, which frees their space at once. Only while nobody reads an
+    /// older state: returns false and does nothing if a snapshot is open. Keys at the edges stay; delete the range as well.
+    ///
+    /// Only slot ranges, because RocksDB takes a file whose last key *equals* the end for one inside. No key equals the
+    /// two bytes of a slot.
+    ///
+    /// # Errors
+    /// The files could not be removed.
+    pub fn delete_files_in_slots(&self, slots: SlotRange) -> Result<bool> {
+        if self.0.readers.count() > 0 {
+            return Ok(false);
+        }
+        let (start, end) = slot_bounds(slots);
+        for family in Family::DATA {
+            self.0.db.raw().delete_file_in_range_cf(self.0.db.handle(family), &start, &end)?;
+        }
+        Ok(true)
+    }
+
+    /// Reads every block of every file and checks its checksum.
+    ///
+    /// # Errors
+    /// A damaged file, by name.
+    pub fn verify(&self) -> Result<()> {
+        Ok(self.0.db.raw().verify_checksum()?)
+    }
+}

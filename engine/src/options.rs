@@ -1,0 +1,41 @@
+//! What an operator may tune, as plain numbers with units.
+//!
+//! The defaults fit a small machine: two cores, a few gigabytes of memory, an SSD. Everything else about RocksDB is decided
+//! in [`crate::families`], next to the reasons.
+
+use std::num::NonZeroU64;
+
+const MIB: usize = 1 << 20;
+
+/// Tuning of one store. All sizes in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Uncompressed blocks, indexes and filters of all families share this cache.
+    pub block_cache_bytes: usize,
+    /// Memtables of all families together; beyond it the largest is flushed.
+    pub memtable_bytes: usize,
+    /// Write-ahead log that may have to be replayed after a crash. It bounds the time to restart.
+    pub max_wal_bytes: u64,
+    /// What flushes and compactions may write per second; `None` for no limit. Foreground writes never wait for it.
+    pub background_bytes_per_second: Option<NonZeroU64>,
+    /// Threads for flushes and compactions.
+    pub background_jobs: u16,
+    /// Below this much free disk space the store calls itself low on space.
+    pub low_space_bytes: u64,
+    /// Count cache hits, bytes and stalls (a few nanoseconds per operation).
+    pub statistics: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            block_cache_bytes: 256 * MIB,
+            memtable_bytes: 128 * MIB,
+            max_wal_bytes: 128 << 20,
+            background_bytes_per_second: NonZeroU64::new(128 << 20),
+            background_jobs: 2,
+            low_space_bytes: 256 << 20,
+            statistics: true,
+        }
+    }
+}

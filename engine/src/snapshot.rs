@@ -1,0 +1,67 @@
+//! One state of the store, for answers that need several reads.
+//!
+//! RocksDB keeps the records of a snapshot alive on its own, with one exception: a compaction filter removes a row even if a
+//! snapshot shows it. So every snapshot of the engine is registered ([`crate::readers`]), and the orphan filter removes
+//! nothing that a registered one may still look for.
+//!
+//! A snapshot that stays open keeps overwritten and deleted records on disk. Close it as soon as the answer is built.
+
+use neokv_encoding::family::Family;
+use rocksdb::ReadOptions;
+
+use crate::cursor::{self, Cursor};
+use crate::db::Db;
+use crate::error::Result;
+use crate::read::{Direction, KeyRange, Read, Slice};
+use crate::readers::ReaderTicket;
+
+/// A view of the store as it was when the snapshot was taken. From [`crate::Engine::snapshot`].
+pub struct Snapshot<'a> {
+    db: &'a Db,
+    options: ReadOptions,
+    // Dropped in this order: RocksDB's snapshot first, then the registration that protects it.
+    raw: rocksdb::Snapshot<'a>,
+    _registration: ReaderTicket<'a>,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Registers before taking the snapshot: see [`crate::readers`] for why the order matters.
+    pub(crate) fn take(db: &'a Db, registration: ReaderTicket<'a>) -> Snapshot<'a> {
+        let raw = db.raw().snapshot();
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&raw);
+        Snapshot { db, options, raw, _registration: registration }
+    }
+
+    /// Like [`Read::cursor`], for a walk over much data that will not be read again soon: it leaves the cache alone.
+    ///
+    /// # Errors
+    /// A damaged or unreadable file.
+    pub fn scan(&self, family: Family, range: KeyRange) -> Result<Cursor<'_>> {
+        let mut options = cursor::read_options(family, &range, Direction::Forward);
+        options.fill_cache(false);
+        options.set_snapshot(&self.raw);
+        let raw = self.db.raw().raw_iterator_cf_opt(self.db.handle(family), options);
+        Ok(Cursor::new(raw, range, Direction::Forward))
+    }
+}
+
+impl Read for Snapshot<'_> {
+    #[inline]
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Slice<'_>>> {
+        Ok(self.db.raw().get_pinned_cf_opt(self.db.handle(family), key, &self.options)?.map(Slice))
+    }
+
+    fn cursor(&self, family: Family, range: KeyRange, direction: Direction) -> Result<Cursor<'_>> {
+        let mut options = cursor::read_options(family, &range, direction);
+        options.set_snapshot(&self.raw);
+        let raw = self.db.raw().raw_iterator_cf_opt(self.db.handle(family), options);
+        Ok(Cursor::new(raw, range, direction))
+    }
+}
+
+impl std::fmt::Debug for Snapshot<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Snapshot(sequence {:?})", self.raw.sequence_number())
+    }
+}

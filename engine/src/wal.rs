@@ -1,0 +1,164 @@
+//! The format of RocksDB's write-ahead log, as far as recovery must understand it.
+//!
+//! A log file is a row of blocks of 32 KiB. A batch is one logical record; where it does not fit into the rest of a block it
+//! continues in the next as a fragment. No fragment crosses a block, and fewer than seven bytes at a block's end are filled
+//! with zeros.
+//!
+//! ```text
+//! fragment:  checksum u32 LE · length u16 LE · type u8 · [log number u32 LE] · payload
+//!            ╰ masked CRC-32C of everything after length ╯   ╰ types 5 to 8, 11, 131: files that are overwritten ╯
+//! type:      1 full · 2 first · 3 middle · 4 last        (5 to 8: the same, with a log number)
+//!            9, 10, 11, 130, 131: notes of RocksDB about the file, a record each
+//!            0 with length 0: space that was set aside and not written yet
+//! batch:     sequence u64 LE · count u32 LE · ...        the first payload bytes of a full or first fragment
+//! ```
+//!
+//! In a file that is overwritten, the bytes behind the newest record are old records. Their log number gives them away.
+
+/// Bytes of a block.
+pub(crate) const BLOCK: usize = 32 * 1024;
+
+/// Bytes of a fragment header without log number.
+pub(crate) const HEADER: usize = 7;
+
+/// Bytes of a fragment header with log number.
+const RECYCLABLE_HEADER: usize = 11;
+
+/// Added by RocksDB to a rotated CRC, so that a CRC over bytes that hold CRCs stays a good one.
+const MASK_DELTA: u32 = 0xa282_ead8;
+
+/// The part of a batch that a fragment holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Full,
+    First,
+    Middle,
+    Last,
+    /// A note of RocksDB about the file.
+    Note,
+}
+
+/// What stands at a position of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fragment<'a> {
+    /// A fragment whose checksum fits.
+    Good {
+        part: Part,
+        payload: &'a [u8],
+        /// Bytes with header.
+        length: usize,
+    },
+    /// A good fragment of the file's earlier life.
+    Stale,
+    /// Space that was never written.
+    Blank,
+    /// Nothing that makes sense.
+    Bad(&'static str),
+}
+
+/// Reads the fragment at the start of `bytes`, which end where the block ends. `number` is the log's file number.
+pub(crate) fn fragment(bytes: &[u8], number: u64) -> Fragment<'_> {
+    let Some((&[c0, c1, c2, c3, l0, l1, kind], _)) = bytes.split_first_chunk::<HEADER>() else {
+        return Fragment::Bad("it ends inside a header");
+    };
+    let length = usize::from(u16::from_le_bytes([l0, l1]));
+    if kind == 0 && length == 0 {
+        return Fragment::Blank;
+    }
+    let Some((part, header)) = part(kind) else { return Fragment::Bad("a record of unknown type") };
+    let end = header + length;
+    let (Some(covered), Some(payload)) = (bytes.get(HEADER - 1..end), bytes.get(header..end)) else {
+        return Fragment::Bad("it ends inside a record");
+    };
+    if crc32c::crc32c(covered) != unmask(u32::from_le_bytes([c0, c1, c2, c3])) {
+        return Fragment::Bad("a record whose checksum does not fit");
+    }
+    if header == RECYCLABLE_HEADER && !names_log(bytes, number) {
+        return Fragment::Stale;
+    }
+    Fragment::Good { part, payload, length: end }
+}
+
+fn part(kind: u8) -> Option<(Part, usize)> {
+    Some(match kind {
+        1 => (Part::Full, HEADER),
+        2 => (Part::First, HEADER),
+        3 => (Part::Middle, HEADER),
+        4 => (Part::Last, HEADER),
+        5 => (Part::Full, RECYCLABLE_HEADER),
+        6 => (Part::First, RECYCLABLE_HEADER),
+        7 => (Part::Middle, RECYCLABLE_HEADER),
+        8 => (Part::Last, RECYCLABLE_HEADER),
+        9 | 10 | 130 => (Part::Note, HEADER),
+        11 | 131 => (Part::Note, RECYCLABLE_HEADER),
+        _ => return None,
+    })
+}
+
+/// The header keeps the low half of the log's number.
+fn names_log(bytes: &[u8], number: u64) -> bool {
+    let low = number & u64::from(u32::MAX);
+    bytes
+        .get(HEADER..RECYCLABLE_HEADER)
+        .and_then(|field| field.try_into().ok())
+        .is_some_and(|field| u64::from(u32::from_le_bytes(field)) == low)
+}
+
+fn unmask(masked: u32) -> u32 {
+    masked.wrapping_sub(MASK_DELTA).rotate_left(15)
+}
+
+/// Sequence number after a batch, if `payload` is the beginning of one: RocksDB gives each write of it one number.
+pub(crate) fn sequences(payload: &[u8]) -> Option<(u64, u64)> {
+    let (sequence, rest) = payload.split_first_chunk::<8>()?;
+    let (count, _) = rest.split_first_chunk::<4>()?;
+    let first = u64::from_le_bytes(*sequence);
+    Some((first, first.checked_add(u64::from(u32::from_le_bytes(*count)))?))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// One fragment as RocksDB writes it.
+    pub(crate) fn encode(kind: u8, number: Option<u32>, payload: &[u8]) -> Vec<u8> {
+        let mut covered = vec![kind];
+        covered.extend(number.into_iter().flat_map(u32::to_le_bytes));
+        covered.extend_from_slice(payload);
+        let masked = crc32c::crc32c(&covered).rotate_right(15).wrapping_add(MASK_DELTA);
+        let length = u16::try_from(payload.len()).unwrap();
+        [&masked.to_le_bytes()[..], &length.to_le_bytes(), &covered].concat()
+    }
+
+    #[test]
+    fn reads_what_rocksdb_writes() {
+        // The first record of a log that RocksDB wrote: a batch with sequence 1, count 1, put "k" = "v" in the default family.
+        let payload = hex("0100000000000000" /* sequence */, "01000000" /* count */, "01016b0176");
+        let bytes = encode(1, None, &payload);
+        assert_eq!(fragment(&bytes, 4), Fragment::Good { part: Part::Full, payload: &payload, length: bytes.len() });
+        assert_eq!(sequences(&payload), Some((1, 2)));
+    }
+
+    fn hex(a: &str, b: &str, c: &str) -> Vec<u8> {
+        let text = [a, b, c].concat();
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let good = encode(5, Some(9), b"payload of some length");
+        for at in 0..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[at / 8] ^= 1 << (at % 8);
+            assert!(matches!(fragment(&bytes, 9), Fragment::Bad(_)), "bit {at}");
+        }
+        assert!(matches!(
+            fragment(&good, 9),
+            Fragment::Good { part: Part::Full, payload: b"payload of some length", .. }
+        ));
+        assert_eq!(fragment(&good, 10), Fragment::Stale, "the file's earlier life");
+        assert_eq!(fragment(&[0; 20], 9), Fragment::Blank);
+        assert!(matches!(fragment(&good[..good.len() - 1], 9), Fragment::Bad(_)));
+        assert!(matches!(fragment(&[], 9), Fragment::Bad(_)));
+    }
+}

@@ -1,0 +1,221 @@
+//! Errors, sorted by what the caller should do.
+//!
+//! A front end asks two questions about a failed write: *did it happen?* and *where to next?* The first decides whether
+//! a retry is harmless, so it is part of the type: everything except [`ProposeError::Unknown`] certainly had no effect.
+
+use std::sync::Arc;
+
+use neokv_encoding::DecodeError;
+use neokv_engine::EngineError;
+
+/// What the caller of a failed operation should do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Nothing happened; the same request may succeed a little later.
+    Retry,
+    /// Nothing happened; another store may be able to serve it.
+    Elsewhere,
+    /// Nothing happened; the request itself is at fault.
+    FixInput,
+    /// The request may or may not have taken effect. Only a caller who knows it to be idempotent may retry.
+    Ask,
+    /// This Region or store will not serve again without an operator.
+    Stop,
+}
+
+/// Why [`propose`](crate::Region::propose) did not answer with replies.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// Another replica leads this Region.
+    #[error("region {region} is not led here (leader: store {leader:?})")]
+    NotLeader {
+        /// The Region.
+        region: u64,
+        /// The store whose replica leads, if known.
+        leader: Option<u64>,
+    },
+    /// This replica leads but has not applied an entry of its own term yet, or has lost contact with its majority.
+    #[error("region {region} is not ready to serve: {why}")]
+    NotReady {
+        /// The Region.
+        region: u64,
+        /// What it waits for.
+        why: &'static str,
+    },
+    /// The Region's queue is full.
+    #[error("region {region} has too many writes waiting ({waiting} bytes)")]
+    Busy {
+        /// The Region.
+        region: u64,
+        /// Bytes in the queue.
+        waiting: usize,
+    },
+    /// The disk is full. Reads go on; writes resume by themselves when space returns.
+    #[error("no space left on the disk of this store; free some and writes resume by themselves")]
+    NoSpace,
+    /// One command is larger than an entry may be.
+    #[error("command of {bytes} bytes exceeds the limit of {limit} bytes")]
+    TooBig {
+        /// Its weight.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The write was handed to the log but its fate is not known. It may have taken effect, or may do so yet.
+    #[error("outcome unknown: {why}; the write may or may not have taken effect")]
+    Unknown {
+        /// What happened.
+        why: Arc<str>,
+    },
+    /// The Region has stopped.
+    #[error("region {region} has stopped: {why}")]
+    Stopped {
+        /// The Region.
+        region: u64,
+        /// The cause of its death.
+        why: Arc<str>,
+    },
+}
+
+impl ProposeError {
+    /// What to do about it.
+    pub fn action(&self) -> Action {
+        match self {
+            Self::NotLeader { .. } => Action::Elsewhere,
+            Self::NotReady { .. } | Self::Busy { .. } | Self::NoSpace => Action::Retry,
+            Self::TooBig { .. } => Action::FixInput,
+            Self::Unknown { .. } => Action::Ask,
+            Self::Stopped { .. } => Action::Stop,
+        }
+    }
+}
+
+/// Why a linearizable read is not possible here and now. Never harmful to retry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The Region has more than one voter: ask the majority with [`read_index`](crate::Region::read_index).
+    #[error("region {region} needs its majority to confirm the leader")]
+    NeedsQuorum {
+        /// The Region.
+        region: u64,
+    },
+    /// Another replica leads this Region.
+    #[error("region {region} is not led here (leader: store {leader:?})")]
+    NotLeader {
+        /// The Region.
+        region: u64,
+        /// The store whose replica leads, if known.
+        leader: Option<u64>,
+    },
+    /// The leader has not applied an entry of its own term yet, or its majority did not answer in time.
+    #[error("region {region} is not ready to serve: {why}")]
+    NotReady {
+        /// The Region.
+        region: u64,
+        /// What it waits for.
+        why: &'static str,
+    },
+    /// The Region has stopped.
+    #[error("region {region} has stopped: {why}")]
+    Stopped {
+        /// The Region.
+        region: u64,
+        /// The cause of its death.
+        why: Arc<str>,
+    },
+}
+
+impl ReadError {
+    /// What to do about it.
+    pub fn action(&self) -> Action {
+        match self {
+            Self::NeedsQuorum { .. } | Self::NotReady { .. } => Action::Retry,
+            Self::NotLeader { .. } => Action::Elsewhere,
+            Self::Stopped { .. } => Action::Stop,
+        }
+    }
+}
+
+/// Why a store could not be opened, or an administrative operation could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A stored record cannot be read: damage, or a newer version of the program wrote it.
+    #[error("record {what} of region {region} cannot be read: {source}")]
+    Record {
+        /// The Region.
+        region: u64,
+        /// Which record.
+        what: &'static str,
+        /// Why.
+        source: DecodeError,
+    },
+    /// A record that must be there is missing.
+    #[error("region {region} has no {what} record")]
+    Missing {
+        /// The Region.
+        region: u64,
+        /// Which record.
+        what: &'static str,
+    },
+    /// The descriptor cannot be bootstrapped here.
+    #[error("region {region} cannot be created on store {store}: {why}")]
+    Bootstrap {
+        /// The Region.
+        region: u64,
+        /// This store.
+        store: u64,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A Raft group could not be started or operated.
+    #[error("region {region}: {why}")]
+    Group {
+        /// The Region.
+        region: u64,
+        /// What the group said.
+        why: String,
+    },
+    /// The region is not on this store.
+    #[error("region {region} is not on this store")]
+    UnknownRegion {
+        /// The Region.
+        region: u64,
+    },
+    /// A thread, directory or file of the operating system.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A snapshot is damaged or does not fit.
+    #[error("snapshot of region {region}: {why}")]
+    Snapshot {
+        /// The Region.
+        region: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl StoreError {
+    /// What to do about it.
+    pub fn action(&self) -> Action {
+        match self {
+            Self::Engine(EngineError::NoSpace { .. }) => Action::Retry,
+            Self::Engine(_) | Self::Record { .. } | Self::Missing { .. } => Action::Stop,
+            Self::Bootstrap { .. } => Action::FixInput,
+            Self::Group { .. } | Self::Io { .. } => Action::Stop,
+            Self::UnknownRegion { .. } => Action::Elsewhere,
+            Self::Snapshot { .. } => Action::Retry,
+        }
+    }
+}

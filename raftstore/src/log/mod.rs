@@ -1,0 +1,30 @@
+//! The log of every group of a store: one writer thread, one fsync for all.
+//!
+//! ```text
+//!  group 1: append ─▶ tail (readable at once) ─┐
+//!  group 2: append ─▶ tail ────────────────────┤  one FIFO     ┌ drain all that waits
+//!  group 2: vote, truncate, purge ─────────────┴──────────────▶│ build ONE batch          log writer (OS thread)
+//!                                                              │ write + fsync
+//!           callbacks, in FIFO order ◀─────────────────────────┘ next batch has gathered meanwhile
+//! ```
+//!
+//! * **Group commit needs no timer**: while one batch is being synced, the next one gathers in the queue.
+//! * **One FIFO gives Raft its order**: of one group, a later write is never durable before an earlier one, and the
+//!   completion of an append means that everything before it is durable too.
+//! * **Votes wait, the rest does not**: `save_vote` returns when the vote is durable, `append` returns at once and
+//!   calls back, `truncate` and `purge` are unsynced but in order, so a crash finds a prefix of what was queued.
+//! * The queue itself is unbounded on purpose: blocking here would block heartbeats. What goes in is bounded where it
+//!   comes from, by the proposers' windows and by the messages in flight from leaders.
+//!
+//! Modules: [`tail`] the newest entries in memory, [`meter`] how much log there is, [`group`] one group's log as
+//! everybody sees it, [`writer`] the thread, [`store`] the traits that Raft wants.
+
+pub(crate) mod group;
+pub(crate) mod meter;
+pub(crate) mod store;
+pub(crate) mod tail;
+pub(crate) mod writer;
+
+pub(crate) use group::GroupLog;
+pub(crate) use store::LogStore;
+pub(crate) use writer::LogWriter;

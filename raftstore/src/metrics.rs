@@ -1,0 +1,120 @@
+//! Metrics, declared once: the names here are the names in the exporter, in the documentation and in dashboards.
+//!
+//! Values are recorded through the [`metrics`] facade: without a recorder they cost next to nothing.
+
+use std::time::Duration;
+
+/// Whether a metric only grows, goes up and down, or is a distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Name, with the unit last.
+    pub name: &'static str,
+    /// Kind.
+    pub kind: Kind,
+    /// What it means, in one sentence.
+    pub help: &'static str,
+}
+
+/// Declares the constants and the table from one list.
+macro_rules! declare {
+    ($($id:ident, $name:literal, $kind:ident, $help:literal;)*) => {
+        $(const $id: &str = $name;)*
+        /// Every metric of this crate.
+        pub const METRICS: &[Metric] = &[$(Metric { name: $name, kind: Kind::$kind, help: $help },)*];
+    };
+}
+
+declare! {
+    LOG_WRITES, "neokv_raft_log_writes_total", Counter, "Batches of the log writer, one fsync each with sync always.";
+    LOG_OPS, "neokv_raft_log_operations_total", Counter, "Appends, votes, truncations and purges in those batches.";
+    LOG_WRITE_SECONDS, "neokv_raft_log_write_seconds", Histogram, "Time to write (and sync) one batch.";
+    ENTRIES, "neokv_raft_entries_proposed_total", Counter, "Log entries proposed.";
+    COMMANDS, "neokv_raft_commands_proposed_total", Counter, "Commands in those entries.";
+    REFUSED, "neokv_raft_proposals_refused_total", Counter, "Submissions refused before they reached the log.";
+    UNKNOWN, "neokv_raft_proposals_unknown_total", Counter, "Submissions whose outcome could not be told.";
+    QUEUE_BYTES, "neokv_raft_queue_bytes", Gauge, "Bytes waiting for an entry, of the Region that proposed last.";
+    APPLIED, "neokv_raft_entries_applied_total", Counter, "Log entries applied.";
+    APPLY_WRITES, "neokv_raft_apply_writes_total", Counter, "Engine writes that applied them.";
+    APPLY_SECONDS, "neokv_raft_apply_seconds", Histogram, "Time to apply one group of entries.";
+    STALLED, "neokv_raft_log_stalled", Gauge, "1 while the disk is full and writes are refused.";
+    REGIONS, "neokv_raft_regions", Gauge, "Regions with a replica on this store.";
+    STOPPED, "neokv_raft_regions_stopped", Gauge, "Regions that have died.";
+    SNAPSHOTS_SENT, "neokv_raft_snapshots_sent_total", Counter, "Snapshots sent to peers.";
+    SNAPSHOTS_INSTALLED, "neokv_raft_snapshots_installed_total", Counter, "Snapshots installed.";
+    PURGES, "neokv_raft_log_purges_total", Counter, "Purges of applied log entries.";
+}
+
+pub(crate) fn log_write(took: Duration, operations: usize) {
+    metrics::counter!(LOG_WRITES).increment(1);
+    metrics::counter!(LOG_OPS).increment(operations as u64);
+    metrics::histogram!(LOG_WRITE_SECONDS).record(took.as_secs_f64());
+}
+
+pub(crate) fn proposed(commands: usize, queue_bytes: usize) {
+    metrics::counter!(ENTRIES).increment(1);
+    metrics::counter!(COMMANDS).increment(commands as u64);
+    metrics::gauge!(QUEUE_BYTES).set(queue_bytes as f64);
+}
+
+pub(crate) fn refused() {
+    metrics::counter!(REFUSED).increment(1);
+}
+
+pub(crate) fn unknown(submissions: usize) {
+    metrics::counter!(UNKNOWN).increment(submissions as u64);
+}
+
+pub(crate) fn applied(took: Duration, entries: usize) {
+    metrics::counter!(APPLIED).increment(entries as u64);
+    metrics::counter!(APPLY_WRITES).increment(1);
+    metrics::histogram!(APPLY_SECONDS).record(took.as_secs_f64());
+}
+
+pub(crate) fn stalled(full: bool) {
+    metrics::gauge!(STALLED).set(if full { 1.0 } else { 0.0 });
+}
+
+pub(crate) fn regions(all: usize, stopped: usize) {
+    metrics::gauge!(REGIONS).set(all as f64);
+    metrics::gauge!(STOPPED).set(stopped as f64);
+}
+
+pub(crate) fn snapshot_sent() {
+    metrics::counter!(SNAPSHOTS_SENT).increment(1);
+}
+
+pub(crate) fn snapshot_installed() {
+    metrics::counter!(SNAPSHOTS_INSTALLED).increment(1);
+}
+
+pub(crate) fn purged() {
+    metrics::counter!(PURGES).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_well_formed() {
+        let names: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), METRICS.len());
+        for metric in METRICS {
+            assert!(metric.name.starts_with("neokv_raft_") && metric.help.ends_with('.'), "{}", metric.name);
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The types that Raft works on, and the bridge to the bytes that are stored.
+//!
+//! Nothing of openraft leaves this crate, and nothing of openraft is ever serialized: its derived formats promise no
+//! stability. Votes, log ids, entries and memberships go to disk and to peers as the versioned records of
+//! [`neokv_encoding::raft`], and this module converts between the two.
+//!
+//! ```text
+//!   here (openraft)                              stored (neokv_encoding::raft)
+//!   NodeId  u64  = peer id, never reused         Peer.id
+//!   Node    StoreNode = store id                 Peer.store; addresses are looked up, an address change is no entry
+//!   LogId   (term, index)                        LogId, 16 bytes
+//!   Vote    (term, peer, committed)              Vote
+//!   D       Data: opaque payload or admin        Payload::Command, Payload::Admin
+//!   R       Replies: opaque box                  never stored
+//! ```
+//!
+//! The leader id is the standard one (`leader_id_std`): at most one leader per term, so a log id is a term and an
+//! index.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use bytes::Bytes;
+use neokv_encoding::proto::AdminCommand;
+use neokv_encoding::raft as stored;
+use openraft::entry::EntryPayload;
+use openraft::impls::leader_id_std::LeaderId;
+use openraft::raft::ClientWriteResult;
+use openraft::type_config::alias;
+use parking_lot::Mutex;
+
+/// What Raft orders: an opaque payload of the state machine, or a command to the Region itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Data {
+    /// The state machine's bytes.
+    Command(Bytes),
+    /// A change of the Region (split, merge, ...).
+    Admin(Box<AdminCommand>),
+}
+
+impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(bytes) => write!(f, "command of {} bytes", bytes.len()),
+            Self::Admin(_) => f.write_str("admin command"),
+        }
+    }
+}
+
+/// The replies of one entry, of a type only the state machine knows: a boxed `Vec<M::Reply>`, or nothing.
+#[derive(Default)]
+pub(crate) struct Replies(Mutex<Option<Box<dyn Any + Send>>>);
+
+impl Replies {
+    /// Boxes the replies.
+    pub(crate) fn of<R: Send + 'static>(replies: Vec<R>) -> Replies {
+        Replies(Mutex::new(Some(Box::new(replies))))
+    }
+
+    /// Takes them out again; `None` if there are none or they are of another type.
+    pub(crate) fn take<R: 'static>(self) -> Option<Vec<R>> {
+        self.0.into_inner()?.downcast::<Vec<R>>().ok().map(|replies| *replies)
+    }
+}
+
+impl fmt::Debug for Replies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Replies")
+    }
+}
+
+/// Where a peer lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct StoreNode {
+    /// The store.
+    pub(crate) store: u64,
+}
+
+/// Calls a closure with the result of a write: how replies get back to the proposer without a channel in between.
+pub(crate) struct Responder<T>(Box<dyn FnOnce(T) + Send>);
+
+impl<T> Responder<T> {
+    /// A responder that calls `done`.
+    pub(crate) fn new(done: impl FnOnce(T) + Send + 'static) -> Self {
+        Responder(Box::new(done))
+    }
+}
+
+impl<T: Send + 'static> openraft::raft::responder::Responder<TypeConfig, T> for Responder<T> {
+    fn on_complete(self, result: T) {
+        (self.0)(result);
+    }
+}
+
+/// The type configuration of every group in this crate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TypeConfig;
+
+impl openraft::RaftTypeConfig for TypeConfig {
+    type D = Data;
+    type R = Replies;
+    type NodeId = u64;
+    type Node = StoreNode;
+    type Term = u64;
+    type LeaderId = LeaderId<u64, u64>;
+    type Vote = openraft::Vote<Self::LeaderId>;
+    type Payload = EntryPayload<Data, u64, StoreNode>;
+    type Entry = openraft::Entry<<Self::LeaderId as openraft::vote::RaftLeaderId>::Committed, Self::Payload>;
+    type AsyncRuntime = openraft::TokioRuntime;
+    type Responder<T>
+        = Responder<T>
+    where
+        T: Send + 'static;
+    type Batch<T>
+        = openraft::impls::InlineBatch<T>
+    where
+        T: Send + 'static;
+    type ErrorSource = openraft::impls::BoxedErrorSource;
+}
+
+pub(crate) type Entry = alias::EntryOf<TypeConfig>;
+pub(crate) type LogId = alias::LogIdOf<TypeConfig>;
+pub(crate) type Vote = alias::VoteOf<TypeConfig>;
+pub(crate) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
+pub(crate) type Membership = openraft::Membership<u64, StoreNode>;
+pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
+pub(crate) type WriteResult = ClientWriteResult<TypeConfig>;
+
+/// A log id from its parts.
+pub(crate) fn log_id(term: u64, index: u64) -> LogId {
+    LogId::new(alias::CommittedLeaderIdOf::<TypeConfig>::new(term), index)
+}
+
+/// A stored log id, as Raft sees it.
+pub(crate) fn log_id_in(id: stored::LogId) -> LogId {
+    log_id(id.term, id.index)
+}
+
+/// A log id, as it is stored.
+pub(crate) fn log_id_out(id: &LogId) -> stored::LogId {
+    stored::LogId { term: id.leader_id.term, index: id.index }
+}
+
+/// A stored vote. A vote for nobody cannot be stored by this program; it is read as a vote for peer 0.
+pub(crate) fn vote_in(vote: stored::Vote) -> Vote {
+    let leader_id = LeaderId { term: vote.term, voted_for: vote.node.unwrap_or(0) };
+    Vote { leader_id, committed: vote.committed }
+}
+
+/// A vote, as it is stored.
+pub(crate) fn vote_out(vote: &Vote) -> stored::Vote {
+    stored::Vote { term: vote.leader_id.term, node: Some(vote.leader_id.voted_for), committed: vote.committed }
+}
+
+/// A stored membership.
+pub(crate) fn membership_in(membership: &stored::Membership) -> StoredMembership {
+    StoredMembership::new(membership.log_id.map(log_id_in), config_in(membership))
+}
+
+/// The voters and nodes of a stored membership. Voters without a node get store 0 and configurations without voters do
+/// not count, so that nothing read from disk or a peer can make the conversion fail.
+pub(crate) fn config_in(membership: &stored::Membership) -> Membership {
+    let mut nodes: BTreeMap<u64, StoreNode> =
+        membership.nodes.iter().map(|(peer, store)| (*peer, StoreNode { store: *store })).collect();
+    for peer in membership.configs.iter().flatten() {
+        nodes.entry(*peer).or_default();
+    }
+    let configs = membership.configs.iter().filter(|voters| !voters.is_empty()).cloned().collect();
+    Membership::new(configs, nodes).unwrap_or_default()
+}
+
+/// A membership that is in the log at `log_id`, as it is stored.
+pub(crate) fn config_out(log_id: Option<&LogId>, membership: &Membership) -> stored::Membership {
+    stored::Membership {
+        log_id: log_id.map(log_id_out),
+        configs: membership.get_joint_config().clone(),
+        nodes: membership.nodes().map(|(peer, node)| (*peer, node.store)).collect(),
+    }
+}
+
+/// Whether `peer` alone decides: the one voter of the one configuration.
+pub(crate) fn is_sole_voter(configs: &[BTreeSet<u64>], peer: u64) -> bool {
+    !configs.is_empty() && configs.iter().all(|voters| voters.len() == 1 && voters.contains(&peer))
+}
+
+/// A stored entry.
+pub(crate) fn entry_in(entry: stored::Entry) -> Entry {
+    let payload = match entry.payload {
+        stored::Payload::Blank => EntryPayload::Blank,
+        stored::Payload::Command(bytes) => EntryPayload::Normal(Data::Command(bytes)),
+        stored::Payload::Admin(admin) => EntryPayload::Normal(Data::Admin(Box::new(admin))),
+        stored::Payload::Membership(membership) => EntryPayload::Membership(config_in(&membership)),
+    };
+    Entry { log_id: log_id_in(entry.log_id), payload }
+}
+
+/// An entry, as it is stored. The payload's bytes are shared, not copied.
+pub(crate) fn entry_out(entry: &Entry) -> stored::Entry {
+    let payload = match &entry.payload {
+        EntryPayload::Blank => stored::Payload::Blank,
+        EntryPayload::Normal(Data::Command(bytes)) => stored::Payload::Command(bytes.clone()),
+        EntryPayload::Normal(Data::Admin(admin)) => stored::Payload::Admin((**admin).clone()),
+        EntryPayload::Membership(membership) => {
+            stored::Payload::Membership(config_out(Some(&entry.log_id), membership))
+        }
+    };
+    stored::Entry { log_id: log_id_out(&entry.log_id), payload }
+}
+
+/// What an entry costs in memory and, nearly, on disk.
+pub(crate) fn entry_weight(entry: &Entry) -> usize {
+    const OVERHEAD: usize = 64;
+    match &entry.payload {
+        EntryPayload::Normal(Data::Command(bytes)) => bytes.len().saturating_add(OVERHEAD),
+        _ => OVERHEAD.saturating_mul(4),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_survive_the_bridge() {
+        let membership = Membership::new(
+            vec![BTreeSet::from([1, 2]), BTreeSet::from([2, 3])],
+            BTreeMap::from([(1, StoreNode { store: 11 }), (2, StoreNode { store: 12 }), (3, StoreNode { store: 13 })]),
+        )
+        .unwrap();
+        let payloads = [
+            EntryPayload::Blank,
+            EntryPayload::Normal(Data::Command(Bytes::from_static(b"payload"))),
+            EntryPayload::Membership(membership),
+        ];
+        for payload in payloads {
+            let entry = Entry { log_id: log_id(7, 42), payload };
+            assert_eq!(entry_in(entry_out(&entry)), entry);
+        }
+    }
+
+    #[test]
+    fn votes_survive_the_bridge() {
+        for committed in [false, true] {
+            let vote = Vote { leader_id: LeaderId { term: 3, voted_for: 9 }, committed };
+            assert_eq!(vote_in(vote_out(&vote)), vote);
+        }
+    }
+
+    #[test]
+    fn a_voter_without_a_node_is_unreachable_and_not_a_panic() {
+        let stored = stored::Membership { log_id: None, configs: vec![BTreeSet::from([5])], nodes: BTreeMap::new() };
+        assert_eq!(config_in(&stored).get_node(&5), Some(&StoreNode { store: 0 }));
+    }
+
+    #[test]
+    fn sole_voter() {
+        assert!(is_sole_voter(&[BTreeSet::from([1])], 1));
+        assert!(!is_sole_voter(&[BTreeSet::from([2])], 1));
+        assert!(!is_sole_voter(&[BTreeSet::from([1]), BTreeSet::from([1, 2])], 1));
+        assert!(!is_sole_voter(&[], 1));
+    }
+
+    #[test]
+    fn replies_of_another_type_are_none() {
+        assert_eq!(Replies::of(vec![1u8, 2]).take::<u8>(), Some(vec![1, 2]));
+        assert_eq!(Replies::of(vec![1u8, 2]).take::<u16>(), None);
+        assert_eq!(Replies::default().take::<u8>(), None);
+    }
+}

@@ -1,0 +1,93 @@
+//! `neokv`: the standalone server. One process, one embedded store, no other moving part.
+//!
+//! ```text
+//! flags, environment, file ──► config ──► logs ──► Node::open ──► Node::serve ──► "NEOKV_READY port=N" on stdout
+//!                                 │                    │                               │
+//!                              exit 2               exit 3            SIGTERM, SIGINT: stop, exit 0
+//! ```
+//!
+//! The line on stdout is the only thing printed there, so that a script can wait for it; everything else goes to stderr.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use neokv_redis::config::{self, ConfigError, Request, Settings};
+use neokv_redis::node::{Node, NodeError};
+use neokv_redis::process::{self, EXIT_CANNOT_OPEN, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, StopSignals};
+
+/// One allocator for the whole process, RocksDB included, so that INFO's memory numbers are the truth.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    match config::load(std::env::args_os(), std::env::vars_os()) {
+        Ok(Request::Serve(settings)) => run(settings),
+        Ok(Request::PrintConfig(settings)) => {
+            // A reader that has seen enough (`| head`) is no failure.
+            let _closed = std::io::stdout().write_all(config::print(&settings).as_bytes());
+            ExitCode::from(EXIT_OK)
+        }
+        Err(ConfigError::Usage(error)) => {
+            // clap knows which stream: help and version go to stdout with code 0, mistakes to stderr with code 2.
+            let _closed = error.print();
+            ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { EXIT_OK })
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn run(settings: Settings) -> ExitCode {
+    process::init_logging(&settings.config);
+    for note in &settings.notes {
+        tracing::warn!("{note}");
+    }
+    match serve(settings) {
+        Ok(()) => ExitCode::from(EXIT_OK),
+        Err(error) => {
+            eprintln!("{}", error.report());
+            ExitCode::from(EXIT_CANNOT_OPEN)
+        }
+    }
+}
+
+fn serve(settings: Settings) -> Result<(), NodeError> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if settings.config.threads > 0 {
+        runtime.worker_threads(settings.config.threads);
+    }
+    let runtime = runtime
+        .thread_name("front")
+        .enable_all()
+        .build()
+        .map_err(|source| NodeError::Runtime { what: "the front runtime", source })?;
+    let outcome = runtime.block_on(async {
+        let mut signals =
+            StopSignals::install().map_err(|source| NodeError::Runtime { what: "signal handlers", source })?;
+        let mut node = Node::open(settings).await?;
+        let port = node.serve().await?;
+        announce(port);
+        let signal = signals.next().await;
+        tracing::info!(
+            signal,
+            "stopping: no new connections, finishing what is under way; a second signal ends at once"
+        );
+        tokio::spawn(async move {
+            signals.next().await;
+            std::process::exit(EXIT_INTERRUPTED);
+        });
+        node.stop().await;
+        Ok(())
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Tells whoever started this process that clients may come.
+fn announce(port: u16) {
+    let mut stdout = std::io::stdout().lock();
+    // Nobody may be reading: the server serves all the same.
+    let _nobody = writeln!(stdout, "NEOKV_READY port={port}").and_then(|()| stdout.flush());
+}

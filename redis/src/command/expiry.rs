@@ -1,0 +1,242 @@
+//! Expiry: EXPIRE, TTL, PERSIST and their relatives.
+//!
+//! All four EXPIREs are one: an instant is `argument · unit + base`, where the unit is a second or a millisecond and
+//! the base is now or 1970. An instant that has passed deletes the key at once; a negative one is as good as any that
+//! has passed. Options are checked before the number, the number before the key.
+
+use neokv_resp::Reply;
+
+use super::args::Expiry;
+use super::error::shown;
+use super::{Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args};
+use crate::keyspace::{Tx, View};
+
+/// The commands of this file.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "expire",
+        arity: -3,
+        flags: &[Flag::Write, Flag::Fast],
+        keys: KeySpec::ONE,
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Set a key's time to live in seconds",
+        handler: Handler::Write(expire),
+    },
+    Command {
+        name: "pexpire",
+        arity: -3,
+        flags: &[Flag::Write, Flag::Fast],
+        keys: KeySpec::ONE,
+        group: Group::Generic,
+        since: "2.6.0",
+        complexity: "O(1)",
+        summary: "Set a key's time to live in milliseconds",
+        handler: Handler::Write(pexpire),
+    },
+    Command {
+        name: "expireat",
+        arity: -3,
+        flags: &[Flag::Write, Flag::Fast],
+        keys: KeySpec::ONE,
+        group: Group::Generic,
+        since: "1.2.0",
+        complexity: "O(1)",
+        summary: "Set the expiration for a key as a UNIX timestamp",
+        handler: Handler::Write(expireat),
+    },
+    Command {
+        name: "pexpireat",
+        arity: -3,
+        flags: &[Flag::Write, Flag::Fast],
+        keys: KeySpec::ONE,
+        group: Group::Generic,
+        since: "2.6.0",
+        complexity: "O(1)",
+        summary: "Set the expiration for a key as a UNIX timestamp specified in milliseconds",
+        handler: Handler::Write(pexpireat),
+    },
+    Command {
+        name: "ttl",
+        arity: 2,
+        flags: &[Flag::ReadOnly, Flag::Fast, Flag::Point],
+        keys: KeySpec::ONE,
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "Get the time to live for a key in seconds",
+        handler: Handler::Read(ttl),
+    },
+    Command {
+        name: "pttl",
+        arity: 2,
+        flags: &[Flag::ReadOnly, Flag::Fast, Flag::Point],
+        keys: KeySpec::ONE,
+        group: Group::Generic,
+        since: "2.6.0",
+        complexity: "O(1)",
+        summary: "Get the time to live for a key in milliseconds",
+        handler: Handler::Read(pttl),
+    },
+    Command {
+        name: "expiretime",
+        arity: 2,
+        flags: &[Flag::ReadOnly, Flag::Fast, Flag::Point],
+        keys: KeySpec::ONE,
+        group: Group::Generic,
+        since: "7.0.0",
+        complexity: "O(1)",
+        summary: "Get the expiration Unix timestamp for a key",
+        handler: Handler::Read(expiretime),
+    },
+    Command {
+        name: "pexpiretime",
+        arity: 2,
+        flags: &[Flag::ReadOnly, Flag::Fast, Flag::Point],
+        keys: KeySpec::ONE,
+        group: Group::Generic,
+        since: "7.0.0",
+        complexity: "O(1)",
+        summary: "Get the expiration Unix timestamp for a key in milliseconds",
+        handler: Handler::Read(pexpiretime),
+    },
+    Command {
+        name: "persist",
+        arity: 2,
+        flags: &[Flag::Write, Flag::Fast],
+        keys: KeySpec::ONE,
+        group: Group::Generic,
+        since: "2.2.0",
+        complexity: "O(1)",
+        summary: "Remove the expiration from a key",
+        handler: Handler::Write(persist),
+    },
+];
+
+fn expire(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+    set_expiry(tx, args, Expiry::Seconds, "expire")
+}
+
+fn pexpire(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+    set_expiry(tx, args, Expiry::Milliseconds, "pexpire")
+}
+
+fn expireat(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+    set_expiry(tx, args, Expiry::AtSeconds, "expireat")
+}
+
+fn pexpireat(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+    set_expiry(tx, args, Expiry::AtMilliseconds, "pexpireat")
+}
+
+/// The conditions under which an EXPIRE takes effect.
+#[derive(Clone, Copy, Default)]
+struct Conditions {
+    only_without: bool,
+    only_with: bool,
+    only_later: bool,
+    only_earlier: bool,
+}
+
+impl Conditions {
+    fn parse(options: &Args) -> Result<Conditions, CommandError> {
+        let mut parsed = Conditions::default();
+        for option in options {
+            let condition = match option {
+                _ if args::is(option, "NX") => &mut parsed.only_without,
+                _ if args::is(option, "XX") => &mut parsed.only_with,
+                _ if args::is(option, "GT") => &mut parsed.only_later,
+                _ if args::is(option, "LT") => &mut parsed.only_earlier,
+                _ => {
+                    let shown = shown(option);
+                    return Err(CommandError::custom(format!("ERR Unsupported option {shown}")));
+                }
+            };
+            *condition = true;
+        }
+        if parsed.only_without && (parsed.only_with || parsed.only_later || parsed.only_earlier) {
+            let text = "ERR NX and XX, GT or LT options at the same time are not compatible";
+            return Err(CommandError::custom(text));
+        }
+        if parsed.only_later && parsed.only_earlier {
+            return Err(CommandError::custom("ERR GT and LT options at the same time are not compatible"));
+        }
+        Ok(parsed)
+    }
+
+    /// Whether a key with expiry `old` may get the instant `new`. A key without expiry lives for ever.
+    fn allow(self, old: Option<i64>, new: i64) -> bool {
+        match old {
+            Some(old) => {
+                let in_order = (!self.only_later || new > old) && (!self.only_earlier || new < old);
+                !self.only_without && in_order
+            }
+            None => !self.only_with && !self.only_later,
+        }
+    }
+}
+
+fn set_expiry(tx: &mut Tx<'_>, args: &Args, expiry: Expiry, command: &'static str) -> Outcome {
+    let key = args::get(args, 1)?;
+    let conditions = Conditions::parse(args::rest(args, 3))?;
+    let at = instant(args::integer(args::get(args, 2)?)?, expiry, tx.now_ms());
+    let at = at.ok_or(CommandError::InvalidExpire(command))?;
+    let Some((_, old)) = tx.view().header(key)? else { return Ok(Reply::Integer(0)) };
+    let old = (old != 0).then(|| i64::try_from(old).unwrap_or(i64::MAX));
+    if !conditions.allow(old, at) {
+        return Ok(Reply::Integer(0));
+    }
+    match u64::try_from(at) {
+        Ok(at) if at > tx.now_ms() => tx.set_expiry(key, at)?,
+        _ => tx.delete(key)?,
+    };
+    Ok(Reply::Integer(1))
+}
+
+/// The instant in milliseconds since 1970, unless it is too far away for 64 bits.
+fn instant(argument: i64, expiry: Expiry, now_ms: u64) -> Option<i64> {
+    let at = if expiry.in_seconds() { argument.checked_mul(1000)? } else { argument };
+    if expiry.is_relative() { at.checked_add(i64::try_from(now_ms).ok()?) } else { Some(at) }
+}
+
+fn persist(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+    let key = args::get(args, 1)?;
+    match tx.view().header(key)? {
+        Some((_, expire_ms)) if expire_ms != 0 => Ok(Reply::Integer(i64::from(tx.set_expiry(key, 0)?))),
+        _ => Ok(Reply::Integer(0)),
+    }
+}
+
+fn ttl(view: &View<'_>, args: &Args) -> Outcome {
+    time(view, args, |expire_ms, now_ms| rounded_seconds(expire_ms.saturating_sub(now_ms)))
+}
+
+fn pttl(view: &View<'_>, args: &Args) -> Outcome {
+    time(view, args, u64::saturating_sub)
+}
+
+fn expiretime(view: &View<'_>, args: &Args) -> Outcome {
+    time(view, args, |expire_ms, _| rounded_seconds(expire_ms))
+}
+
+fn pexpiretime(view: &View<'_>, args: &Args) -> Outcome {
+    time(view, args, |expire_ms, _| expire_ms)
+}
+
+/// What `shown` makes of the key's expiry and now; -1 without expiry, -2 without key.
+fn time(view: &View<'_>, args: &Args, shown: impl Fn(u64, u64) -> u64) -> Outcome {
+    Ok(match view.header(args::get(args, 1)?)? {
+        None => Reply::Integer(-2),
+        Some((_, 0)) => Reply::Integer(-1),
+        Some((_, expire_ms)) => Reply::count(shown(expire_ms, view.now_ms())),
+    })
+}
+
+/// Seconds, rounded to the nearest.
+fn rounded_seconds(ms: u64) -> u64 {
+    ms.saturating_add(500) / 1000
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! The rows of a list: which position an index is, reading runs of elements, and moving them.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use neokv_encoding::DecodeError;
+use neokv_engine::Direction;
+
+use super::End;
+use crate::command::CommandError;
+use crate::keyspace::range::from_either_end;
+use crate::keyspace::{Collection, Subkeys, Tx, View};
+
+/// How many elements are read before they are written elsewhere, when a run of them moves.
+const MOVED_AT_ONCE: u64 = 256;
+
+/// The position of the element that `index` names, -1 being the last one.
+pub fn position(list: &Collection, index: i64) -> Option<u64> {
+    let offset = from_either_end(index, list.size()).filter(|offset| *offset < list.size())?;
+    list.meta.head.checked_add(offset)
+}
+
+/// The position next to `position` in the direction of `end`. Lists start in the middle of all positions, so they only
+/// run out after 2^63 pushes to one end.
+pub fn next_toward(end: End, position: u64) -> Result<u64, CommandError> {
+    let next = match end {
+        End::Left => position.checked_sub(1),
+        End::Right => position.checked_add(1),
+    };
+    next.ok_or_else(|| CommandError::custom("ERR the list has no positions left at this end, copy it to another key"))
+}
+
+/// The element at a position inside the list.
+pub fn get(view: View<'_>, list: &Collection, position: u64) -> Result<Bytes, CommandError> {
+    view.subkey(list, &position.to_be_bytes())?.ok_or_else(hole)
+}
+
+/// Writes the element at a position.
+pub fn put(tx: &mut Tx<'_>, list: &Collection, position: u64, element: &[u8]) {
+    tx.put_subkey(list, &position.to_be_bytes(), element);
+}
+
+/// Deletes the rows at these positions.
+pub fn delete(tx: &mut Tx<'_>, list: &Collection, positions: Range<u64>) {
+    for position in positions {
+        tx.delete_subkey(list, &position.to_be_bytes());
+    }
+}
+
+/// Notes where the list now lies. Its rows are the caller's care.
+pub fn place(list: &mut Collection, head: u64, tail: u64) {
+    list.meta.head = head;
+    list.meta.tail = tail;
+    list.meta.size = tail.saturating_sub(head);
+}
+
+fn hole() -> CommandError {
+    CommandError::Damaged(DecodeError::Invalid { what: "list", why: "an element between head and tail is missing" })
+}
+
+/// Elements of a run of positions, one by one, from one of its ends to the other. Seeks once and reads no other row.
+pub struct Walk<'a> {
+    rows: Subkeys<'a>,
+    left: Range<u64>,
+    from: End,
+}
+
+impl<'a> Walk<'a> {
+    /// Walks `positions`, which must lie inside the list, starting at their end `from`.
+    pub fn new(view: View<'a>, list: &Collection, positions: Range<u64>, from: End) -> Result<Walk<'a>, CommandError> {
+        let direction = match from {
+            End::Left => Direction::Forward,
+            End::Right => Direction::Reverse,
+        };
+        let (start, end) = (positions.start.to_be_bytes(), positions.end.to_be_bytes());
+        let rows = view.subkeys_between(list, &start, &end, direction)?;
+        Ok(Walk { rows, left: positions, from })
+    }
+
+    /// The next position and its element, borrowed until the following call.
+    pub fn next(&mut self) -> Result<Option<(u64, &[u8])>, CommandError> {
+        let expected = match self.from {
+            End::Left => self.left.next(),
+            End::Right => self.left.next_back(),
+        };
+        let Some(position) = expected else { return Ok(None) };
+        match self.rows.next_ref()? {
+            Some((subkey, element)) if subkey == position.to_be_bytes() => Ok(Some((position, element))),
+            _ => Err(hole()),
+        }
+    }
+}
+
+/// All elements of a run of positions, in order, beginning at its end `from`.
+pub fn read(view: View<'_>, list: &Collection, positions: Range<u64>, from: End) -> Result<Vec<Bytes>, CommandError> {
+    let mut elements = Vec::new();
+    if !positions.is_empty() {
+        let mut walk = Walk::new(view, list, positions, from)?;
+        while let Some((_, element)) = walk.next()? {
+            elements.push(Bytes::copy_from_slice(element));
+        }
+    }
+    Ok(elements)
+}
+
+/// Moves the elements of `from`, leaving out those at the positions `gone` (in ascending order), so that they stand
+/// side by side again: the first one at `to` if they move to the left, the last one right before `to` if they move to the
+/// right. Returns where the free space beyond the moved run begins.
+///
+/// ```text
+/// pack(from 3..7, gone [5], Left, to 2)     . . _ d e x g . .   →   . . d e g | . .    returns 5
+/// pack(from 3..7, gone [5], Right, to 8)    . . . d e x g _ .   →   . . . . . | d e g  returns 5
+/// ```
+pub fn pack(
+    tx: &mut Tx<'_>,
+    list: &Collection,
+    from: Range<u64>,
+    gone: &[u64],
+    toward: End,
+    to: u64,
+) -> Result<u64, CommandError> {
+    let (mut left, mut to) = (from, to);
+    while !left.is_empty() {
+        // What is written now has been read before, here or in an earlier round: elements move toward the side that they
+        // are read from.
+        let chunk = take_chunk(&mut left, toward);
+        let mut moved = Vec::new();
+        let mut walk = Walk::new(tx.view(), list, chunk, toward)?;
+        while let Some((position, element)) = walk.next()? {
+            if gone.binary_search(&position).is_err() {
+                moved.push(Bytes::copy_from_slice(element));
+            }
+        }
+        drop(walk);
+        for element in moved {
+            match toward {
+                End::Left => {
+                    put(tx, list, to, &element);
+                    to = next_toward(End::Right, to)?;
+                }
+                End::Right => {
+                    to = next_toward(End::Left, to)?;
+                    put(tx, list, to, &element);
+                }
+            }
+        }
+    }
+    Ok(to)
+}
+
+/// Cuts the positions that are moved next off the end `from` of what is left.
+fn take_chunk(left: &mut Range<u64>, from: End) -> Range<u64> {
+    match from {
+        End::Left => {
+            let cut = left.start.saturating_add(MOVED_AT_ONCE).min(left.end);
+            let chunk = left.start..cut;
+            left.start = cut;
+            chunk
+        }
+        End::Right => {
+            let cut = left.end.saturating_sub(MOVED_AT_ONCE).max(left.start);
+            let chunk = cut..left.end;
+            left.end = cut;
+            chunk
+        }
+    }
+}

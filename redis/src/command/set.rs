@@ -1,0 +1,276 @@
+//! Sets: different members under one key.
+//!
+//! A set is a header in family `metadata` and one row with an empty value per member in family `subkey`:
+//!
+//! ```text
+//! SADD team ada bob    metadata  "team"              → set, version 9, size 2
+//!                      subkey    "team" 9 "ada"      → (empty)
+//!                      subkey    "team" 9 "bob"      → (empty)
+//! ```
+//!
+//! Membership is one look-up, whatever the size, and members come out sorted by their bytes (Redis promises no order).
+//! The header counts the members; every command that adds or removes some looks each of them up, in the entry's own
+//! writes too, so that a member named twice in one command counts once. A set without members is no key.
+//!
+//! SPOP and SRANDMEMBER choose through [`walk`] without reading the whole set. SPOP runs in apply, so its generator is
+//! seeded by the log entry: every replica removes the same members. SSCAN pages through [`page`]. What combines several
+//! sets is in [`set_algebra`](super::set_algebra).
+
+use bytes::Bytes;
+use neokv_encoding::metadata::DataType;
+use neokv_engine::Direction;
+use neokv_resp::Reply;
+
+use super::hash::remove_subkeys;
+use super::{Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args};
+use crate::keyspace::{Collection, Tx, View, page, walk};
+
+/// A command on one set.
+const fn command(
+    name: &'static str,
+    arity: i32,
+    flags: &'static [Flag],
+    since: &'static str,
+    complexity: &'static str,
+    summary: &'static str,
+    handler: Handler,
+) -> Command {
+    Command { name, arity, flags, keys: KeySpec::ONE, group: Group::Set, since, complexity, summary, handler }
+}
+
+/// Removes members.
+const SHRINK: &[Flag] = &[Flag::Write, Flag::Fast];
+/// Reads the header and nothing else.
+const HEADER: &[Flag] = &[Flag::ReadOnly, Flag::Fast, Flag::Point];
+/// Reads the header and the members that the command names.
+const MEMBERS: &[Flag] = &[Flag::ReadOnly, Flag::Fast];
+/// Reads many members.
+const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Heavy];
+
+/// The commands on one set, and SMOVE.
+pub const COMMANDS: &[Command] = &[
+    command(
+        "sadd",
+        -3,
+        &[Flag::Write, Flag::DenyOom, Flag::Fast],
+        "1.0.0",
+        "O(1) per member",
+        "Adds members to a set and counts those that are new",
+        Handler::Write(sadd),
+    ),
+    command(
+        "srem",
+        -3,
+        SHRINK,
+        "1.0.0",
+        "O(1) per member",
+        "Removes members from a set and counts them",
+        Handler::Write(srem),
+    ),
+    command(
+        "spop",
+        -2,
+        SHRINK,
+        "1.0.0",
+        "O(log N) per member returned, for N members",
+        "Removes random members from a set and returns them",
+        Handler::Write(spop),
+    ),
+    Command {
+        keys: KeySpec::TWO,
+        ..command("smove", 4, SHRINK, "1.0.0", "O(1)", "Moves a member from one set to another", Handler::Write(smove))
+    },
+    command("sismember", 3, MEMBERS, "1.0.0", "O(1)", "Tells whether a set has a member", Handler::Read(sismember)),
+    command(
+        "smismember",
+        -3,
+        MEMBERS,
+        "6.2.0",
+        "O(1) per member",
+        "Tells for each of several members whether a set has it",
+        Handler::Read(smismember),
+    ),
+    command("scard", 2, HEADER, "1.0.0", "O(1)", "Returns the number of members of a set", Handler::Read(scard)),
+    command(
+        "smembers",
+        2,
+        MANY,
+        "1.0.0",
+        "O(N) for N members",
+        "Returns all members of a set",
+        Handler::Read(smembers),
+    ),
+    command(
+        "srandmember",
+        -2,
+        MANY,
+        "1.0.0",
+        "O(log N) per member returned, for N members",
+        "Returns random members of a set",
+        Handler::Read(srandmember),
+    ),
+    command(
+        "sscan",
+        -3,
+        MANY,
+        "2.8.0",
+        "O(1) per call, O(N) for all N members",
+        "Iterates over the members of a set",
+        Handler::Read(sscan),
+    ),
+];
+
+fn sadd(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+    let [_, key, members @ ..] = args else { return Err(CommandError::WrongArity("sadd")) };
+    let mut set = tx.open(key, DataType::Set)?;
+    let mut added = 0u64;
+    for member in members {
+        added = added.saturating_add(u64::from(add(tx, &mut set, member)?));
+    }
+    if added > 0 {
+        tx.save(set)?;
+    }
+    Ok(Reply::count(added))
+}
+
+/// Adds one member; returns whether it is new. The caller saves the set.
+fn add(tx: &mut Tx<'_>, set: &mut Collection, member: &[u8]) -> Result<bool, CommandError> {
+    let is_new = set.is_empty() || !tx.view().has_subkey(set, member)?;
+    if is_new {
+        tx.put_subkey(set, member, b"");
+        set.meta.size = set.meta.size.saturating_add(1);
+    }
+    Ok(is_new)
+}
+
+fn srem(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+    let [_, key, members @ ..] = args else { return Err(CommandError::WrongArity("srem")) };
+    let Some(mut set) = tx.existing(key, DataType::Set)? else { return Ok(Reply::Integer(0)) };
+    let removed = remove_subkeys(tx, &mut set, members)?;
+    if removed > 0 {
+        tx.save(set)?;
+    }
+    Ok(Reply::count(removed))
+}
+
+fn smove(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+    let [_, source, target, member] = args else { return Err(CommandError::WrongArity("smove")) };
+    // Redis looks at the target's type only if the source exists.
+    let Some(mut from) = tx.existing(source, DataType::Set)? else { return Ok(Reply::Integer(0)) };
+    let mut to = tx.open(target, DataType::Set)?;
+    let is_member = tx.view().has_subkey(&from, member)?;
+    if source == target || !is_member {
+        return Ok(Reply::Integer(i64::from(is_member)));
+    }
+    remove_subkeys(tx, &mut from, std::slice::from_ref(member))?;
+    tx.save(from)?;
+    if add(tx, &mut to, member)? {
+        tx.save(to)?;
+    }
+    Ok(Reply::Integer(1))
+}
+
+fn spop(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+    match args {
+        [_, key] => pop_one(tx, key),
+        [_, key, count] => pop_many(tx, key, args::positive_count(count)?),
+        _ => Err(CommandError::Syntax),
+    }
+}
+
+/// SPOP without a count.
+fn pop_one(tx: &mut Tx<'_>, key: &Bytes) -> Outcome {
+    let Some(mut set) = tx.existing(key, DataType::Set)? else { return Ok(Reply::Nil) };
+    let mut random = tx.random().clone();
+    let Some((member, _)) = walk::one(&tx.view(), &set, &mut random)? else { return Ok(Reply::Nil) };
+    remove_subkeys(tx, &mut set, std::slice::from_ref(&member))?;
+    tx.save(set)?;
+    Ok(Reply::Bulk(member))
+}
+
+/// SPOP with a count. Popping everything deletes the key and leaves its rows to compaction.
+fn pop_many(tx: &mut Tx<'_>, key: &Bytes, count: u64) -> Outcome {
+    let Some(mut set) = tx.existing(key, DataType::Set)? else { return Ok(Reply::Set(Vec::new())) };
+    let popped: Vec<Bytes> = if count >= set.size() {
+        let members = members(&tx.view(), &set)?;
+        tx.delete(key)?;
+        members
+    } else {
+        let mut random = tx.random().clone();
+        let chosen = walk::distinct(&tx.view(), &set, count, &mut random)?;
+        let chosen: Vec<Bytes> = chosen.into_iter().map(|(member, _)| member).collect();
+        if remove_subkeys(tx, &mut set, &chosen)? > 0 {
+            tx.save(set)?;
+        }
+        chosen
+    };
+    Ok(Reply::Set(popped.into_iter().map(Reply::Bulk).collect()))
+}
+
+/// The set `key`, if it exists.
+fn existing(view: &View<'_>, key: &Bytes) -> Result<Option<Collection>, CommandError> {
+    view.collection(key, DataType::Set)
+}
+
+/// All members of a set, in order.
+fn members(view: &View<'_>, set: &Collection) -> Result<Vec<Bytes>, CommandError> {
+    let mut rows = view.subkeys(set, Direction::Forward)?;
+    let mut members = Vec::new();
+    while let Some((member, _)) = rows.next()? {
+        members.push(member);
+    }
+    Ok(members)
+}
+
+fn sismember(view: &View<'_>, args: &Args) -> Outcome {
+    let [_, key, member] = args else { return Err(CommandError::WrongArity("sismember")) };
+    let Some(set) = existing(view, key)? else { return Ok(Reply::Integer(0)) };
+    Ok(Reply::Integer(i64::from(view.has_subkey(&set, member)?)))
+}
+
+fn smismember(view: &View<'_>, args: &Args) -> Outcome {
+    let [_, key, members @ ..] = args else { return Err(CommandError::WrongArity("smismember")) };
+    let set = existing(view, key)?;
+    let is_member = |member: &Bytes| match &set {
+        Some(set) => Ok(Reply::Integer(i64::from(view.has_subkey(set, member)?))),
+        None => Ok(Reply::Integer(0)),
+    };
+    members.iter().map(is_member).collect::<Result<_, CommandError>>().map(Reply::Array)
+}
+
+fn scard(view: &View<'_>, args: &Args) -> Outcome {
+    let [_, key] = args else { return Err(CommandError::WrongArity("scard")) };
+    Ok(Reply::count(existing(view, key)?.map_or(0, |set| set.size())))
+}
+
+fn smembers(view: &View<'_>, args: &Args) -> Outcome {
+    let [_, key] = args else { return Err(CommandError::WrongArity("smembers")) };
+    let members = existing(view, key)?.map_or_else(|| Ok(Vec::new()), |set| members(view, &set))?;
+    Ok(Reply::Set(members.into_iter().map(Reply::Bulk).collect()))
+}
+
+fn srandmember(view: &View<'_>, args: &Args) -> Outcome {
+    let (key, count) = match args {
+        [_, key] => (key, None),
+        [_, key, count] => (key, Some(args::integer_between(count, -i64::MAX, i64::MAX)?)),
+        _ => return Err(CommandError::Syntax),
+    };
+    let set = existing(view, key)?;
+    let mut random = view.random();
+    let Some(count) = count else {
+        let member = set.map_or(Ok(None), |set| walk::one(view, &set, &mut random))?;
+        return Ok(member.map_or(Reply::Nil, |(member, _)| Reply::Bulk(member)));
+    };
+    let members = set.map_or_else(|| Ok(Vec::new()), |set| walk::sample(view, &set, count, &mut random))?;
+    Ok(Reply::Array(members.into_iter().map(|(member, _)| Reply::Bulk(member)).collect()))
+}
+
+fn sscan(view: &View<'_>, args: &Args) -> Outcome {
+    page::scan_collection(view, args, DataType::Set, |items, member, _| {
+        items.push(Reply::bulk(Bytes::copy_from_slice(member)));
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,37 @@
+//! Configuration: every option is declared once, in the table of [`options`].
+//!
+//! ```text
+//!                 ┌─ flags ──────── --port 7000            command_line
+//! OPTIONS table ──┼─ environment ── NEOKV_PORT=7000        load
+//!   (options)     ├─ file ───────── [network] port = 7000  load
+//!                 └─ default ────── 16379                  options
+//!                          │
+//!              Settings: Config (typed) + list with sources
+//!                          │
+//!        node, server ─────┼───── CONFIG GET ───── --print-config (print)
+//! ```
+//!
+//! * [`load`](load()) merges the layers, first found wins, and refuses what is not allowed with a [`ConfigError`] that
+//!   names the place and the range. Unknown flags and unknown file keys are refused with a suggestion; an unknown
+//!   `NEOKV_` variable is only noted, because other programs may own it.
+//! * [`Config`] is what the rest of the program reads: plain typed fields.
+//! * [`print()`] writes the effective settings as a file that [`load`](load()) reads back.
+//!
+//! There is no way to change an option while the server runs: CONFIG SET is refused. A restart is quick, and a value
+//! that differs from the file would not survive it anyway.
+
+mod command_line;
+mod error;
+mod load;
+mod options;
+mod print;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use command_line::command;
+pub use error::ConfigError;
+pub use load::{Request, Setting, Settings, Source, defaults, load};
+pub use options::{Config, Group, LogFormat, OPTIONS, Opt, Sync};
+pub use print::print;
+pub use value::{Choice, Kind, Unit, Value, format_bytes};

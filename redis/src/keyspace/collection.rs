@@ -1,0 +1,63 @@
+//! An open hash, set, list or sorted set: its header, read once, changed in memory, written back by
+//! [`super::Tx::save`].
+
+use neokv_encoding::key::UserKey;
+use neokv_encoding::metadata;
+
+use super::view::Stored;
+
+/// The header of a collection, and where its rows are.
+///
+/// A handler opens it ([`super::View::collection`], [`super::Tx::open`]), changes `meta`, writes rows, and hands it to
+/// [`super::Tx::save`]. Between opening and saving nothing else may write the same key, and a command holds at most one
+/// open `Collection` per key: commands with a source and a destination must treat "both are the same key" first.
+#[derive(Clone, Debug)]
+pub struct Collection {
+    /// The user key.
+    pub key: UserKey,
+    /// The header. Handlers change `size`, and lists also `head` and `tail`; nothing else.
+    pub meta: metadata::Collection,
+    /// The header as it is stored now, if it is.
+    pub(super) saved: Option<metadata::Collection>,
+    /// What stood under this key when the collection was opened.
+    pub(super) stored: Stored,
+    /// What the keys of all rows of this version start with, in `subkey` and in `zset_score`.
+    pub(super) prefix: Vec<u8>,
+}
+
+impl Collection {
+    /// A collection over a header; `saved` if that header is what is stored.
+    pub(super) fn new(key: UserKey, meta: metadata::Collection, stored: Stored, saved: bool) -> Collection {
+        let prefix = key.subkey_prefix(meta.version);
+        let saved = saved.then_some(meta);
+        Collection { key, meta, saved, stored, prefix }
+    }
+
+    /// Number of elements.
+    pub fn size(&self) -> u64 {
+        self.meta.size
+    }
+
+    /// Whether there are no elements; saving an empty collection deletes its key.
+    pub fn is_empty(&self) -> bool {
+        self.meta.size == 0
+    }
+
+    /// Whether the key existed, with this type, when the collection was opened.
+    pub fn existed(&self) -> bool {
+        self.saved.is_some()
+    }
+
+    /// The first byte string that all rows of this collection start with.
+    pub fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    /// The engine's key of the row of `subkey`.
+    pub(super) fn row(&self, subkey: &[u8]) -> Vec<u8> {
+        let mut row = Vec::with_capacity(self.prefix.len().saturating_add(subkey.len()));
+        row.extend_from_slice(&self.prefix);
+        row.extend_from_slice(subkey);
+        row
+    }
+}

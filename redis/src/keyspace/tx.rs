@@ -1,0 +1,438 @@
+//! Changing the keyspace: one command's reads and writes over the batch of the log entry that it is part of.
+//!
+//! What [`Tx`] keeps true, whatever a handler does, for every metadata record of the Region:
+//!
+//! * a record with an expiry has exactly one row in family `expire`, with that very instant; one without has none;
+//! * [`KeyCount`] moves by exactly the number of records that appear and disappear;
+//! * a string of the older format is gone once its key has been written;
+//! * a collection that is created where something else stood gets the version of this command, which no collection
+//!   ever had, so nothing of its predecessor shows through, and deleting costs one row whatever the size.
+//!
+//! Every method reads the record as it stands in the batch, so a command that names a key twice (`DEL k k`, `MSET k 1
+//! k 2`) sees its own first change.
+
+use bytes::Bytes;
+use neokv_encoding::family::Family;
+use neokv_encoding::key::UserKey;
+use neokv_encoding::metadata::{self, DataType, Metadata, encode_string};
+use neokv_encoding::slot::SlotRange;
+use neokv_encoding::{double, key};
+use neokv_engine::{Batch, Read};
+
+use super::view::Stored;
+use super::{Collection, SplitMix64, View, ViewSource};
+use crate::command::CommandError;
+
+/// What a transaction writes to: a batch that shows its own writes to its reads.
+pub trait WriteBatch: Read {
+    /// Stores a row.
+    fn put(&mut self, family: Family, key: &[u8], value: &[u8]);
+    /// Removes a row.
+    fn delete(&mut self, family: Family, key: &[u8]);
+    /// Removes the rows from `start` (included) to `end` (excluded). Later reads through the batch do not see it.
+    fn delete_range(&mut self, family: Family, start: &[u8], end: &[u8]);
+    /// Marks the point to which [`WriteBatch::rollback`] returns.
+    fn savepoint(&mut self);
+    /// Undoes everything since the last savepoint.
+    fn rollback(&mut self) -> Result<(), CommandError>;
+    /// The batch as something to read from.
+    fn as_read(&self) -> &dyn Read;
+}
+
+impl WriteBatch for Batch<'_> {
+    fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
+        Batch::put(self, family, key, value);
+    }
+
+    fn delete(&mut self, family: Family, key: &[u8]) {
+        Batch::delete(self, family, key);
+    }
+
+    fn delete_range(&mut self, family: Family, start: &[u8], end: &[u8]) {
+        Batch::delete_range(self, family, start, end);
+    }
+
+    fn savepoint(&mut self) {
+        Batch::savepoint(self);
+    }
+
+    fn rollback(&mut self) -> Result<(), CommandError> {
+        Ok(Batch::rollback(self)?)
+    }
+
+    fn as_read(&self) -> &dyn Read {
+        self
+    }
+}
+
+/// What a [`Tx`] is made from.
+pub struct TxSource<'a> {
+    /// The batch of the entry.
+    pub batch: &'a mut dyn WriteBatch,
+    /// The instant at which expiry is judged, the same for all commands of the entry: milliseconds since the Unix
+    /// epoch.
+    pub now_ms: u64,
+    /// The version of collections that this command creates.
+    pub version: u64,
+    /// Where random choices start from.
+    pub seed: u64,
+    /// The namespace of all keys.
+    pub namespace: u32,
+    /// The Region that the keys belong to.
+    pub region: u64,
+    /// The slots of that Region.
+    pub slots: SlotRange,
+}
+
+/// How a command changed the number of keys of its Region.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyCount {
+    /// Everything that was there before is gone.
+    pub cleared: bool,
+    /// Records that appeared, less those that disappeared; after clearing, if there was one.
+    pub change: i64,
+}
+
+impl KeyCount {
+    /// The number of keys after the change.
+    pub fn apply(self, before: u64) -> u64 {
+        let base = if self.cleared { 0 } else { before };
+        debug_assert!(base.checked_add_signed(self.change).is_some(), "{base} keys cannot change by {}", self.change);
+        base.saturating_add_signed(self.change)
+    }
+
+    /// The two changes one after the other.
+    pub fn then(self, next: KeyCount) -> KeyCount {
+        if next.cleared { next } else { KeyCount { change: self.change.saturating_add(next.change), ..self } }
+    }
+}
+
+/// A key that is open as a string: its value, and what must be known to write it back without reading again.
+#[derive(Debug)]
+pub struct StringEntry {
+    user: UserKey,
+    stored: Stored,
+    /// The value and its expiry, if the key exists.
+    pub current: Option<(Bytes, u64)>,
+}
+
+impl StringEntry {
+    /// The value; empty if the key does not exist.
+    pub fn value(&self) -> &[u8] {
+        self.current.as_ref().map(|(value, _)| value.as_ref()).unwrap_or_default()
+    }
+
+    /// The expiry that a command which does not speak of expiry leaves in place.
+    pub fn expire_ms(&self) -> u64 {
+        self.current.as_ref().map_or(0, |(_, expire_ms)| *expire_ms)
+    }
+}
+
+/// One command's transaction over the batch of its entry.
+pub struct Tx<'a> {
+    source: TxSource<'a>,
+    random: SplitMix64,
+    count: KeyCount,
+    /// Whether anything has been written, and therefore a savepoint set.
+    dirty: bool,
+    /// For building row keys without an allocation each.
+    scratch: Vec<u8>,
+}
+
+impl<'a> Tx<'a> {
+    /// A transaction that has written nothing.
+    pub fn new(source: TxSource<'a>) -> Tx<'a> {
+        let random = SplitMix64::new(source.seed);
+        Tx { source, random, count: KeyCount::default(), dirty: false, scratch: Vec::new() }
+    }
+
+    /// The keyspace as this command has left it so far.
+    pub fn view(&self) -> View<'_> {
+        View::new(ViewSource {
+            read: self.source.batch.as_read(),
+            now_ms: self.source.now_ms,
+            namespace: self.source.namespace,
+            region: self.source.region,
+            slots: self.source.slots,
+            seed: self.source.seed,
+            cursors: None,
+        })
+    }
+
+    /// The instant at which expiry is judged: milliseconds since the Unix epoch, the same on every replica.
+    pub fn now_ms(&self) -> u64 {
+        self.source.now_ms
+    }
+
+    /// Random numbers that are the same on every replica.
+    pub fn random(&mut self) -> &mut SplitMix64 {
+        &mut self.random
+    }
+
+    /// Ends the command: keeps its writes and says how the number of keys changed.
+    pub fn commit(self) -> KeyCount {
+        self.count
+    }
+
+    /// Ends the command: undoes its writes.
+    pub fn rollback(self) -> Result<(), CommandError> {
+        if self.dirty { self.source.batch.rollback() } else { Ok(()) }
+    }
+
+    /// Stores a string under `key`, whatever was there. `expire_ms` 0: never expires.
+    pub fn set_string(&mut self, key: &Bytes, value: &[u8], expire_ms: u64) -> Result<(), CommandError> {
+        let user = self.view().user_key(key);
+        let stored = self.stored(&user)?.0;
+        self.put_record(&user, stored, expire_ms, &encode_string(expire_ms, value));
+        Ok(())
+    }
+
+    /// Opens `key` as a string; WRONGTYPE if there is something else.
+    pub fn string_entry(&mut self, key: &Bytes) -> Result<StringEntry, CommandError> {
+        let view = self.view();
+        let user = view.user_key(key);
+        let Some(row) = view.row(&user)? else {
+            return Ok(StringEntry { user, stored: Stored::default(), current: None });
+        };
+        let (kind, expire_ms) = row.header()?;
+        let live = !view.is_expired(expire_ms);
+        let stored = row.stored(expire_ms, live);
+        let current = match (live, kind) {
+            (false, _) => None,
+            (true, DataType::String) => match row.metadata()? {
+                Metadata::String { value, expire_ms } => Some((value, expire_ms)),
+                Metadata::Collection(_) => None,
+            },
+            (true, _) => return Err(CommandError::WrongType),
+        };
+        drop(row);
+        Ok(StringEntry { user, stored, current })
+    }
+
+    /// Writes back a string opened by [`Tx::string_entry`], without having written that key in between.
+    pub fn put_string(&mut self, entry: &StringEntry, value: &[u8], expire_ms: u64) {
+        self.put_record(&entry.user, entry.stored, expire_ms, &encode_string(expire_ms, value));
+    }
+
+    /// Deletes a string opened by [`Tx::string_entry`], without having written that key in between.
+    pub fn delete_string(&mut self, entry: &StringEntry) {
+        self.drop_record(&entry.user, entry.stored);
+    }
+
+    /// Deletes `key`, of any type and size, in constant time. True if a client could see it.
+    pub fn delete(&mut self, key: &Bytes) -> Result<bool, CommandError> {
+        let user = self.view().user_key(key);
+        let stored = self.stored(&user)?.0;
+        self.drop_record(&user, stored);
+        Ok(stored.live)
+    }
+
+    /// Gives the live record of `key` another expiry; 0: it never expires. False if there is no such key.
+    pub fn set_expiry(&mut self, key: &Bytes, expire_ms: u64) -> Result<bool, CommandError> {
+        let view = self.view();
+        let user = view.user_key(key);
+        let Some(row) = view.row(&user)? else { return Ok(false) };
+        let (_, old) = row.header()?;
+        if view.is_expired(old) {
+            return Ok(false);
+        }
+        let stored = row.stored(old, true);
+        let record = match row.metadata()? {
+            Metadata::String { value, .. } => encode_string(expire_ms, &value),
+            Metadata::Collection(meta) => Metadata::Collection(metadata::Collection { expire_ms, ..meta }).encode(),
+        };
+        drop(row);
+        self.put_record(&user, stored, expire_ms, &record);
+        Ok(true)
+    }
+
+    /// Removes the record of `key` if its expiry is exactly `expire_ms` and that instant has come. Otherwise removes
+    /// only the `expire` row of that instant, unless the record still has it. True if a record was removed.
+    pub fn purge(&mut self, slot: u16, key: &Bytes, expire_ms: u64) -> Result<bool, CommandError> {
+        let user = self.view().user_key(key);
+        if expire_ms == 0 || user.slot != slot {
+            return Ok(false);
+        }
+        let stored = self.stored(&user)?.0;
+        let same = stored.record && stored.expire_ms == expire_ms;
+        if same && !stored.live {
+            self.drop_record(&user, stored);
+            return Ok(true);
+        }
+        if !same {
+            self.delete_row(Family::Expire, &user.expire(expire_ms));
+        }
+        Ok(false)
+    }
+
+    /// Removes every key of the Region. Must be the only command of its entry: later reads through the batch would
+    /// still see the old rows.
+    pub fn clear(&mut self) {
+        let (start, end) = key::slot_bounds(self.source.slots);
+        for family in Family::DATA {
+            self.mark();
+            self.source.batch.delete_range(family, &start, &end);
+        }
+        self.count = KeyCount { cleared: true, change: 0 };
+    }
+
+    /// The collection under `key`, or a fresh one of which nothing is written yet; WRONGTYPE if there is something
+    /// else.
+    pub fn open(&mut self, key: &Bytes, kind: DataType) -> Result<Collection, CommandError> {
+        let (found, user, stored) = self.find(key, kind)?;
+        Ok(match found {
+            Some(meta) => Collection::new(user, meta, stored, true),
+            None => self.fresh(user, stored, kind),
+        })
+    }
+
+    /// A fresh collection that replaces whatever is under `key` when it is saved.
+    pub fn open_fresh(&mut self, key: &Bytes, kind: DataType) -> Result<Collection, CommandError> {
+        let user = self.view().user_key(key);
+        let stored = self.stored(&user)?.0;
+        Ok(self.fresh(user, stored, kind))
+    }
+
+    /// The collection under `key`, if there is one; WRONGTYPE if there is something else.
+    pub fn existing(&mut self, key: &Bytes, kind: DataType) -> Result<Option<Collection>, CommandError> {
+        self.view().collection(key, kind)
+    }
+
+    /// Stores a subkey. The handler counts: `size` changes by its hand only.
+    pub fn put_subkey(&mut self, c: &Collection, subkey: &[u8], value: &[u8]) {
+        self.build_row(c, None, subkey);
+        self.mark();
+        self.source.batch.put(Family::Subkey, &self.scratch, value);
+    }
+
+    /// Removes a subkey.
+    pub fn delete_subkey(&mut self, c: &Collection, subkey: &[u8]) {
+        self.build_row(c, None, subkey);
+        self.mark();
+        self.source.batch.delete(Family::Subkey, &self.scratch);
+    }
+
+    /// Stores a row of the score index.
+    pub fn put_score(&mut self, c: &Collection, score: f64, member: &[u8]) {
+        self.build_row(c, Some(score), member);
+        self.mark();
+        self.source.batch.put(Family::ZsetScore, &self.scratch, &[]);
+    }
+
+    /// Removes a row of the score index.
+    pub fn delete_score(&mut self, c: &Collection, score: f64, member: &[u8]) {
+        self.build_row(c, Some(score), member);
+        self.mark();
+        self.source.batch.delete(Family::ZsetScore, &self.scratch);
+    }
+
+    /// Writes the header of a collection; without elements, deletes the key.
+    pub fn save(&mut self, c: Collection) -> Result<(), CommandError> {
+        if c.is_empty() {
+            self.drop_record(&c.key, c.stored);
+        } else if c.saved.as_ref() != Some(&c.meta) {
+            let expire_ms = c.meta.expire_ms;
+            self.put_record(&c.key, c.stored, expire_ms, &Metadata::Collection(c.meta).encode());
+        }
+        Ok(())
+    }
+
+    /// The header of the live collection of type `kind` under `key`, and what stands there.
+    fn find(
+        &self,
+        key: &Bytes,
+        kind: DataType,
+    ) -> Result<(Option<metadata::Collection>, UserKey, Stored), CommandError> {
+        let view = self.view();
+        let user = view.user_key(key);
+        let Some(row) = view.row(&user)? else { return Ok((None, user, Stored::default())) };
+        let (found, expire_ms) = row.header()?;
+        let live = !view.is_expired(expire_ms);
+        let stored = row.stored(expire_ms, live);
+        if !live {
+            return Ok((None, user, stored));
+        }
+        if found != kind {
+            return Err(CommandError::WrongType);
+        }
+        match row.metadata()? {
+            Metadata::Collection(meta) => Ok((Some(meta), user, stored)),
+            Metadata::String { .. } => Err(CommandError::WrongType),
+        }
+    }
+
+    /// A collection without elements, of this command's version.
+    fn fresh(&self, user: UserKey, stored: Stored, kind: DataType) -> Collection {
+        Collection::new(user, metadata::Collection::new(kind, self.source.version), stored, false)
+    }
+
+    /// What stands under a key, and its type.
+    fn stored(&self, user: &UserKey) -> Result<(Stored, Option<DataType>), CommandError> {
+        let view = self.view();
+        let Some(row) = view.row(user)? else { return Ok((Stored::default(), None)) };
+        let (kind, expire_ms) = row.header()?;
+        Ok((row.stored(expire_ms, !view.is_expired(expire_ms)), Some(kind)))
+    }
+
+    /// Writes a metadata record over what stands there, with everything that follows from it.
+    fn put_record(&mut self, user: &UserKey, stored: Stored, expire_ms: u64, record: &[u8]) {
+        if stored.v1 {
+            self.delete_row(Family::Subkey, &user.v1_string());
+        }
+        if !stored.record {
+            self.count.change = self.count.change.saturating_add(1);
+        }
+        if stored.expire_ms != expire_ms {
+            if stored.expire_ms != 0 {
+                self.delete_row(Family::Expire, &user.expire(stored.expire_ms));
+            }
+            if expire_ms != 0 {
+                self.mark();
+                self.source.batch.put(Family::Expire, &user.expire(expire_ms), &[]);
+            }
+        }
+        self.mark();
+        self.source.batch.put(Family::Metadata, &user.metadata(), record);
+    }
+
+    /// Removes the record of a key, with everything that follows from it.
+    fn drop_record(&mut self, user: &UserKey, stored: Stored) {
+        if stored.v1 {
+            self.delete_row(Family::Subkey, &user.v1_string());
+        }
+        if stored.record {
+            self.count.change = self.count.change.saturating_sub(1);
+            self.delete_row(Family::Metadata, &user.metadata());
+        }
+        if stored.expire_ms != 0 {
+            self.delete_row(Family::Expire, &user.expire(stored.expire_ms));
+        }
+    }
+
+    fn delete_row(&mut self, family: Family, row: &[u8]) {
+        self.mark();
+        self.source.batch.delete(family, row);
+    }
+
+    /// Sets the savepoint before the first write. Commands that only find out that they must fail write nothing, and
+    /// returning to a savepoint costs a walk over the whole batch.
+    fn mark(&mut self) {
+        if !self.dirty {
+            self.dirty = true;
+            self.source.batch.savepoint();
+        }
+    }
+
+    /// Builds the key of a row of `c` in the scratch space.
+    fn build_row(&mut self, c: &Collection, score: Option<f64>, subkey: &[u8]) {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&c.prefix);
+        if let Some(score) = score {
+            self.scratch.extend_from_slice(&double::encode(score).to_be_bytes());
+        }
+        self.scratch.extend_from_slice(subkey);
+    }
+}
+
+#[cfg(test)]
+mod tests;

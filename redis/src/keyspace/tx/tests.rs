@@ -1,0 +1,111 @@
+//! What a transaction keeps true, whatever the order of its calls.
+
+use bytes::Bytes;
+use neokv_encoding::metadata::DataType;
+use neokv_engine::Durability;
+
+use super::*;
+use crate::keyspace::SplitMix64;
+use crate::testing::{Bench, REGION, START_MS};
+
+/// Runs one transaction and writes it, with its key count, as the machine does.
+fn transact(bench: &mut Bench, now_ms: u64, work: impl FnOnce(&mut Tx<'_>)) {
+    let mut batch = bench.engine.batch();
+    bench.clock += 1;
+    let mut tx = Tx::new(TxSource {
+        batch: &mut batch,
+        now_ms,
+        version: bench.clock,
+        seed: 1,
+        namespace: 0,
+        region: REGION,
+        slots: SlotRange::ALL,
+    });
+    work(&mut tx);
+    let before = tx.view().key_count().unwrap();
+    let after = tx.commit().apply(before);
+    let stats = neokv_encoding::region::Stats { keys: after };
+    batch.put(Family::Region, key::region(REGION, key::RegionKind::Stats), stats.encode());
+    bench.engine.write(batch, Durability::Buffered).unwrap();
+}
+
+#[test]
+fn any_sequence_of_writes_keeps_index_and_count_in_step() {
+    let mut bench = Bench::new();
+    let mut random = SplitMix64::new(11);
+    let keys = [Bytes::from_static(b"a"), Bytes::from_static(b"b"), Bytes::from_static(b"c")];
+    for step in 0..3000u64 {
+        let now_ms = START_MS + step;
+        transact(&mut bench, now_ms, |tx| {
+            // Several calls in one transaction see each other.
+            for _ in 0..1 + random.below(4) {
+                let key = &keys[usize::try_from(random.below(3)).unwrap()];
+                // Often over already, or soon.
+                let expire_ms = if random.below(3) == 0 { 0 } else { now_ms - 2 + random.below(6) };
+                match random.below(9) {
+                    0 | 1 => tx.set_string(key, b"v", expire_ms).unwrap(),
+                    2 => drop(tx.delete(key).unwrap()),
+                    3 => drop(tx.set_expiry(key, expire_ms).unwrap()),
+                    4 => {
+                        if let Ok(mut set) = tx.open(key, DataType::Set) {
+                            let member = random.next_u64().to_be_bytes();
+                            tx.put_subkey(&set, &member, b"");
+                            set.meta.size += 1;
+                            tx.save(set).unwrap();
+                        }
+                    }
+                    5 => {
+                        let mut hash = tx.open_fresh(key, DataType::Hash).unwrap();
+                        hash.meta.size = random.below(2);
+                        tx.save(hash).unwrap();
+                    }
+                    6 => {
+                        if let Ok(Some(mut set)) = tx.existing(key, DataType::Set) {
+                            set.meta.size = 0;
+                            tx.save(set).unwrap();
+                        }
+                    }
+                    7 => drop(tx.purge(neokv_encoding::slot::slot_of(key), key, now_ms - 1).unwrap()),
+                    _ => {
+                        if let Ok(entry) = tx.string_entry(key) {
+                            tx.put_string(&entry, b"w", entry.expire_ms());
+                        }
+                    }
+                }
+            }
+        });
+        if step % 50 == 0 {
+            bench.check_invariants();
+        }
+    }
+    bench.check_invariants();
+}
+
+#[test]
+fn a_header_that_has_not_changed_is_not_written() {
+    let mut bench = Bench::new();
+    bench.run("HSET h f v");
+    let mut batch = bench.engine.batch();
+    let mut tx = Tx::new(TxSource {
+        batch: &mut batch,
+        now_ms: START_MS,
+        version: 99,
+        seed: 1,
+        namespace: 0,
+        region: REGION,
+        slots: SlotRange::ALL,
+    });
+    let hash = tx.open(&Bytes::from_static(b"h"), DataType::Hash).unwrap();
+    tx.put_subkey(&hash, b"f", b"w");
+    tx.save(hash).unwrap();
+    assert_eq!(tx.commit(), KeyCount::default());
+    assert_eq!(batch.len(), 1);
+}
+
+#[test]
+fn counts_add_up() {
+    let change = |change| KeyCount { cleared: false, change };
+    assert_eq!(change(3).then(change(-1)).apply(10), 12);
+    let cleared = KeyCount { cleared: true, change: 0 };
+    assert_eq!(change(3).then(cleared).then(change(2)).apply(10), 2);
+}

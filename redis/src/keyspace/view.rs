@@ -1,0 +1,273 @@
+//! Reading the keyspace: the state of one Region's keys at one instant.
+//!
+//! A [`View`] is what every read command gets, and what a write command reads through before it changes anything. It
+//! decides in one place what a client may see:
+//!
+//! * a record whose time is over does not exist, whether or not the cleaner has removed it;
+//! * a record of another type than the command's is a WRONGTYPE error, never an absent key;
+//! * a key without a record may still be a string in the older format.
+//!
+//! A `View` is small and copied freely. What it reads from is the caller's choice: the engine itself for a single
+//! look-up, a snapshot for commands that read more than one row, the entry's batch inside apply.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use neokv_encoding::family::Family;
+use neokv_encoding::key::{self, RegionKind, UserKey};
+use neokv_encoding::metadata::{self, DataType, Metadata};
+use neokv_encoding::region::Stats;
+use neokv_encoding::slot::SlotRange;
+use neokv_encoding::{DecodeError, v1};
+use neokv_engine::{Direction, Read, Slice};
+
+use super::{Collection, CursorTable, ScoreSpan, Scores, SplitMix64, Subkeys};
+use crate::command::CommandError;
+
+/// Whether this process has come across a string of the older format.
+///
+/// A read without a snapshot looks in two places, one after the other, and a write may move the string from the second
+/// to the first in between. The write has seen the string before, so it has set this flag before the string
+/// disappears; and the read that finds nothing in either place then looks again. Where there are no such strings,
+/// nothing is paid.
+static V1_SEEN: AtomicBool = AtomicBool::new(false);
+
+/// What a [`View`] is made from.
+#[derive(Clone, Copy)]
+pub struct ViewSource<'a> {
+    /// Where rows come from.
+    pub read: &'a dyn Read,
+    /// The instant at which expiry is judged: milliseconds since the Unix epoch.
+    pub now_ms: u64,
+    /// The namespace of all keys.
+    pub namespace: u32,
+    /// The Region that the keys belong to.
+    pub region: u64,
+    /// The slots of that Region.
+    pub slots: SlotRange,
+    /// Where random choices start from.
+    pub seed: u64,
+    /// The positions of cursors handed out earlier; `None` where no cursor can occur (apply).
+    pub cursors: Option<&'a CursorTable>,
+}
+
+/// The keyspace at one instant, for reading.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    source: ViewSource<'a>,
+}
+
+/// What stands under a key in the store, whether or not a client may see it: all that a write must know about the past.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// There is a metadata record.
+    pub record: bool,
+    /// There is no metadata record, but a string in the older format.
+    pub v1: bool,
+    /// The expiry of the metadata record, which has an `expire` row exactly if this is not 0.
+    pub expire_ms: u64,
+    /// A client can see the key.
+    pub live: bool,
+}
+
+/// The row that holds a key's header.
+pub(super) enum Row<'a> {
+    Record(Slice<'a>),
+    V1(Slice<'a>),
+}
+
+impl Row<'_> {
+    /// Type and expiry.
+    pub fn header(&self) -> Result<(DataType, u64), DecodeError> {
+        match self {
+            Row::Record(bytes) => metadata::decode_header(bytes),
+            Row::V1(bytes) => Ok((DataType::String, v1::decode_value(bytes)?.0)),
+        }
+    }
+
+    /// Everything; copies a string's value.
+    pub fn metadata(&self) -> Result<Metadata, DecodeError> {
+        match self {
+            Row::Record(bytes) => Metadata::decode(bytes),
+            Row::V1(bytes) => {
+                let (expire_ms, value) = v1::decode_value(bytes)?;
+                Ok(Metadata::String { expire_ms, value: Bytes::copy_from_slice(value) })
+            }
+        }
+    }
+
+    /// What a write must know.
+    pub fn stored(&self, expire_ms: u64, live: bool) -> Stored {
+        match self {
+            Row::Record(_) => Stored { record: true, v1: false, expire_ms, live },
+            Row::V1(_) => Stored { record: false, v1: true, expire_ms: 0, live },
+        }
+    }
+}
+
+impl<'a> View<'a> {
+    /// A view over `source`.
+    pub fn new(source: ViewSource<'a>) -> View<'a> {
+        View { source }
+    }
+
+    /// The instant at which expiry is judged: milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> u64 {
+        self.source.now_ms
+    }
+
+    /// The namespace of all keys.
+    pub fn namespace(&self) -> u32 {
+        self.source.namespace
+    }
+
+    /// The slots that this view covers.
+    pub fn slots(&self) -> SlotRange {
+        self.source.slots
+    }
+
+    /// A fresh random number generator. Two calls on one view return equal generators.
+    pub fn random(&self) -> SplitMix64 {
+        SplitMix64::new(self.source.seed)
+    }
+
+    /// The positions of cursors handed out earlier.
+    pub fn cursors(&self) -> Option<&'a CursorTable> {
+        self.source.cursors
+    }
+
+    /// Where rows come from.
+    pub(crate) fn read(&self) -> &'a dyn Read {
+        self.source.read
+    }
+
+    /// Whether a record with this expiry is invisible. 0 never expires.
+    pub fn is_expired(&self, expire_ms: u64) -> bool {
+        expire_ms != 0 && expire_ms <= self.source.now_ms
+    }
+
+    /// `key` with its slot and namespace.
+    pub fn user_key(&self, key: &Bytes) -> UserKey {
+        UserKey::new(self.source.namespace, key.clone())
+    }
+
+    /// The live record of `key`, of any type.
+    pub fn lookup(&self, key: &Bytes) -> Result<Option<Metadata>, CommandError> {
+        match self.live_row(&self.user_key(key))? {
+            Some((row, ..)) => Ok(Some(row.metadata()?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Type and expiry of the live record of `key`, without copying its value.
+    pub fn header(&self, key: &Bytes) -> Result<Option<(DataType, u64)>, CommandError> {
+        Ok(self.live_row(&self.user_key(key))?.map(|(_, kind, expire_ms)| (kind, expire_ms)))
+    }
+
+    /// Whether `key` exists.
+    pub fn exists(&self, key: &Bytes) -> Result<bool, CommandError> {
+        Ok(self.header(key)?.is_some())
+    }
+
+    /// The string under `key` with its expiry; WRONGTYPE if there is something else.
+    pub fn string(&self, key: &Bytes) -> Result<Option<(Bytes, u64)>, CommandError> {
+        match self.lookup(key)? {
+            Some(Metadata::String { expire_ms, value }) => Ok(Some((value, expire_ms))),
+            Some(Metadata::Collection(_)) => Err(CommandError::WrongType),
+            None => Ok(None),
+        }
+    }
+
+    /// The collection under `key`; WRONGTYPE if there is something else than `kind`.
+    pub fn collection(&self, key: &Bytes, kind: DataType) -> Result<Option<Collection>, CommandError> {
+        let user = self.user_key(key);
+        let Some((row, found, expire_ms)) = self.live_row(&user)? else { return Ok(None) };
+        if found != kind {
+            return Err(CommandError::WrongType);
+        }
+        match row.metadata()? {
+            Metadata::Collection(meta) => Ok(Some(Collection::new(user, meta, row.stored(expire_ms, true), true))),
+            Metadata::String { .. } => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The value of a subkey.
+    pub fn subkey(&self, c: &Collection, subkey: &[u8]) -> Result<Option<Bytes>, CommandError> {
+        Ok(self.source.read.get(Family::Subkey, &c.row(subkey))?.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    /// Whether a subkey exists.
+    pub fn has_subkey(&self, c: &Collection, subkey: &[u8]) -> Result<bool, CommandError> {
+        Ok(self.source.read.get(Family::Subkey, &c.row(subkey))?.is_some())
+    }
+
+    /// All subkeys with their values.
+    pub fn subkeys(&self, c: &Collection, direction: Direction) -> Result<Subkeys<'a>, CommandError> {
+        Subkeys::new(self.source.read, c, None, None, direction)
+    }
+
+    /// The subkeys from `start` on: forwards `start` and what is above it, backwards `start` and what is below it.
+    pub fn subkeys_from(
+        &self,
+        c: &Collection,
+        start: &[u8],
+        direction: Direction,
+    ) -> Result<Subkeys<'a>, CommandError> {
+        match direction {
+            Direction::Forward => Subkeys::new(self.source.read, c, Some(start), None, direction),
+            Direction::Reverse => {
+                // The smallest byte string above `start`, as an excluded end.
+                let mut end = start.to_vec();
+                end.push(0);
+                Subkeys::new(self.source.read, c, None, Some(&end), direction)
+            }
+        }
+    }
+
+    /// The subkeys from `start` (included) to `end` (excluded).
+    pub fn subkeys_between(
+        &self,
+        c: &Collection,
+        start: &[u8],
+        end: &[u8],
+        direction: Direction,
+    ) -> Result<Subkeys<'a>, CommandError> {
+        Subkeys::new(self.source.read, c, Some(start), Some(end), direction)
+    }
+
+    /// A stretch of a sorted set's score index.
+    pub fn scores(&self, c: &Collection, span: &ScoreSpan, direction: Direction) -> Result<Scores<'a>, CommandError> {
+        Scores::new(self.source.read, c, span, direction)
+    }
+
+    /// The number of keys of the Region, including those that are over but not yet removed.
+    pub fn key_count(&self) -> Result<u64, CommandError> {
+        match self.source.read.get(Family::Region, &key::region(self.source.region, RegionKind::Stats))? {
+            Some(bytes) => Ok(Stats::decode(&bytes)?.keys),
+            None => Ok(0),
+        }
+    }
+
+    /// The row of a key's header, in the current or the older format, whether its time is over or not.
+    pub(super) fn row(&self, user: &UserKey) -> Result<Option<Row<'a>>, CommandError> {
+        let record = user.metadata();
+        if let Some(bytes) = self.source.read.get(Family::Metadata, &record)? {
+            return Ok(Some(Row::Record(bytes)));
+        }
+        if let Some(bytes) = self.source.read.get(Family::Subkey, &user.v1_string())? {
+            V1_SEEN.store(true, Ordering::SeqCst);
+            return Ok(Some(Row::V1(bytes)));
+        }
+        if V1_SEEN.load(Ordering::SeqCst) {
+            return Ok(self.source.read.get(Family::Metadata, &record)?.map(Row::Record));
+        }
+        Ok(None)
+    }
+
+    /// The row of a key's header if a client may see it, with type and expiry.
+    fn live_row(&self, user: &UserKey) -> Result<Option<(Row<'a>, DataType, u64)>, CommandError> {
+        let Some(row) = self.row(user)? else { return Ok(None) };
+        let (kind, expire_ms) = row.header()?;
+        Ok((!self.is_expired(expire_ms)).then_some((row, kind, expire_ms)))
+    }
+}

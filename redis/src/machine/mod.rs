@@ -1,0 +1,198 @@
+//! What a log entry does: the state machine that Raft drives.
+//!
+//! ```text
+//! leader    Command, Command, … ──encode(stamp)──► RedisWriteRequest { hlc, seed, commands }      one log entry
+//! replicas  RedisWriteRequest ──apply──► rows in the batch, one Reply per command
+//! ```
+//!
+//! [`RedisMachine::apply`] is a pure function of the stored state and the entry, so that every replica, whenever it
+//! applies the entry, writes the same bytes:
+//!
+//! * **Time** is `base = max(entry.hlc, Region clock)`. A key is over if its expiry is at or before the milliseconds of
+//!   `base`, for all commands of the entry alike.
+//! * **Versions** of new collections are `base + position of the command`. Afterwards the Region's clock is
+//!   `base + number of commands`, so no version is used twice, also not after a change of leader.
+//! * **Randomness** starts from the entry's seed and the position of the command.
+//! * **A failing command** leaves nothing behind: its writes are undone, and the error is its reply. An entry that
+//!   cannot be understood, or a store that cannot be read, stops the Region instead: guessing would split the replicas.
+//!
+//! The number of keys of the Region is written in the same batch as the change it counts.
+
+mod request;
+
+use bytes::Bytes;
+use neokv_encoding::family::Family;
+use neokv_encoding::hlc;
+use neokv_encoding::key::{self, RegionKind};
+use neokv_encoding::proto::write_command::Kind;
+use neokv_encoding::proto::{PurgeExpired, RedisWriteRequest};
+use neokv_encoding::region::Stats;
+use neokv_engine::{Batch, EngineError, Read};
+use neokv_raftstore::{ApplyContext, ApplyError, Stamp, StateMachine};
+use neokv_resp::Reply;
+use prost::Message;
+
+pub use self::request::{Command, ExpiredKey};
+use crate::command::{self, Args, CommandError, Flag, Handler, Outcome, table};
+use crate::keyspace::{KeyCount, SplitMix64, Tx, TxSource};
+
+/// The namespace of every key, until there are more.
+pub const NAMESPACE: u32 = 0;
+
+/// The state machine of a Region that holds Redis keys. It has no state of its own: all of it is in the engine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RedisMachine;
+
+impl StateMachine for RedisMachine {
+    type Command = Command;
+    type Reply = Reply;
+
+    fn weight(&self, command: &Command) -> usize {
+        command.weight()
+    }
+
+    fn alone(&self, command: &Command) -> bool {
+        matches!(command, Command::Client { command, .. } if command.has(Flag::Alone))
+    }
+
+    fn encode(&self, stamp: Stamp, commands: &[Command]) -> Bytes {
+        request::encode(stamp, NAMESPACE, commands)
+    }
+
+    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Vec<Reply>, ApplyError> {
+        let undecodable = |why: prost::DecodeError| ApplyError::Undecodable(why.to_string());
+        let request = RedisWriteRequest::decode(payload.clone()).map_err(undecodable)?;
+        let entry = Entry { base: request.hlc.max(cx.clock), seed: request.seed, namespace: request.namespace };
+        let total = request.commands.len();
+        let mut replies = Vec::with_capacity(total);
+        let mut count = KeyCount::default();
+        let mut position = 0u64;
+        for command in request.commands {
+            let (reply, change) = match command.kind {
+                Some(Kind::Client(client)) => entry.client(cx, position, &client.args, total == 1)?,
+                Some(Kind::Purge(purge)) => entry.purge(cx, position, &purge)?,
+                None => return Err(ApplyError::Undecodable("a command of an unknown kind".to_owned())),
+            };
+            replies.push(reply);
+            count = count.then(change);
+            position = position.saturating_add(1);
+        }
+        cx.clock = entry.base.saturating_add(position);
+        save_count(&mut cx.batch, cx.descriptor.id, count)?;
+        Ok(replies)
+    }
+}
+
+type WriteHandler = fn(&mut Tx<'_>, &Args) -> Outcome;
+
+/// What all commands of one entry share.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// The hybrid logical clock at which the entry is applied.
+    base: u64,
+    seed: u64,
+    namespace: u32,
+}
+
+impl Entry {
+    /// The transaction of the command at `position`.
+    fn tx<'a>(&self, cx: &'a mut ApplyContext<'_>, position: u64) -> Tx<'a> {
+        Tx::new(TxSource {
+            batch: &mut cx.batch,
+            now_ms: hlc::ms(self.base),
+            version: self.base.saturating_add(position),
+            // Drawn rather than added: streams of a SplitMix64 whose seeds are a step apart are one stream.
+            seed: SplitMix64::new(self.seed ^ position).next_u64(),
+            namespace: self.namespace,
+            region: cx.descriptor.id,
+            slots: cx.descriptor.slots,
+        })
+    }
+
+    /// Runs a client's command. `alone`: it is the only one of its entry.
+    fn client(
+        &self,
+        cx: &mut ApplyContext<'_>,
+        position: u64,
+        args: &[Bytes],
+        alone: bool,
+    ) -> Result<(Reply, KeyCount), ApplyError> {
+        let (command, handler) = write_command(args)?;
+        if command.has(Flag::Alone) {
+            if !alone {
+                return Err(ApplyError::Undecodable(format!("{} is not alone in its entry", command.name)));
+            }
+            // It deletes ranges, which later reads of the batch would not notice.
+            cx.seal();
+        }
+        let mut tx = self.tx(cx, position);
+        match handler(&mut tx, args) {
+            Ok(reply) => Ok((reply, tx.commit())),
+            Err(error) if error.is_fault() => Err(fault(error)),
+            Err(error) => {
+                tx.rollback().map_err(fault)?;
+                Ok((error.reply(), KeyCount::default()))
+            }
+        }
+    }
+
+    /// Removes keys whose time is over. Answers how many they were.
+    fn purge(
+        &self,
+        cx: &mut ApplyContext<'_>,
+        position: u64,
+        purge: &PurgeExpired,
+    ) -> Result<(Reply, KeyCount), ApplyError> {
+        let (mut removed, mut count) = (0i64, KeyCount::default());
+        for expired in &purge.keys {
+            let slot = u16::try_from(expired.slot)
+                .map_err(|_| ApplyError::Undecodable(format!("slot {} does not exist", expired.slot)))?;
+            let entry = Entry { namespace: expired.namespace, ..*self };
+            let mut tx = entry.tx(cx, position);
+            let gone = tx.purge(slot, &expired.key, expired.expire_ms).map_err(fault)?;
+            removed = removed.saturating_add(i64::from(gone));
+            count = count.then(tx.commit());
+        }
+        Ok((Reply::Integer(removed), count))
+    }
+}
+
+/// The write command that `args` name, with its code.
+fn write_command(args: &[Bytes]) -> Result<(&'static command::Command, WriteHandler), ApplyError> {
+    let name = args.first().map(|name| String::from_utf8_lossy(name)).unwrap_or_default();
+    let Some(command) = args.first().and_then(|name| table::lookup(name)) else {
+        return Err(ApplyError::Undecodable(format!("there is no command {name:?}")));
+    };
+    let Handler::Write(handler) = command.handler else {
+        return Err(ApplyError::Undecodable(format!("{name:?} is not a write")));
+    };
+    match command.check_arity(args) {
+        Ok(()) => Ok((command, handler)),
+        Err(_) => Err(ApplyError::Undecodable(format!("{name:?} with {} words", args.len()))),
+    }
+}
+
+/// Writes the number of keys of a Region, if it has changed.
+fn save_count(batch: &mut Batch<'_>, region: u64, count: KeyCount) -> Result<(), ApplyError> {
+    if count == KeyCount::default() {
+        return Ok(());
+    }
+    let row = key::region(region, RegionKind::Stats);
+    let before = match batch.get(Family::Region, &row)? {
+        Some(bytes) => Stats::decode(&bytes).map_err(|error| fault(error.into()))?.keys,
+        None => 0,
+    };
+    batch.put(Family::Region, row, Stats { keys: count.apply(before) }.encode());
+    Ok(())
+}
+
+/// A fault of the store, found while applying.
+fn fault(error: CommandError) -> ApplyError {
+    match error {
+        CommandError::Engine(error) => ApplyError::Engine(error),
+        other => ApplyError::Engine(EngineError::Corruption { file: None, detail: other.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,308 @@
+//! The list of connections: CLIENT LIST, CLIENT KILL, the connection limit, and stopping.
+//!
+//! Every connection has a [`Client`], shared between its task and the list. The task writes what others may want to see
+//! with relaxed stores, once per batch; nobody else writes there except to [`Client::kill`]. The list itself is locked when a
+//! client comes or goes, and by those who look at it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::command::table;
+
+/// No command has been run yet.
+const NO_COMMAND: usize = usize::MAX;
+
+/// What others may know about a connection.
+pub struct Client {
+    /// Its number, never used again in this process. The first is 1.
+    pub id: u64,
+    /// The address it came from.
+    pub peer: SocketAddr,
+    /// The address it came to.
+    pub local: SocketAddr,
+    /// When it came.
+    pub since: Instant,
+    names: Mutex<Names>,
+    version: AtomicU8,
+    readonly: AtomicBool,
+    no_evict: AtomicBool,
+    no_touch: AtomicBool,
+    command: AtomicUsize,
+    /// Milliseconds between `since` and its last command.
+    active_ms: AtomicU64,
+    input: AtomicUsize,
+    output: AtomicUsize,
+    killed: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// What a client says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// CLIENT SETNAME.
+    pub name: Bytes,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: Bytes,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_ver: Bytes,
+}
+
+impl Client {
+    fn new(id: u64, peer: SocketAddr, local: SocketAddr) -> Client {
+        Client {
+            id,
+            peer,
+            local,
+            since: Instant::now(),
+            names: Mutex::new(Names::default()),
+            version: AtomicU8::new(2),
+            readonly: AtomicBool::new(false),
+            no_evict: AtomicBool::new(false),
+            no_touch: AtomicBool::new(false),
+            command: AtomicUsize::new(NO_COMMAND),
+            active_ms: AtomicU64::new(0),
+            input: AtomicUsize::new(0),
+            output: AtomicUsize::new(0),
+            killed: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    /// What the client calls itself.
+    pub fn names(&self) -> Names {
+        self.names.lock().clone()
+    }
+
+    /// Changes what the client calls itself.
+    pub fn rename(&self, change: impl FnOnce(&mut Names)) {
+        change(&mut self.names.lock());
+    }
+
+    /// Notes the protocol's version, 2 or 3.
+    pub fn set_version(&self, version: u8) {
+        self.version.store(version, Ordering::Relaxed);
+    }
+
+    /// Notes READONLY and READWRITE.
+    pub fn set_readonly(&self, readonly: bool) {
+        self.readonly.store(readonly, Ordering::Relaxed);
+    }
+
+    /// Notes CLIENT NO-EVICT.
+    pub fn set_no_evict(&self, on: bool) {
+        self.no_evict.store(on, Ordering::Relaxed);
+    }
+
+    /// Notes CLIENT NO-TOUCH.
+    pub fn set_no_touch(&self, on: bool) {
+        self.no_touch.store(on, Ordering::Relaxed);
+    }
+
+    /// Notes the last command, as its position in the table, and the bytes in the buffers.
+    pub fn note(&self, now: Instant, command: usize, input: usize, output: usize) {
+        let active = now.saturating_duration_since(self.since).as_millis();
+        self.active_ms.store(u64::try_from(active).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.command.store(command, Ordering::Relaxed);
+        self.input.store(input, Ordering::Relaxed);
+        self.output.store(output, Ordering::Relaxed);
+    }
+
+    /// Asks the connection to end after what it is doing.
+    pub fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether the connection was asked to end. `waker` is woken if that happens later.
+    pub fn poll_killed(&self, waker: &Waker) -> bool {
+        self.waker.register(waker);
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// Whether the connection was asked to end.
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// Its line in CLIENT LIST, with the fields of Redis 7.0 and the library's name and version at the end. `command` is
+    /// what to show as the last command, if the caller knows better than the last note.
+    #[must_use]
+    pub fn line(&self, now: Instant, command: Option<&str>) -> String {
+        let names = self.names();
+        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+        let age = now.saturating_duration_since(self.since).as_secs();
+        let idle = age.saturating_sub(self.active_ms.load(Ordering::Relaxed) / 1000);
+        let noted = table::all().nth(self.command.load(Ordering::Relaxed)).map_or("NULL", |command| command.name);
+        let (input, output) = (self.input.load(Ordering::Relaxed), self.output.load(Ordering::Relaxed));
+        let mut line = format!("id={} addr={} laddr={} fd=-1 ", self.id, self.peer, self.local);
+        // Writing to a string cannot fail.
+        let _infallible = write!(
+            line,
+            "name={} age={age} idle={idle} flags={} db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf={input} qbuf-free=0 \
+             argv-mem=0 multi-mem=0 rbs={output} rbp=0 obl={output} oll=0 omem={output} tot-mem={} events=r cmd={} \
+             user=default redir=-1 resp={} lib-name={} lib-ver={}",
+            text(&names.name),
+            self.flags(),
+            input.saturating_add(output),
+            command.unwrap_or(noted),
+            self.version.load(Ordering::Relaxed),
+            text(&names.lib_name),
+            text(&names.lib_ver),
+        );
+        line
+    }
+
+    fn flags(&self) -> String {
+        let flags = [(&self.readonly, 'r'), (&self.no_evict, 'e'), (&self.no_touch, 'T')];
+        let set: String =
+            flags.iter().filter(|(flag, _)| flag.load(Ordering::Relaxed)).map(|(_, name)| *name).collect();
+        if set.is_empty() { "N".to_owned() } else { set }
+    }
+}
+
+/// The connections of a server.
+#[derive(Default)]
+pub struct Clients {
+    list: Mutex<BTreeMap<u64, Arc<Client>>>,
+    count: AtomicUsize,
+    last_id: AtomicU64,
+    gone: Notify,
+}
+
+impl Clients {
+    /// Connections now.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All connections, in the order in which they came.
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        self.list.lock().values().cloned().collect()
+    }
+
+    /// The connection with this number.
+    pub fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.list.lock().get(&id).cloned()
+    }
+
+    /// Takes a connection in, or `None` if there are `limit` already.
+    pub fn admit(&self, limit: usize, peer: SocketAddr, local: SocketAddr) -> Option<Arc<Client>> {
+        let mut list = self.list.lock();
+        if list.len() >= limit {
+            return None;
+        }
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let client = Arc::new(Client::new(id, peer, local));
+        list.insert(id, client.clone());
+        self.count.store(list.len(), Ordering::Relaxed);
+        Some(client)
+    }
+
+    /// Takes a connection out, at its end.
+    pub fn remove(&self, id: u64) {
+        let mut list = self.list.lock();
+        list.remove(&id);
+        self.count.store(list.len(), Ordering::Relaxed);
+        if list.is_empty() {
+            self.gone.notify_waiters();
+        }
+    }
+
+    /// Asks all connections to end.
+    pub fn kill_all(&self) {
+        for client in self.all() {
+            client.kill();
+        }
+    }
+
+    /// Waits until the last connection has ended.
+    pub async fn all_gone(&self) {
+        loop {
+            let gone = self.gone.notified();
+            if self.is_empty() {
+                return;
+            }
+            gone.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn the_limit_counts_those_who_are_there() {
+        let clients = Clients::default();
+        let first = clients.admit(2, address(1), address(9)).unwrap();
+        let second = clients.admit(2, address(2), address(9)).unwrap();
+        assert_eq!((first.id, second.id, clients.len()), (1, 2, 2));
+        assert!(clients.admit(2, address(3), address(9)).is_none());
+        clients.remove(first.id);
+        let third = clients.admit(2, address(3), address(9)).unwrap();
+        assert_eq!(clients.all().iter().map(|client| client.id).collect::<Vec<_>>(), [2, third.id]);
+        assert!(clients.get(1).is_none() && clients.get(2).is_some());
+    }
+
+    #[test]
+    fn a_line_has_the_fields_of_redis() {
+        let clients = Clients::default();
+        let client = clients.admit(1, address(4000), address(6379)).unwrap();
+        client.rename(|names| names.name = Bytes::from("worker"));
+        client.set_version(3);
+        client.set_no_evict(true);
+        let ping = table::all().position(|command| command.name == "ping").unwrap();
+        client.note(client.since + Duration::from_secs(2), ping, 5, 7);
+        let line = client.line(client.since + Duration::from_secs(9), None);
+        assert_eq!(
+            line,
+            "id=1 addr=127.0.0.1:4000 laddr=127.0.0.1:6379 fd=-1 name=worker age=9 idle=7 flags=e db=0 sub=0 psub=0 ssub=0 \
+             multi=-1 qbuf=5 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=7 rbp=0 obl=7 oll=0 omem=7 tot-mem=12 events=r cmd=ping \
+             user=default redir=-1 resp=3 lib-name= lib-ver="
+        );
+        assert!(client.line(client.since, Some("client|list")).contains(" cmd=client|list "));
+    }
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_killed_client_is_woken() {
+        let clients = Clients::default();
+        let client = clients.admit(1, address(1), address(2)).unwrap();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        assert!(!client.poll_killed(&waker));
+        clients.kill_all();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(client.poll_killed(&waker) && client.is_killed());
+    }
+}

@@ -1,0 +1,143 @@
+//! Accepting connections, refusing too many, and ending them all.
+//!
+//! One task per address accepts. A connection beyond the limit gets one line and is closed:
+//! `-ERR max number of clients reached`. When the process is out of file descriptors the task pauses, instead of turning
+//! in circles at full speed: the waiting connection stays in the kernel's queue.
+//!
+//! Accepted sockets have TCP_NODELAY (a reply must not wait for the next one) and inherit keep-alive from the listening
+//! socket, by which the kernel finds out about peers that vanished without a word.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Context, connection};
+
+/// Connections that the kernel queues while they wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// Pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// An address could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct ListenError {
+    /// Which.
+    pub address: SocketAddr,
+    /// The operating system's reason.
+    pub source: io::Error,
+}
+
+/// A server that accepts connections until it is stopped.
+pub struct Server {
+    context: Arc<Context>,
+    addresses: Vec<SocketAddr>,
+    stop: watch::Sender<bool>,
+    acceptors: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens `port` on all `addresses` and begins to serve. Port 0 takes a free one, the same on all addresses. Must be
+    /// called inside a tokio runtime, which then runs the connections.
+    ///
+    /// # Errors
+    /// An address is taken or not one of this machine, or there is no address at all.
+    pub async fn listen(context: Arc<Context>, addresses: &[IpAddr], port: u16) -> Result<Server, ListenError> {
+        let mut listeners = Vec::with_capacity(addresses.len());
+        let mut port = port;
+        for address in addresses {
+            let address = SocketAddr::new(*address, port);
+            let wrong = |source| ListenError { address, source };
+            let listener = open(address).map_err(wrong)?;
+            port = listener.local_addr().map_err(wrong)?.port();
+            listeners.push(listener);
+        }
+        if listeners.is_empty() {
+            let address = SocketAddr::from(([0, 0, 0, 0], port));
+            return Err(ListenError { address, source: io::Error::other("no address to listen on") });
+        }
+        let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let (stop, stopped) = watch::channel(false);
+        let accept = |listener| tokio::spawn(accept(context.clone(), listener, stopped.clone()));
+        let acceptors = listeners.into_iter().map(accept).collect();
+        Ok(Server { context, addresses, stop, acceptors })
+    }
+
+    /// The port, also if it was chosen by the kernel.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.addresses.first().map_or(0, SocketAddr::port)
+    }
+
+    /// The addresses that are served.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Accepts nobody any more, lets every connection finish the commands that it has received, and waits up to `patience`
+    /// for them. Returns how many connections were left then; they end with the runtime.
+    pub async fn stop(self, patience: Duration) -> usize {
+        let _nobody_listens = self.stop.send(true);
+        for acceptor in self.acceptors {
+            let _panicked = acceptor.await;
+        }
+        self.context.clients.kill_all();
+        let _elapsed = tokio::time::timeout(patience, self.context.clients.all_gone()).await;
+        self.context.clients.len()
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.set_keepalive(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn accept(context: Arc<Context>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(&context, stream, peer),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Starts serving a connection, or refuses it.
+fn admit(context: &Arc<Context>, stream: TcpStream, peer: SocketAddr) {
+    context.stats.connections.fetch_add(1, Ordering::Relaxed);
+    // It may already be gone again, which its first read will tell.
+    let _gone = stream.set_nodelay(true);
+    let local = stream.local_addr().unwrap_or(peer);
+    match context.clients.admit(context.limits.clients, peer, local) {
+        Some(client) => {
+            tokio::spawn(connection::serve(context.clone(), stream, client));
+        }
+        None => {
+            context.stats.rejected_connections.fetch_add(1, Ordering::Relaxed);
+            refuse(stream);
+        }
+    }
+}
+
+/// Says why, as far as the empty send buffer of a new socket takes it, which is far enough.
+fn refuse(stream: TcpStream) {
+    if let Ok(mut stream) = stream.into_std() {
+        let _gone = stream.write_all(b"-ERR max number of clients reached\r\n");
+    }
+}

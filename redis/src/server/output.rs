@@ -1,0 +1,88 @@
+//! Replies on their way to the client.
+//!
+//! Replies are encoded one behind the other into one buffer, which is sent with one system call when the batch is done,
+//! or sooner if it grows: see [`pressure`](super::pressure) for what happens when the client does not read.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use neokv_resp::{Protocol, Reply};
+use tokio::net::TcpStream;
+
+use super::buffers;
+use super::stats::Meter;
+
+/// The unsent replies of one connection.
+#[derive(Default)]
+pub struct Output {
+    buffer: BytesMut,
+}
+
+impl Output {
+    /// Unsent bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether everything has been sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Appends a reply.
+    pub fn push(&mut self, reply: &Reply, protocol: Protocol) {
+        reply.write(protocol, self.buffer());
+    }
+
+    /// The buffer, for those who write replies themselves.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        if self.buffer.capacity() == 0 {
+            self.buffer = buffers::take();
+        }
+        &mut self.buffer
+    }
+
+    /// Takes the buffer away, to append to it on another thread. Give it back with [`Output::restore`].
+    #[must_use]
+    pub fn lend(&mut self) -> BytesMut {
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Takes back what was lent.
+    pub fn restore(&mut self, buffer: BytesMut) {
+        self.buffer = buffer;
+    }
+
+    /// Sends as much as the socket takes without waiting.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn flush(&mut self, stream: &TcpStream, meter: &mut Meter) -> io::Result<()> {
+        while !self.buffer.is_empty() {
+            match stream.try_write(&self.buffer) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => {
+                    meter.sent(sent);
+                    if sent == self.buffer.len() {
+                        self.buffer.clear();
+                    } else {
+                        self.buffer.advance(sent);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is unsent and nothing is expected soon: the buffer goes back to the pool.
+    pub fn rest(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() != 0 {
+            buffers::give(std::mem::take(&mut self.buffer));
+        }
+    }
+}

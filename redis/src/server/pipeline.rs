@@ -1,0 +1,344 @@
+//! Running what a connection has received: one batch of pipelined commands, in order.
+//!
+//! ```text
+//! received   SET a   SET b   INCR c   GET a   SET d   PING
+//! run        └───── one proposal ────┘ read   └─ one ─┘ here
+//! replies    +OK     +OK     :1       $1      +OK     +PONG      in one buffer, one write
+//! ```
+//!
+//! Writes are gathered ([`Writes`]) until something that is not a write comes, the batch ends, or enough of them have come
+//! together. Then they are *settled*: proposed as one submission, and their replies appended. Everything else settles
+//! first, so that it sees the writes before it and its reply comes after theirs.
+//!
+//! While a submission is in the log, the connection reads nothing from its socket: the client's own send buffer is the
+//! backpressure.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use neokv_encoding::hlc;
+use neokv_encoding::slot::SlotRange;
+use neokv_engine::Read;
+use neokv_raftstore::{ReadError, ReadPoint};
+use neokv_resp::Reply;
+
+use super::connection::{Connection, Ended};
+use super::context::wall_clock_ms;
+use super::dispatch::{self, Call, Refusal};
+use super::routing::{Destination, read_refused, write_refused};
+use super::session::{Replies, SessionCx};
+use super::{Context, Limits};
+use crate::command::{Args, CommandError, Handler, Outcome};
+use crate::keyspace::{View, ViewSource};
+use crate::machine::{self, NAMESPACE};
+
+type Reader = fn(&View<'_>, &Args) -> Outcome;
+
+/// Writes that wait to travel together. All go to the same Region.
+#[derive(Default)]
+pub struct Writes {
+    commands: Vec<machine::Command>,
+    /// The position of each in the command table.
+    positions: Vec<usize>,
+    bytes: usize,
+    destination: Option<Destination>,
+}
+
+impl Writes {
+    /// Takes a command's words in.
+    fn push(&mut self, call: Call, args: Vec<Bytes>) {
+        self.bytes = args.iter().fold(self.bytes, |sum, arg| sum.saturating_add(arg.len()));
+        self.commands.push(machine::Command::Client { command: call.command, args });
+        self.positions.push(call.position);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    fn is_full(&self, limits: &Limits) -> bool {
+        self.bytes >= limits.pipeline_bytes || self.commands.len() >= limits.pipeline_commands
+    }
+
+    fn goes_elsewhere(&self, destination: &Destination) -> bool {
+        self.destination.as_ref().is_some_and(|mine| mine.region.id() != destination.region.id())
+    }
+}
+
+impl Connection {
+    /// Runs every complete command in the input buffer.
+    pub(super) async fn run_batch(&mut self) -> Result<(), Ended> {
+        self.clock = Instant::now();
+        while !self.session.closing {
+            match self.parser.parse(&mut self.input, &mut self.args) {
+                Ok(true) => self.run_command().await?,
+                Ok(false) => break,
+                Err(error) => {
+                    self.settle().await?;
+                    let text = format!("ERR {error}");
+                    self.context.stats.count_error(&text);
+                    self.output.push(&Reply::error(text), self.session.protocol);
+                    self.session.closing = true;
+                }
+            }
+        }
+        self.settle().await?;
+        self.args.clear();
+        self.router.forget();
+        Ok(())
+    }
+
+    /// Runs the command in `args`, or gathers it.
+    async fn run_command(&mut self) -> Result<(), Ended> {
+        self.session.begin_command();
+        match dispatch::resolve(&self.context, &self.session, &self.args) {
+            Ok(call) => {
+                self.last_command = call.position;
+                match call.command.handler {
+                    Handler::Read(handler) => self.read(call, handler).await?,
+                    Handler::Write(_) => self.gather(call).await?,
+                    Handler::Session(handler) => {
+                        self.settle().await?;
+                        let mut cx = SessionCx::new(&mut self.session, &self.context);
+                        let outcome = handler(&mut cx, &self.args);
+                        self.answer(call, outcome);
+                        self.parser.set_stranger(!self.session.authenticated);
+                    }
+                }
+                self.session.asking &= call.command.name == "asking";
+            }
+            Err(refusal) => {
+                self.settle().await?;
+                if refusal == Refusal::Unknown && dispatch::is_http(&self.args) {
+                    return Err(Ended::Http);
+                }
+                self.refuse(&refusal);
+            }
+        }
+        self.relieve().await
+    }
+
+    /// Answers a command that may not run.
+    fn refuse(&mut self, refusal: &Refusal) {
+        self.context.stats.count_error(refusal.text());
+        if let Refusal::Error { position, .. } = refusal {
+            self.context.stats.count_rejected(*position);
+        }
+        if self.session.end_command() {
+            refusal.write(&self.args, self.output.buffer());
+        }
+    }
+
+    /// Answers a command that is not served here.
+    fn redirect(&mut self, call: Call, reply: &Reply) {
+        self.context.stats.count_rejected(call.position);
+        if let Reply::Error(text) = reply {
+            self.context.stats.count_error(text);
+        }
+        if self.session.end_command() {
+            self.output.push(reply, self.session.protocol);
+        }
+    }
+
+    /// Answers a command that has run.
+    fn answer(&mut self, call: Call, outcome: Outcome) {
+        let reply = outcome.unwrap_or_else(|error| error_reply(&error));
+        self.count(call.position, 1);
+        if let Reply::Error(text) = &reply {
+            self.meter.count_failure(&self.context.stats, call.position, text);
+        }
+        if self.session.end_command() {
+            self.output.push(&reply, self.session.protocol);
+        }
+    }
+
+    /// Counts calls that have just ended; they took the time since the last ones ended.
+    fn count(&mut self, position: usize, calls: u64) {
+        let now = Instant::now();
+        self.meter.count(&self.context.stats, position, calls, now.saturating_duration_since(self.clock));
+        self.clock = now;
+    }
+
+    /// Runs a read where it is, or apart if it is heavy.
+    async fn read(&mut self, call: Call, handler: Reader) -> Result<(), Ended> {
+        self.settle().await?;
+        let destination = match self.router.route(&self.context, call.command, &self.args) {
+            Ok(destination) => destination,
+            Err(reply) => {
+                self.redirect(call, &reply);
+                return Ok(());
+            }
+        };
+        let point = match destination.region.read_now() {
+            Err(ReadError::NeedsQuorum { .. }) => destination.region.read_index().await,
+            settled => settled,
+        };
+        let moment = match point {
+            Ok(point) => Moment::of(destination, point, self.session.seed()),
+            Err(error) => {
+                let reply = read_refused(&self.context.redirect, destination.slot, &error);
+                self.redirect(call, &reply);
+                return Ok(());
+            }
+        };
+        if call.traits.heavy {
+            return self.read_apart(call, handler, moment).await;
+        }
+        let outcome = moment.read(&self.context, call.traits.point, handler, &self.args);
+        self.answer(call, outcome);
+        Ok(())
+    }
+
+    /// Runs a heavy read on the blocking pool. The reply is encoded there too, behind those that are waiting to be sent.
+    async fn read_apart(&mut self, call: Call, handler: Reader, moment: Moment) -> Result<(), Ended> {
+        let sent = self.session.end_command().then_some(self.session.protocol);
+        let (context, args, mut buffer) = (self.context.clone(), std::mem::take(&mut self.args), self.output.lend());
+        let work = move || -> (BytesMut, Option<String>) {
+            let reply = moment.read(&context, false, handler, &args).unwrap_or_else(|error| error_reply(&error));
+            if let Some(protocol) = sent {
+                reply.write(protocol, &mut buffer);
+            }
+            let failure = if let Reply::Error(text) = reply { Some(text.into_owned()) } else { None };
+            (buffer, failure)
+        };
+        let context = self.context.clone();
+        let _permit = context.heavy.acquire().await.map_err(|_| Ended::Stopping)?;
+        // A panic took the buffer with it, so the order of replies is lost: the connection ends.
+        let (buffer, failure) = tokio::task::spawn_blocking(work).await.map_err(|_| Ended::Panicked)?;
+        self.output.restore(buffer);
+        self.count(call.position, 1);
+        if let Some(text) = failure {
+            self.meter.count_failure(&self.context.stats, call.position, &text);
+        }
+        Ok(())
+    }
+
+    /// Adds a write to those that wait, which may make them go.
+    async fn gather(&mut self, call: Call) -> Result<(), Ended> {
+        let destination = match self.router.route(&self.context, call.command, &self.args) {
+            Ok(destination) => destination,
+            Err(reply) => {
+                self.settle().await?;
+                self.redirect(call, &reply);
+                return Ok(());
+            }
+        };
+        if self.writes.is_empty() {
+            self.writes.destination = Some(destination.clone());
+        } else if self.writes.goes_elsewhere(destination) {
+            let destination = destination.clone();
+            self.settle().await?;
+            self.writes.destination = Some(destination);
+        }
+        self.writes.push(call, std::mem::take(&mut self.args));
+        // With CLIENT REPLY the fate of a reply is decided command by command.
+        if self.session.replies != Replies::On || self.writes.is_full(&self.context.limits) {
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the gathered writes through the log and appends their replies.
+    pub(super) async fn settle(&mut self) -> Result<(), Ended> {
+        if self.writes.is_empty() { Ok(()) } else { self.settle_some().await }
+    }
+
+    async fn settle_some(&mut self) -> Result<(), Ended> {
+        let commands = std::mem::take(&mut self.writes.commands);
+        self.writes.bytes = 0;
+        let Some(Destination { region, slot, .. }) = self.writes.destination.take() else { return Ok(()) };
+        let outcome = region.propose(commands).await;
+        let mut positions = std::mem::take(&mut self.writes.positions);
+        self.count_writes(&positions);
+        match outcome {
+            Ok(replies) => {
+                // One reply per command is the proposer's promise; without it no reply could be told from another.
+                if replies.len() != positions.len() {
+                    return Err(Ended::Panicked);
+                }
+                for (reply, position) in replies.iter().zip(&positions) {
+                    self.answer_write(*position, reply);
+                }
+            }
+            Err(error) => {
+                let reply = write_refused(&self.context.redirect, slot, &error);
+                for position in &positions {
+                    self.answer_write(*position, &reply);
+                }
+            }
+        }
+        positions.clear();
+        self.writes.positions = positions;
+        self.relieve().await
+    }
+
+    fn answer_write(&mut self, position: usize, reply: &Reply) {
+        if let Reply::Error(text) = reply {
+            self.meter.count_failure(&self.context.stats, position, text);
+        }
+        if self.session.end_command() {
+            self.output.push(reply, self.session.protocol);
+        }
+    }
+
+    /// Counts the calls of a submission; each took an equal share of its time.
+    fn count_writes(&mut self, positions: &[usize]) {
+        let now = Instant::now();
+        let calls = u32::try_from(positions.len()).unwrap_or(u32::MAX).max(1);
+        let share = now.saturating_duration_since(self.clock) / calls;
+        for position in positions {
+            self.meter.count(&self.context.stats, *position, 1, share);
+        }
+        self.clock = now;
+    }
+}
+
+/// Where and when a read happens.
+#[derive(Clone, Copy)]
+struct Moment {
+    region: u64,
+    slots: SlotRange,
+    now_ms: u64,
+    seed: u64,
+}
+
+impl Moment {
+    /// A key is over for a reader by its own clock, or by that of the last applied write, whichever is ahead.
+    fn of(destination: &Destination, point: ReadPoint, seed: u64) -> Moment {
+        Moment {
+            region: destination.region.id(),
+            slots: destination.slots,
+            now_ms: wall_clock_ms().max(hlc::ms(point.applied_clock)),
+            seed,
+        }
+    }
+
+    /// Runs a handler: on the latest state if it looks up one record only, else on one state for all its reads.
+    fn read(self, context: &Context, point: bool, handler: Reader, args: &Args) -> Outcome {
+        if point {
+            return handler(&self.view(context, &context.engine), args);
+        }
+        let snapshot = context.engine.snapshot();
+        handler(&self.view(context, &snapshot), args)
+    }
+
+    fn view<'a>(self, context: &'a Context, read: &'a dyn Read) -> View<'a> {
+        View::new(ViewSource {
+            read,
+            now_ms: self.now_ms,
+            namespace: NAMESPACE,
+            region: self.region,
+            slots: self.slots,
+            seed: self.seed,
+            cursors: Some(&context.cursors),
+        })
+    }
+}
+
+/// The reply for a failed command. A fault of the store is also told to the operator.
+fn error_reply(error: &CommandError) -> Reply {
+    if error.is_fault() {
+        tracing::error!(%error, "a read failed");
+    }
+    error.reply()
+}

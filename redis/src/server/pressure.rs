@@ -1,0 +1,92 @@
+//! What happens when a client does not read its replies.
+//!
+//! Redis buffers replies without limit. Pure backpressure, the obvious alternative, deadlocks with a common habit of
+//! client libraries: they send a whole pipeline before they read the first reply, so a server that stops reading until
+//! its replies are taken waits for ever. Hence, above a high water mark of unsent bytes, the connection *runs* nothing
+//! more, but goes on to *read*:
+//!
+//! ```text
+//!              unsent < high water                     unsent >= high water
+//! socket ──read──► input ──run──► output     socket ──read──► input    ╳    output ──send──► socket
+//! ```
+//!
+//! So a client can always finish sending, and what it makes the server keep is what it has sent, the high water mark and one
+//! reply: requests are kept, not the replies that they ask for, which may be a thousand times as big.
+//!
+//! Two limits end a connection: its own bytes (`client-output-buffer-limit`), and those of all connections together that
+//! hold more than the high water mark ([`Context::held`](super::Context)).
+
+use std::sync::atomic::Ordering;
+
+use super::connection::{Connection, Ended, Received, Woken};
+
+impl Connection {
+    /// Called between commands: goes on at once below the high water mark.
+    #[inline]
+    pub(super) async fn relieve(&mut self) -> Result<(), Ended> {
+        if self.output.len() < self.context.limits.high_water {
+            return Ok(());
+        }
+        self.hold().await
+    }
+
+    /// Sends, and keeps what comes in, until the client has taken enough.
+    #[cold]
+    async fn hold(&mut self) -> Result<(), Ended> {
+        // Arguments share the input's memory, which must be able to grow in place.
+        self.args.clear();
+        loop {
+            self.flush()?;
+            self.account()?;
+            if self.output.len() < self.context.limits.high_water {
+                return Ok(());
+            }
+            if self.client.is_killed() {
+                return Err(Ended::Killed);
+            }
+            if self.read_some()? == Received::Some {
+                continue;
+            }
+            self.client.note(self.clock, self.last_command, self.input.len(), self.output.len());
+            match self.wait().await {
+                Woken::Ready => {}
+                Woken::Killed => return Err(Ended::Killed),
+                Woken::Idle => return Err(Ended::Idle),
+            }
+        }
+    }
+
+    /// Brings this connection's share of the common limit up to date, and checks both limits.
+    pub(super) fn account(&mut self) -> Result<(), Ended> {
+        let limits = &self.context.limits;
+        let mine = self.input.len().saturating_add(self.output.len());
+        let counted = if mine < limits.high_water { 0 } else { mine };
+        if counted == self.held {
+            return Ok(());
+        }
+        let total = self.context.hold(self.held, counted);
+        self.held = counted;
+        // An argument that is still arriving has a limit of its own, the parser's.
+        if self.output.len() > limits.output {
+            return Err(Ended::Unread { bytes: self.output.len(), limit: limits.output });
+        }
+        if self.output.len() >= limits.high_water && mine > limits.output {
+            return Err(Ended::Unread { bytes: mine, limit: limits.output });
+        }
+        if counted > 0 && total > limits.held {
+            return Err(Ended::Unread { bytes: total, limit: limits.held });
+        }
+        Ok(())
+    }
+
+    /// The connection ends: what it held no longer counts.
+    pub(super) fn let_go(&mut self) {
+        self.context.hold(self.held, 0);
+        self.held = 0;
+    }
+
+    /// Counts a connection that ended because of these limits.
+    pub(super) fn count_unread(&self) {
+        self.context.stats.output_limit_closed.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,124 @@
+//! What a connection knows about its client, and what commands about the connection get to work with.
+
+use std::sync::Arc;
+
+use neokv_resp::Protocol;
+
+use super::{Client, Context};
+use crate::keyspace::SplitMix64;
+
+/// The state of one connection. Owned by its task; what others may see is in [`Client`].
+pub struct Session {
+    /// The connection in the list of all.
+    pub client: Arc<Client>,
+    /// The version of the protocol, chosen with HELLO.
+    pub protocol: Protocol,
+    /// Whether the client has given the password, or none is asked for.
+    pub authenticated: bool,
+    /// READONLY: reads may be answered by a replica.
+    pub readonly: bool,
+    /// ASKING: the next command may go to a slot that is being imported.
+    pub asking: bool,
+    /// Whether replies are sent: CLIENT REPLY.
+    pub replies: Replies,
+    /// The connection ends once the replies so far are sent.
+    pub closing: bool,
+    seeds: SplitMix64,
+}
+
+/// What becomes of replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Replies {
+    /// They are sent.
+    #[default]
+    On,
+    /// They are not.
+    Off,
+    /// The running command was CLIENT REPLY SKIP: neither its own nor the next reply is sent.
+    SkipNext,
+    /// The running command is the one whose reply is skipped.
+    Skip,
+}
+
+impl Session {
+    /// The session of a client that has just come. `seed` decides its random choices.
+    #[must_use]
+    pub fn new(client: Arc<Client>, needs_password: bool, seed: u64) -> Session {
+        Session {
+            client,
+            protocol: Protocol::default(),
+            authenticated: !needs_password,
+            readonly: false,
+            asking: false,
+            replies: Replies::On,
+            closing: false,
+            seeds: SplitMix64::new(seed),
+        }
+    }
+
+    /// Back to the state of a client that has just come: RESET.
+    pub fn reset(&mut self, needs_password: bool) {
+        self.set_protocol(Protocol::default());
+        self.set_readonly(false);
+        self.authenticated = !needs_password;
+        self.asking = false;
+        self.replies = Replies::On;
+        self.client.rename(|names| names.name.clear());
+    }
+
+    /// Switches the version of the protocol.
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        self.client.set_version(protocol.version());
+    }
+
+    /// READONLY or READWRITE.
+    pub fn set_readonly(&mut self, readonly: bool) {
+        self.readonly = readonly;
+        self.client.set_readonly(readonly);
+    }
+
+    /// A seed for the random choices of one command.
+    pub fn seed(&mut self) -> u64 {
+        self.seeds.next_u64()
+    }
+
+    /// A command is about to run.
+    pub fn begin_command(&mut self) {
+        if self.replies == Replies::SkipNext {
+            self.replies = Replies::Skip;
+        }
+    }
+
+    /// A command has run. Returns whether its reply is sent.
+    pub fn end_command(&mut self) -> bool {
+        let sent = self.replies == Replies::On;
+        if self.replies == Replies::Skip {
+            self.replies = Replies::On;
+        }
+        sent
+    }
+}
+
+/// What a [`Handler::Session`](crate::command::Handler::Session) works with.
+pub struct SessionCx<'a> {
+    session: &'a mut Session,
+    context: &'a Context,
+}
+
+impl<'a> SessionCx<'a> {
+    /// For one command of this connection.
+    pub fn new(session: &'a mut Session, context: &'a Context) -> SessionCx<'a> {
+        SessionCx { session, context }
+    }
+
+    /// The connection that the command came on.
+    pub fn session(&mut self) -> &mut Session {
+        self.session
+    }
+
+    /// What all connections share.
+    pub fn context(&self) -> &'a Context {
+        self.context
+    }
+}

@@ -1,0 +1,28 @@
+//! The benchmark table: NeoKV against Redis on the same machine, in the same run, under the same load generator.
+//!
+//! Absolute figures of a shared two-core machine say little, ratios do: each workload runs on both servers in turn,
+//! several rounds, and the medians are divided. The yardstick of a write is `redis-server --appendonly yes --appendfsync
+//! always`, which promises what NeoKV's default promises (an OK is on the disk); that of a read is plain `redis-server`.
+//! [`throughput`] measures with `redis-benchmark`; [`single`] measures what one number says: the DEL of a large key, the
+//! restart after a kill, memory, and bytes written.
+
+pub mod single;
+pub mod throughput;
+
+/// The middle of some measurements; of an even number the lower of the two middles. Zero of none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_middle_is_not_moved_by_outliers() {
+        assert_eq!(median(vec![5.0, 1.0, 1000.0]), 5.0);
+        assert_eq!(median(vec![2.0, 1.0]), 1.0);
+        assert_eq!(median(vec![]), 0.0);
+    }
+}

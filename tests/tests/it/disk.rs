@@ -1,0 +1,282 @@
+//! Disks that are full or lie: an error that says so, no wrong answer, and nothing acknowledged is lost.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use neokv_resp::client::Value;
+use neokv_tests::client::Connection;
+use neokv_tests::process::{Server, neokv_binary};
+use tempfile::TempDir;
+
+use crate::support::{ask, check, files, neokv, noise, number, until};
+
+/// A disk in memory, mounted for one test and unmounted with it, also when the test panics.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// `None`, with the reason printed, where a test may not mount.
+    fn mount(megabytes: u32) -> Option<SmallDisk> {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={megabytes}m");
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
+        match output {
+            Ok(output) if output.status.success() => Some(SmallDisk(folder)),
+            other => {
+                eprintln!("not run: no small disk can be mounted here: {other:?}");
+                None
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            eprintln!("{} stays mounted", self.0.path().display());
+        }
+    }
+}
+
+/// Small files and a short log, so that a small disk holds much of what a big one would.
+const SMALL: [&str; 8] =
+    ["--write-buffer", "4mb", "--wal-limit", "4mb", "--raft-log-bytes", "1mb", "--raft-log-entries", "100"];
+
+fn set(c: &mut Connection, n: u64) -> Value {
+    let value = noise(n, 20_000);
+    c.call(&[b"SET", format!("key:{n}").as_bytes(), &value]).unwrap()
+}
+
+/// Writes until the server refuses; returns how many it took and why it took no more.
+fn fill(c: &mut Connection) -> (u64, String) {
+    for n in 0..100_000 {
+        match set(c, n) {
+            Value::Error(text) => return (n, text),
+            other => assert_eq!(other, Value::Simple("OK".into())),
+        }
+    }
+    panic!("the disk was never full");
+}
+
+/// Everything that was acknowledged is there, byte for byte.
+fn assert_there(c: &mut Connection, keys: impl Iterator<Item = u64>) {
+    for n in keys {
+        let value = c.call(&["GET", &format!("key:{n}")]).unwrap();
+        assert!(value == Value::Bulk(noise(n, 20_000).into()), "key:{n} is lost or wrong");
+    }
+}
+
+#[test]
+fn below_the_reserve_writes_are_refused_and_all_else_goes_on() {
+    let Some(disk) = SmallDisk::mount(160) else { return };
+    let ballast = disk.path().join("ballast");
+    std::fs::write(&ballast, vec![1; 60 << 20]).unwrap();
+    let dir = disk.path().join("data");
+    let mut server = Server::neokv_in(&dir, &[&SMALL[..], &["--disk-reserve", "30mb"]].concat()).unwrap();
+    let mut c = server.connect().unwrap();
+    check(&mut c, &[("SET counter 5", "OK"), ("RPUSH list a b c", "3")]);
+    let (acknowledged, error) = fill(&mut c);
+    assert!(acknowledged > 200, "{acknowledged}");
+    assert!(error.starts_with("OOM command not allowed: the disk has "), "{error}");
+    // Everything that could grow is refused, on every connection; what only reads or frees is served.
+    let mut other = server.connect().unwrap();
+    for line in ["SET a 1", "APPEND counter 1", "HSET h f v", "LPUSH list x", "SADD s m", "ZADD z 1 m", "MSET a 1 b 2"]
+    {
+        assert!(ask(&mut other, line).starts_with("-OOM "), "{line}");
+    }
+    check(
+        &mut other,
+        &[
+            ("GET counter", "\"5\""),
+            ("LRANGE list 0 -1", "[\"a\" \"b\" \"c\"]"),
+            ("EXISTS a h s z b", "0"),
+            ("DEL key:0", "1"),
+            ("LPOP list", "\"a\""),
+            ("EXPIRE counter 1000", "1"),
+            ("GET counter", "\"5\""),
+        ],
+    );
+    assert_there(&mut c, 1..acknowledged);
+    std::fs::remove_file(&ballast).unwrap();
+    until("a write", || !set(&mut c, acknowledged).is_error());
+    server.kill().unwrap();
+    server.restart().unwrap();
+    let mut c = server.connect().unwrap();
+    assert_there(&mut c, 1..=acknowledged);
+    check(
+        &mut c,
+        &[
+            ("EXISTS key:0", "0"),
+            ("LRANGE list 0 -1", "[\"b\" \"c\"]"),
+            ("TTL counter", &ask(&mut server.connect().unwrap(), "TTL counter")),
+        ],
+    );
+    assert_eq!(number(&mut c, "DBSIZE"), i64::try_from(acknowledged).unwrap() + 2);
+}
+
+/// Without a reserve the disk fills to the last byte, and the log itself finds no room.
+#[test]
+fn on_a_disk_that_is_really_full_nothing_acknowledged_is_lost() {
+    let Some(disk) = SmallDisk::mount(128) else { return };
+    let ballast = disk.path().join("ballast");
+    std::fs::write(&ballast, vec![1; 60 << 20]).unwrap();
+    let dir = disk.path().join("data");
+    let mut server = Server::neokv_in(&dir, &[&SMALL[..], &["--disk-reserve", "0"]].concat()).unwrap();
+    let mut c = server.connect().unwrap();
+    let (acknowledged, error) = fill(&mut c);
+    assert!(acknowledged > 100, "{acknowledged}");
+    assert!(error.contains("space"), "{error}");
+    let mut other = server.connect().unwrap();
+    for _ in 0..5 {
+        let refused = set(&mut other, 1_000_000);
+        assert!(refused.is_error(), "{refused:?}");
+    }
+    assert_there(&mut other, 0..acknowledged);
+    std::fs::remove_file(&ballast).unwrap();
+    until("a write", || !set(&mut c, acknowledged + 1).is_error());
+    check(&mut c, &[("INCR n", "1"), ("INCR n", "2")]);
+    server.kill().unwrap();
+    server.restart().unwrap();
+    let mut c = server.connect().unwrap();
+    assert_there(&mut c, (0..acknowledged).chain([acknowledged + 1]));
+    check(&mut c, &[("GET n", "\"2\""), ("INCR n", "3")]);
+}
+
+/// The newest log with something in it.
+fn newest_log(dir: &Path) -> PathBuf {
+    files(dir, "log").into_iter().rfind(|log| log.metadata().unwrap().len() > 0).unwrap()
+}
+
+/// A killed server with 300 acknowledged writes, and its log.
+fn killed() -> (Server, PathBuf) {
+    let mut server = Server::neokv(&[]).unwrap();
+    let mut c = server.connect().unwrap();
+    for n in 0..300 {
+        check(&mut c, &[(&format!("SET key:{n} value:{n}"), "OK"), ("INCR counter", &(n + 1).to_string())]);
+    }
+    server.kill().unwrap();
+    let log = newest_log(server.data());
+    (server, log)
+}
+
+fn assert_all_300(server: &Server) {
+    let mut c = server.connect().unwrap();
+    check(&mut c, &[("GET counter", "\"300\""), ("DBSIZE", "301")]);
+    for n in 0..300 {
+        check(&mut c, &[(&format!("GET key:{n}"), &format!("\"value:{n}\""))]);
+    }
+}
+
+/// Starts the program on a directory; returns its exit code and what it said. A server that serves is a failure.
+fn refused(dir: &Path) -> (Option<i32>, String) {
+    let mut child = Command::new(neokv_binary().unwrap())
+        .args(["--port", "0", "--dir"])
+        .arg(dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    if !ready.is_empty() {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic!("it serves: {ready}");
+    }
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (child.wait().unwrap().code(), said)
+}
+
+#[test]
+fn garbage_behind_the_end_of_the_log_is_a_torn_write_and_nothing_is_lost() {
+    let (mut server, _) = killed();
+    for tail in [vec![0; 3], vec![0; 70_000], noise(1, 5), noise(2, 5_000), noise(3, 100_000), vec![0xff; 64]] {
+        let mut log = std::fs::File::options().append(true).open(newest_log(server.data())).unwrap();
+        log.write_all(&tail).unwrap();
+        drop(log);
+        server.restart().unwrap();
+        assert_all_300(&server);
+        server.kill().unwrap();
+    }
+    // And writes go on behind such an end.
+    server.restart().unwrap();
+    let mut c = server.connect().unwrap();
+    check(&mut c, &[("SET after 1", "OK"), ("DEL after", "1")]);
+    server.kill().unwrap();
+    server.restart().unwrap();
+    assert_all_300(&server);
+}
+
+#[test]
+fn a_flipped_bit_in_the_middle_of_the_log_is_refused_by_name() {
+    let (mut server, log) = killed();
+    let whole = std::fs::read(&log).unwrap();
+    for percent in [10, 35, 50, 90] {
+        let mut bytes = whole.clone();
+        bytes[whole.len() * percent / 100] ^= 0x04;
+        std::fs::write(&log, &bytes).unwrap();
+        let (code, said) = refused(server.data());
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains(log.file_name().unwrap().to_str().unwrap()), "{said}");
+        assert_eq!(std::fs::read(&log).unwrap(), bytes, "a refused log is left as it is");
+    }
+    std::fs::write(&log, &whole).unwrap();
+    server.restart().unwrap();
+    assert_all_300(&server);
+}
+
+#[test]
+fn a_damaged_block_is_an_error_that_names_its_file_and_no_wrong_answer() {
+    const KEYS: u64 = 5_000;
+    let value = |n: u64| noise(n, 1_000);
+    let mut server = neokv(&["--raft-log-entries", "100"]);
+    let mut c = server.connect().unwrap();
+    for n in 0..KEYS {
+        let reply = c.call(&[b"SET", format!("key:{n}").as_bytes(), &value(n)]).unwrap();
+        assert_eq!(reply, Value::Simple("OK".into()));
+    }
+    assert!(server.terminate().unwrap().success());
+    let file = files(server.data(), "sst").into_iter().max_by_key(|file| file.metadata().unwrap().len()).unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    assert!(bytes.len() > 4_000_000, "the values are in {} bytes of {}", bytes.len(), file.display());
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&file, &bytes).unwrap();
+    server.restart().unwrap();
+    let mut c = server.connect().unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let mut damaged = Vec::new();
+    for n in 0..KEYS {
+        match c.call(&["GET", &format!("key:{n}")]).unwrap() {
+            Value::Bulk(found) => assert!(found == value(n), "key:{n} is wrong"),
+            Value::Error(text) => {
+                assert!(text.contains(name), "{text}");
+                damaged.push(n);
+            }
+            other => panic!("key:{n} is {other:?}"),
+        }
+    }
+    assert!((1..100).contains(&damaged.len()), "{} damaged", damaged.len());
+    let healthy = (0..KEYS).find(|n| !damaged.contains(n)).unwrap();
+    // Commands over many keys fail as a whole instead of leaving out what they cannot read.
+    let mget = ask(&mut c, &format!("MGET key:{healthy} key:{}", damaged[0]));
+    assert!(mget.starts_with('-') && mget.contains(name), "{mget}");
+    // What has nothing to do with the block is served, writes too.
+    check(&mut c, &[(&format!("STRLEN key:{healthy}"), "1000"), ("SET new 1", "OK"), ("GET new", "\"1\"")]);
+    // A write that must read the block cannot be applied. Skipping it would make this replica differ from its log, so the
+    // Region stops; whatever is answered from then on is right or names the file.
+    for line in [format!("APPEND key:{} x", damaged[0]), "SET new 2".into(), "INCR n".into()] {
+        let reply = ask(&mut c, &line);
+        assert!(reply.starts_with('-') && reply.contains(name), "{line}: {reply}");
+    }
+    let length = ask(&mut c, &format!("STRLEN key:{healthy}"));
+    assert!(length == "1000" || (length.starts_with('-') && length.contains(name)), "{length}");
+    check(&mut c, &[("PING", "PONG")]);
+    assert!(server.log().contains(name), "the log names the file");
+}

@@ -1,0 +1,290 @@
+//! Clients that are broken, hostile or merely slow: each costs bounded memory, and nobody else notices.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use neokv_resp::client::encode_command;
+use neokv_tests::process::Server;
+
+use crate::support::{check, info, neokv, noise, resident, until};
+
+const MB: u64 = 1 << 20;
+
+fn socket(server: &Server) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+}
+
+/// What a server answers to these bytes until it closes, or until the answer to a last PING if it does not.
+fn answer(server: &Server, bytes: &[u8]) -> String {
+    let mut stream = socket(server);
+    // The server may close before it has read everything.
+    let _closed_early = stream.write_all(bytes).and_then(|()| stream.shutdown(Shutdown::Write));
+    let mut reply = Vec::new();
+    let _reset = stream.read_to_end(&mut reply);
+    reply.escape_ascii().to_string()
+}
+
+/// Broken input, whose error Redis words.
+const BROKEN: &[&[u8]] = &[
+    b"*1\r\nx\r\n",
+    b"*1\r\n+OK\r\n",
+    b"*x\r\n",
+    b"*1x\r\n",
+    b"*99999999999999999999\r\n",
+    b"*2147483648\r\n",
+    b"*1\r\n$x\r\n",
+    b"*1\r\n$-1\r\n",
+    b"*1\r\n$536870913\r\n",
+    b"*1\r\n$99999999999999999999\r\n",
+    b"*1\r\n$4x\r\nPING\r\n",
+    b"*2\r\n$3\r\nGET\r\n:1\r\n",
+    b"*1\r\n\r\n",
+    b"set a \"b\r\n",
+    b"set a 'b\r\n",
+    b"set a \"b\"c\r\n",
+    b"SET a 1\r\n*1\r\nx\r\nSET a 2\r\n",
+    b"GET a\r\n*-5\r\nPING\r\n*0\r\nPING\r\n",
+    b"\r\n\r\n\r\nPING\r\n",
+    b"   PING   \r\n",
+    b"PING\n",
+    b"NOSUCH a b c\r\n",
+    b"GET\r\n",
+    b"GET a b\r\n",
+    b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n",
+    b"*1\r\n$4\r\nPIN",
+    b"\x00\x01\x02\x03\r\n",
+    b"\xff\xfe\xfd\r\n",
+    b"$4\r\nPING\r\n",
+    b":1\r\n",
+    b"+PING\r\n",
+];
+
+#[test]
+fn broken_input_is_answered_as_redis_answers_it() {
+    let (neokv, redis) = (neokv(&[]), Server::redis(&[]).unwrap());
+    for bytes in BROKEN {
+        assert_eq!(answer(&neokv, bytes), answer(&redis, bytes), "{}", bytes.escape_ascii());
+    }
+    let endless: Vec<(&str, Vec<u8>)> = vec![
+        ("a line without end", vec![b'a'; 70_000]),
+        ("an array header without end", [b"*".to_vec(), vec![b'1'; 70_000]].concat()),
+        ("a bulk header without end", [b"*1\r\n$".to_vec(), vec![b'1'; 70_000]].concat()),
+    ];
+    for (what, bytes) in endless {
+        assert_eq!(answer(&neokv, &bytes), answer(&redis, &bytes), "{what}");
+    }
+    check(&mut neokv.connect().unwrap(), &[("GET a", "\"1\""), ("DBSIZE", "1")]);
+}
+
+#[test]
+fn http_is_not_taken_for_commands() {
+    let server = neokv(&[]);
+    let reply = answer(&server, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nSET a 1\r\n");
+    let mut c = server.connect().unwrap();
+    check(&mut c, &[("EXISTS a", "0")]);
+    assert!(!reply.contains("+OK"), "{reply}");
+}
+
+#[test]
+fn random_bytes_neither_stop_the_server_nor_cost_it_memory() {
+    let server = neokv(&[]);
+    let mut c = server.connect().unwrap();
+    check(&mut c, &[("SET kept 1", "OK")]);
+    let before = resident(&server);
+    let mut random = fastrand::Rng::with_seed(99);
+    for seed in 0..200 {
+        let mut bytes = noise(seed, random.usize(1..3000));
+        // Half of them begin like commands, so that they get further.
+        for _ in 0..random.usize(0..30) {
+            let at = random.usize(0..bytes.len());
+            let piece: &[u8] = random
+                .choice(&[&b"*3\r\n"[..], b"$5\r\n", b"\r\n", b"*", b"$", b"\"", b"$-1\r\n", b"*1\r\n$4\r\nPING\r\n"])
+                .unwrap();
+            bytes.splice(at..at, piece.iter().copied());
+        }
+        answer(&server, &bytes);
+    }
+    assert!(resident(&server) < before + 64 * MB, "{} -> {}", before, resident(&server));
+    check(&mut c, &[("GET kept", "\"1\""), ("DBSIZE", "1")]);
+    until("the end of all other connections", || info(&mut c, "clients", "connected_clients") == 1);
+}
+
+#[test]
+fn what_is_only_announced_costs_nothing() {
+    let server = neokv(&[]);
+    let mut c = server.connect().unwrap();
+    check(&mut c, &[("PING", "PONG")]);
+    let before = resident(&server);
+    let mut sent = info(&mut c, "stats", "total_net_input_bytes");
+    let mut waiting = Vec::new();
+    for n in 0..200 {
+        let mut stream = socket(&server);
+        let bytes: &[u8] = match n % 4 {
+            0 => b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\nbegin",
+            1 => b"*1000000\r\n$4\r\nMSET\r\n$1\r\na\r\n",
+            2 => b"*1000000\r\n",
+            _ => b"*2\r\n$536870912\r\n",
+        };
+        stream.write_all(bytes).unwrap();
+        sent += bytes.len() as u64;
+        waiting.push(stream);
+    }
+    until("all their bytes", || info(&mut c, "stats", "total_net_input_bytes") >= sent);
+    let after = resident(&server);
+    assert!(after < before + 48 * MB, "200 announcements cost {} bytes", after.saturating_sub(before));
+    check(&mut c, &[("SET other 1", "OK"), ("DBSIZE", "1")]);
+    drop(waiting);
+    until("the end of 200 connections", || info(&mut c, "clients", "connected_clients") == 1);
+    check(&mut c, &[("EXISTS k a", "0")]);
+}
+
+#[test]
+fn clients_that_do_not_read_cost_bounded_memory_and_others_are_served() {
+    let server = neokv(&[]);
+    let mut c = server.connect().unwrap();
+    let value = String::from_utf8(vec![b'v'; 1 << 20]).unwrap();
+    check(&mut c, &[(&format!("SET big {value}"), "OK")]);
+    let fields: String = (0..20_000).map(|n| format!(" field:{n} value:{n}")).collect();
+    check(&mut c, &[(&format!("HSET hash{fields}"), "20000")]);
+    let before = resident(&server);
+    let mut requests = BytesMut::new();
+    for _ in 0..100 {
+        encode_command(&["GET", "big"], &mut requests);
+        encode_command(&["HGETALL", "hash"], &mut requests);
+    }
+    // 30 clients that ask for 150 MB each.
+    let silent: Vec<TcpStream> = (0..30)
+        .map(|_| {
+            let mut stream = socket(&server);
+            stream.write_all(&requests).unwrap();
+            stream
+        })
+        .collect();
+    let calls = |c: &mut neokv_tests::client::Connection| info(c, "stats", "total_commands_processed");
+    let mut last = 0;
+    // As long as their requests are being run there is more to come.
+    until("a standstill of those who do not read", || {
+        for n in 0..200 {
+            check(&mut c, &[(&format!("SET busy {n}"), "OK"), ("GET busy", &format!("\"{n}\""))]);
+        }
+        let now = calls(&mut c);
+        let own = now - last <= 401 + 3;
+        last = now;
+        own
+    });
+    let after = resident(&server);
+    assert!(after < before + 200 * MB, "30 silent clients cost {} bytes", after.saturating_sub(before));
+    drop(silent);
+    until("the end of 30 connections", || info(&mut c, "clients", "connected_clients") == 1);
+    check(&mut c, &[("GET busy", "\"199\"")]);
+}
+
+#[test]
+fn a_client_beyond_its_output_limit_is_closed_and_others_are_not() {
+    let server = neokv(&["--client-output-buffer-limit", "1mb"]);
+    let mut c = server.connect().unwrap();
+    let mut stream = socket(&server);
+    stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut request = BytesMut::new();
+    encode_command(&["ECHO", &"v".repeat(64 << 10)], &mut request);
+    // It sends and sends and never reads. That the server gives up is what ends this.
+    let refused = (0..20_000).any(|_| stream.write_all(&request).is_err());
+    assert!(refused, "a gigabyte was accepted");
+    until("the end of it", || info(&mut c, "clients", "connected_clients") == 1);
+    check(&mut c, &[("PING", "PONG")]);
+}
+
+#[test]
+fn half_open_connections_and_resets_leave_nothing_behind() {
+    let server = neokv(&[]);
+    let mut c = server.connect().unwrap();
+    for n in 0..100 {
+        let mut stream = socket(&server);
+        match n % 4 {
+            // Says nothing at all.
+            0 => {}
+            // Ends in the middle of a command, politely.
+            1 => {
+                stream.write_all(b"*3\r\n$3\r\nSET\r\n$4\r\nhalf\r\n$5\r\nab").unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+            // Leaves replies unread: closing answers with a reset.
+            2 => stream.write_all(b"PING\r\nPING\r\n*2\r\n$3\r\nGET\r\n$1").unwrap(),
+            // Stops reading, goes on writing.
+            _ => {
+                stream.shutdown(Shutdown::Read).unwrap();
+                stream.write_all(b"PING\r\n").unwrap();
+            }
+        }
+    }
+    until("the beginning of all", || info(&mut c, "stats", "total_connections_received") >= 101);
+    until("the end of all", || info(&mut c, "clients", "connected_clients") == 1);
+    check(&mut c, &[("EXISTS half", "0"), ("DBSIZE", "0")]);
+}
+
+#[test]
+fn a_pipeline_cut_anywhere_is_applied_up_to_a_whole_command() {
+    let server = neokv(&[]);
+    let mut c = server.connect().unwrap();
+    let mut pipeline = BytesMut::new();
+    for n in 0..40 {
+        let n = n.to_string();
+        encode_command(&["MSET", "{p}a", &n, "{p}b", &n, "{p}c", &n], &mut pipeline);
+        encode_command(&["RPUSH", "{p}list", &n], &mut pipeline);
+    }
+    for cut in (1..pipeline.len()).step_by(211) {
+        let mut stream = socket(&server);
+        // Once it has been answered it is counted among the clients, until its end.
+        stream.write_all(b"PING\r\n").unwrap();
+        stream.read_exact(&mut [0; 7]).unwrap();
+        stream.write_all(&pipeline[..cut]).unwrap();
+        drop(stream);
+        until("the end of it", || info(&mut c, "clients", "connected_clients") == 1);
+        let values = crate::support::array(&mut c, "MGET {p}a {p}b {p}c");
+        assert!(values.windows(2).all(|pair| pair[0] == pair[1]), "cut at {cut}: {values:?}");
+        let list = crate::support::array(&mut c, "LRANGE {p}list 0 -1");
+        let expected: Vec<String> = (0..list.len()).map(|n| n.to_string()).collect();
+        assert!(
+            list.iter().map(crate::support::text).eq(expected.iter().map(String::as_str)),
+            "cut at {cut}: {list:?}"
+        );
+        let last = values[0].as_text().map_or(0, |text| text.parse::<usize>().unwrap() + 1);
+        assert!(last == list.len() || last == list.len() + 1, "cut at {cut}: MSET {last}, list {}", list.len());
+        check(&mut c, &[("FLUSHALL", "OK")]);
+    }
+}
+
+#[test]
+fn one_client_too_many_is_told_so_and_a_place_becomes_free() {
+    let server = neokv(&["--maxclients", "20"]);
+    let mut c = server.connect().unwrap();
+    let mut others: Vec<_> = (0..19).map(|_| server.connect().unwrap()).collect();
+    others.iter_mut().for_each(|other| check(other, &[("PING", "PONG")]));
+    for _ in 0..5 {
+        let mut reply = String::new();
+        socket(&server).read_to_string(&mut reply).unwrap();
+        assert_eq!(reply, "-ERR max number of clients reached\r\n");
+    }
+    assert_eq!(info(&mut c, "stats", "rejected_connections"), 5);
+    others.pop();
+    until("a free place", || info(&mut c, "clients", "connected_clients") == 19);
+    check(&mut server.connect().unwrap(), &[("PING", "PONG")]);
+}
+
+#[test]
+fn idle_clients_are_closed_and_busy_ones_are_not() {
+    let server = neokv(&["--timeout", "1"]);
+    let mut idle = socket(&server);
+    let mut midway = socket(&server);
+    midway.write_all(b"*2\r\n$3\r\nGET\r\n$100\r\nabc").unwrap();
+    let mut busy = server.connect().unwrap();
+    until("the end of those that are idle", || info(&mut busy, "clients", "connected_clients") == 1);
+    for stream in [&mut idle, &mut midway] {
+        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "closed");
+    }
+    check(&mut busy, &[("PING", "PONG")]);
+}

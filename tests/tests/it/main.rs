@@ -1,0 +1,20 @@
+//! Whole-system tests: real processes, real sockets, real clients.
+
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod layering;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod promises;
+#[cfg(test)]
+mod service;
+#[cfg(test)]
+mod support;
