@@ -25,6 +25,8 @@ use crate::transport::{Endpoint, Transport};
 
 /// How often the janitor looks after logs and dead groups.
 const JANITOR: Duration = Duration::from_secs(1);
+/// How long the end of a store waits for tasks of its runtime.
+const RUNTIME_END: Duration = Duration::from_secs(5);
 
 type Regions<M> = Arc<RwLock<BTreeMap<u64, Arc<Region<M>>>>>;
 
@@ -78,11 +80,19 @@ impl<M: StateMachine> Store<M> {
         let recovered = tokio::task::spawn_blocking(move || snapshot::recover(&recovering, &dir)).await;
         recovered.map_err(|error| StoreError::Io { what: "recovering snapshots".into(), source: error.into() })??;
         let store = Store(Arc::new(Inner::new(engine, machine, config, transport)?));
-        for descriptor in start::recorded(&store.0.engine)? {
-            store.0.start_region(&descriptor, true).await?;
+        if let Err(error) = store.start_regions().await {
+            store.shutdown().await;
+            return Err(error);
         }
         store.0.handle.spawn(janitor(Arc::downgrade(&store.0)));
         Ok(store)
+    }
+
+    async fn start_regions(&self) -> Result<(), StoreError> {
+        for descriptor in start::recorded(&self.0.engine)? {
+            self.0.start_region(&descriptor, true).await?;
+        }
+        Ok(())
     }
 
     /// Creates this store's replica of a new Region with its start state: no data, the descriptor's peers as
@@ -161,14 +171,16 @@ impl<M: StateMachine> Store<M> {
         }
         drop(regions);
         let (pool, writer) = (self.0.pool.clone(), self.0.writer.clone());
+        let runtime = self.0.runtime.lock().take();
         let threads = tokio::task::spawn_blocking(move || {
             pool.stop();
             writer.stop();
+            // Waited for: its tasks hold the engine, and a process must not exit while another thread closes it.
+            if let Some(runtime) = runtime {
+                runtime.shutdown_timeout(RUNTIME_END);
+            }
         });
         let _ = threads.await;
-        if let Some(runtime) = self.0.runtime.lock().take() {
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -74,13 +74,9 @@ impl Node {
         let (engine, identity) = open_engine(config.clone()).await?;
         let machine = Arc::new(RedisMachine);
         let store = Store::open(engine.clone(), machine, store_config(config), Arc::new(NoPeers)).await?;
-        // A first start that was killed between the two steps has an identity and no Region.
-        if store.regions().is_empty() {
-            store.bootstrap(first_region()).await?;
-        }
-        for region in store.regions() {
-            let wrong = |error: ReadError| NodeError::Region { region: region.id(), why: error.to_string() };
-            region.wait_serving().await.map_err(wrong)?;
+        if let Err(error) = lead(&store).await {
+            store.shutdown().await;
+            return Err(error);
         }
         let disk = Arc::new(DiskGuard::new(config.disk_reserve));
         let names = Names::new(&identity, config_file(&settings));
@@ -149,6 +145,19 @@ impl Node {
         flush(self.context.engine.clone()).await;
         tracing::info!("stopped");
     }
+}
+
+/// Makes the Region at the first start, and waits until it leads.
+async fn lead(store: &Store<RedisMachine>) -> Result<(), NodeError> {
+    // A first start that was killed between the two steps has an identity and no Region.
+    if store.regions().is_empty() {
+        store.bootstrap(first_region()).await?;
+    }
+    for region in store.regions() {
+        let wrong = |error: ReadError| NodeError::Region { region: region.id(), why: error.to_string() };
+        region.wait_serving().await.map_err(wrong)?;
+    }
+    Ok(())
 }
 
 /// Writes what is in memory to files, so that the next start has less to replay. Failing loses nothing.

@@ -23,8 +23,6 @@ pub const EXIT_OK: u8 = 0;
 pub const EXIT_USAGE: u8 = 2;
 /// Exit code when the data directory or an address cannot be opened.
 pub const EXIT_CANNOT_OPEN: u8 = 3;
-/// Exit code when a second signal cut a clean stop short.
-pub const EXIT_INTERRUPTED: i32 = 130;
 
 /// Sends log lines to stderr in the configured format. The Raft library's own narration only shows from `debug` on.
 pub fn init_logging(config: &Config) {
@@ -60,6 +58,17 @@ impl StopSignals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+/// Ends the process now, as `kill -9` would: the operator does not want to wait for the clean stop.
+///
+/// `std::process::exit` would run the destructors of RocksDB's globals while its threads still use them, and such a process
+/// ends with SIGABRT every now and then.
+pub fn end_at_once() {
+    eprintln!("a second signal: ending at once; nothing acknowledged is lost");
+    if rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).is_err() {
+        std::process::abort();
     }
 }
 

@@ -10,14 +10,18 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use neokv_redis::config::{self, ConfigError, Request, Settings};
 use neokv_redis::node::{Node, NodeError};
-use neokv_redis::process::{self, EXIT_CANNOT_OPEN, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, StopSignals};
+use neokv_redis::process::{self, EXIT_CANNOT_OPEN, EXIT_OK, EXIT_USAGE, StopSignals};
 
 /// One allocator for the whole process, RocksDB included, so that INFO's memory numbers are the truth.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// How long the end waits for tasks that serve connections.
+const END: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     match config::load(std::env::args_os(), std::env::vars_os()) {
@@ -67,8 +71,13 @@ fn serve(settings: Settings) -> Result<(), NodeError> {
         let mut signals =
             StopSignals::install().map_err(|source| NodeError::Runtime { what: "signal handlers", source })?;
         let mut node = Node::open(settings).await?;
-        let port = node.serve().await?;
-        announce(port);
+        match node.serve().await {
+            Ok(port) => announce(port),
+            Err(error) => {
+                node.stop().await;
+                return Err(error);
+            }
+        }
         let signal = signals.next().await;
         tracing::info!(
             signal,
@@ -76,12 +85,13 @@ fn serve(settings: Settings) -> Result<(), NodeError> {
         );
         tokio::spawn(async move {
             signals.next().await;
-            std::process::exit(EXIT_INTERRUPTED);
+            process::end_at_once();
         });
         node.stop().await;
         Ok(())
     });
-    runtime.shutdown_background();
+    // Connections that were cut off may still hold the engine; see `process::end_at_once` for why that matters.
+    runtime.shutdown_timeout(END);
     outcome
 }
 

@@ -32,7 +32,7 @@ One option, three places: a flag wins over the environment, the environment over
 over the default. The same option is --max-args, NEOKV_MAX_ARGS and [limits] max-args.
 
 Exit codes: 0 stopped cleanly, 2 wrong usage, 3 cannot open the directory or an address,
-130 a second signal ended the stop.";
+137 (SIGKILL) a second signal ended the stop.";
 
 /// The command line of `neokv`.
 #[must_use]

@@ -193,6 +193,27 @@ fn refused(dir: &Path) -> (Option<i32>, String) {
     (child.wait().unwrap().code(), said)
 }
 
+/// The largest SST file of a column family. A file's properties name its family: they stand at the file's end in plain
+/// bytes, the value right behind the last word of `rocksdb.column.family.name` (what a key shares with the one before it,
+/// `rocksdb.column.family.id`, is left out).
+fn largest_file(dir: &Path, family: &str) -> (PathBuf, Vec<u8>) {
+    let property = format!("name{family}");
+    let of_family = |bytes: &[u8]| bytes.windows(property.len()).any(|window| window == property.as_bytes());
+    let files = files(dir, "sst").into_iter().map(|file| (std::fs::read(&file).unwrap(), file));
+    let (bytes, file) = files.filter(|(bytes, _)| of_family(bytes)).max_by_key(|(bytes, _)| bytes.len()).unwrap();
+    (file, bytes)
+}
+
+/// Flips a bit in the middle of the family's largest file, which is in the block of some record. Returns the file's name.
+fn damage(dir: &Path, family: &str) -> String {
+    let (file, mut bytes) = largest_file(dir, family);
+    assert!(bytes.len() > 4_000_000, "the values are in {} bytes of {}", bytes.len(), file.display());
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&file, &bytes).unwrap();
+    file.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
 #[test]
 fn garbage_behind_the_end_of_the_log_is_a_torn_write_and_nothing_is_lost() {
     let (mut server, _) = killed();
@@ -231,26 +252,43 @@ fn a_flipped_bit_in_the_middle_of_the_log_is_refused_by_name() {
     assert_all_300(&server);
 }
 
-#[test]
-fn a_damaged_block_is_an_error_that_names_its_file_and_no_wrong_answer() {
-    const KEYS: u64 = 5_000;
-    let value = |n: u64| noise(n, 1_000);
-    let mut server = neokv(&["--raft-log-entries", "100"]);
+const KEYS: u64 = 5_000;
+
+fn value(n: u64) -> Vec<u8> {
+    noise(n, 1_000)
+}
+
+/// A server with [`KEYS`] values, stopped in order.
+fn stopped_with_values() -> Server {
+    let mut server = neokv(&[]);
     let mut c = server.connect().unwrap();
     for n in 0..KEYS {
         let reply = c.call(&[b"SET", format!("key:{n}").as_bytes(), &value(n)]).unwrap();
         assert_eq!(reply, Value::Simple("OK".into()));
     }
     assert!(server.terminate().unwrap().success());
-    let file = files(server.data(), "sst").into_iter().max_by_key(|file| file.metadata().unwrap().len()).unwrap();
-    let mut bytes = std::fs::read(&file).unwrap();
-    assert!(bytes.len() > 4_000_000, "the values are in {} bytes of {}", bytes.len(), file.display());
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x10;
-    std::fs::write(&file, &bytes).unwrap();
+    server
+}
+
+/// Raft reads its log at every start. A start that fails ends in order each time: whatever it has begun must have ended
+/// before the process leaves.
+#[test]
+fn a_damaged_block_of_the_raft_log_is_refused_by_name() {
+    let server = stopped_with_values();
+    let name = damage(server.data(), "raft_log");
+    for _ in 0..10 {
+        let (code, said) = refused(server.data());
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains(&name), "{said}");
+    }
+}
+
+#[test]
+fn a_damaged_block_is_an_error_that_names_its_file_and_no_wrong_answer() {
+    let mut server = stopped_with_values();
+    let name = &damage(server.data(), "metadata");
     server.restart().unwrap();
     let mut c = server.connect().unwrap();
-    let name = file.file_name().unwrap().to_str().unwrap();
     let mut damaged = Vec::new();
     for n in 0..KEYS {
         match c.call(&["GET", &format!("key:{n}")]).unwrap() {

@@ -257,6 +257,21 @@ fn a_stop_under_load_exits_with_0_and_loses_nothing() {
 }
 
 #[test]
+fn a_port_that_is_taken_is_an_orderly_refusal() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..5 {
+        let output =
+            Command::new(neokv_binary().unwrap()).args(["--port", &port, "--dir"]).arg(dir.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains(&port), "{said}");
+        assert!(output.stdout.is_empty(), "it must not say that it is ready");
+    }
+}
+
+#[test]
 fn a_client_that_does_not_read_cannot_keep_the_server_from_stopping() {
     let mut server = neokv(&[]);
     let mut c = server.connect().unwrap();
