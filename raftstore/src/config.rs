@@ -55,11 +55,11 @@ pub struct Config {
     pub entry_bytes: usize,
     /// Commands in one entry.
     pub entry_commands: usize,
-    /// Entries of one Region in flight. 1 would leave the log idle while an entry is applied; more than a few only
-    /// makes entries smaller.
+    /// Entries of one Region between here and the end of apply. 1 would leave the log idle while an entry is applied;
+    /// more than a few only makes entries smaller.
     pub window: usize,
-    /// While an entry is in flight, the next one leaves only with at least this many bytes waiting: every entry costs
-    /// an fsync, and few clients are served better by one of all than by two of half.
+    /// Bytes that are worth an entry of their own, however busy the log is: every entry costs a share of an fsync, and
+    /// few clients are served better by one entry of all than by two of half.
     pub eager_bytes: usize,
     /// Bytes that may wait in one Region's queue before writes are refused.
     pub queue_bytes: usize,

@@ -50,6 +50,7 @@ mod config;
 mod error;
 pub(crate) mod log;
 mod machine;
+mod mailbox;
 pub mod metrics;
 pub(crate) mod propose;
 pub(crate) mod published;

@@ -77,19 +77,31 @@ pub(crate) struct StoreNode {
     pub(crate) store: u64,
 }
 
-/// Calls a closure with the result of a write: how replies get back to the proposer without a channel in between.
-pub(crate) struct Responder<T>(Box<dyn FnOnce(T) + Send>);
+/// What follows the fate of a write with the result `T`.
+pub(crate) trait Follow<T>: Send {
+    /// The entry is committed; it will be applied.
+    fn committed(&mut self);
+    /// The entry is applied, or it was refused.
+    fn completed(self: Box<Self>, result: T);
+}
+
+/// How replies get back to the proposer without a channel in between.
+pub(crate) struct Responder<T>(Box<dyn Follow<T>>);
 
 impl<T> Responder<T> {
-    /// A responder that calls `done`.
-    pub(crate) fn new(done: impl FnOnce(T) + Send + 'static) -> Self {
-        Responder(Box::new(done))
+    /// A responder that tells `follower`.
+    pub(crate) fn new(follower: impl Follow<T> + 'static) -> Self {
+        Responder(Box::new(follower))
     }
 }
 
 impl<T: Send + 'static> openraft::raft::responder::Responder<TypeConfig, T> for Responder<T> {
+    fn on_commit(&mut self, _: LogId) {
+        self.0.committed();
+    }
+
     fn on_complete(self, result: T) {
-        (self.0)(result);
+        self.0.completed(result);
     }
 }
 

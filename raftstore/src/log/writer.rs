@@ -9,13 +9,12 @@
 //!   that could not be written, and the next fsync would succeed without them. So the [`fatal`](crate::Config::fatal)
 //!   hook is called, which ends the process; the next start recovers what really is on disk. There is no retry.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use neokv_encoding::family::Family;
 use neokv_encoding::key::{self, RaftStateKind};
 use neokv_engine::{Durability, Engine, EngineError, LogBatch};
@@ -26,6 +25,7 @@ use tokio::sync::oneshot;
 use super::group::GroupLog;
 use crate::config::{FatalError, FatalHook, Sync};
 use crate::error::StoreError;
+use crate::mailbox::{Inbox, Mailbox, Taken, mailbox};
 use crate::metrics;
 use crate::space::SpaceAlarm;
 use crate::types::{Entry, LogId, TypeConfig, Vote, entry_out, entry_weight, log_id_out, vote_out};
@@ -49,16 +49,13 @@ pub(crate) enum Op {
     Truncate { region: u64, from: u64 },
     /// Remove the entries `first..=upto`, and remember `upto`.
     Purge { region: u64, first: u64, upto: LogId },
-    /// Nothing: makes the thread look at the stop flag.
-    Wake,
 }
 
 /// The handle of the thread. Cloned into every group's log store.
 #[derive(Clone)]
 pub(crate) struct LogWriter {
-    queue: Sender<Op>,
+    queue: Mailbox<Op>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
-    stop: Arc<AtomicBool>,
 }
 
 impl LogWriter {
@@ -69,15 +66,13 @@ impl LogWriter {
         fatal: FatalHook,
         space: Arc<SpaceAlarm>,
     ) -> Result<LogWriter, StoreError> {
-        let (queue, receiver) = crossbeam_channel::unbounded();
-        let stop = Arc::new(AtomicBool::new(false));
-        let worker =
-            Worker { engine, sync, fatal, space, queue: receiver, stop: Arc::clone(&stop), unsynced: None, dead: None };
+        let (queue, inbox) = mailbox();
+        let worker = Worker { engine, sync, fatal, space, inbox, queued: VecDeque::new(), unsynced: None, dead: None };
         let thread = thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || worker.run())
             .map_err(|source| StoreError::Io { what: "starting the log writer".into(), source })?;
-        Ok(LogWriter { queue, thread: Arc::new(Mutex::new(Some(thread))), stop })
+        Ok(LogWriter { queue, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
     /// Queues a write.
@@ -88,8 +83,7 @@ impl LogWriter {
     /// Writes and syncs what is queued, then ends the thread. While the disk is full it ends without having written:
     /// nothing of what waits was acknowledged.
     pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        let _ = self.queue.send(Op::Wake);
+        self.queue.close();
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
@@ -106,8 +100,9 @@ struct Worker {
     sync: Sync,
     fatal: FatalHook,
     space: Arc<SpaceAlarm>,
-    queue: Receiver<Op>,
-    stop: Arc<AtomicBool>,
+    inbox: Inbox<Op>,
+    /// Taken from the inbox, not written yet.
+    queued: VecDeque<Op>,
     /// Since when something is written but not synced.
     unsynced: Option<Instant>,
     /// Why nothing is written any more.
@@ -128,34 +123,31 @@ impl Worker {
 
     /// Waits for work and takes all there is, up to a batch. `false` when stopped and empty.
     fn gather(&mut self, ops: &mut Vec<Op>) -> bool {
-        let first = loop {
-            if self.stop.load(Ordering::Acquire) && self.queue.is_empty() {
-                return false;
+        if self.queued.is_empty() {
+            loop {
+                let patience = self.patience();
+                match self.inbox.take(&mut self.queued, patience) {
+                    Taken::Items => break,
+                    Taken::Timeout => self.sync_now(),
+                    Taken::Closed => return false,
+                }
             }
-            match self.next() {
-                Ok(op) => break op,
-                Err(RecvTimeoutError::Timeout) => self.sync_now(),
-                Err(RecvTimeoutError::Disconnected) => return false,
-            }
-        };
-        let mut bytes = weight(&first);
-        ops.push(first);
+        } else {
+            self.inbox.take_waiting(&mut self.queued);
+        }
+        let mut bytes = 0usize;
         while ops.len() < BATCH_OPS && bytes < BATCH_BYTES {
-            let Ok(op) = self.queue.try_recv() else { break };
+            let Some(op) = self.queued.pop_front() else { break };
             bytes = bytes.saturating_add(weight(&op));
             ops.push(op);
         }
         true
     }
 
-    /// The next operation; times out when a sync is due.
-    fn next(&self) -> Result<Op, RecvTimeoutError> {
-        match self.unsynced {
-            Some(since) if self.sync == Sync::EverySecond => {
-                self.queue.recv_timeout(SYNC_INTERVAL.saturating_sub(since.elapsed()))
-            }
-            _ => self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        }
+    /// How long to wait for work: until a sync is due.
+    fn patience(&self) -> Option<Duration> {
+        let since = self.unsynced.filter(|_| self.sync == Sync::EverySecond)?;
+        Some(SYNC_INTERVAL.saturating_sub(since.elapsed()))
     }
 
     /// Writes the batch; on a full disk until it succeeds.
@@ -167,7 +159,7 @@ impl Worker {
             }
             match self.write_once(ops) {
                 Ok(()) => break Ok(()),
-                Err(EngineError::NoSpace { .. }) if self.stop.load(Ordering::Acquire) => {
+                Err(EngineError::NoSpace { .. }) if self.inbox.is_closed() => {
                     break Err("the disk is full and the store is stopping".into());
                 }
                 Err(error @ EngineError::NoSpace { .. }) => {
@@ -193,15 +185,12 @@ impl Worker {
     fn write_once(&mut self, ops: &[Op]) -> Result<(), EngineError> {
         let mut batch = self.engine.log_batch();
         let mut must_sync = false;
-        let mut empty = true;
         for op in ops {
-            must_sync |= add(&mut batch, op, &mut empty) && self.syncs(op);
+            add(&mut batch, op);
+            must_sync |= self.syncs(op);
         }
         if self.sync == Sync::EverySecond && self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_INTERVAL) {
             must_sync = true;
-        }
-        if empty && !must_sync {
-            return Ok(());
         }
         let started = Instant::now();
         let durability = if must_sync { Durability::Synced } else { Durability::Buffered };
@@ -216,7 +205,7 @@ impl Worker {
         match op {
             Op::Vote { .. } => true,
             Op::Append { .. } => self.sync == Sync::Always,
-            Op::Truncate { .. } | Op::Purge { .. } | Op::Wake => false,
+            Op::Truncate { .. } | Op::Purge { .. } => false,
         }
     }
 
@@ -253,14 +242,14 @@ impl Worker {
                     }
                     let _ = done.send(answer());
                 }
-                Op::Truncate { .. } | Op::Purge { .. } | Op::Wake => {}
+                Op::Truncate { .. } | Op::Purge { .. } => {}
             }
         }
     }
 }
 
-/// Adds an operation to the batch; `true` if it put something in.
-fn add(batch: &mut LogBatch, op: &Op, empty: &mut bool) -> bool {
+/// Adds an operation to the batch.
+fn add(batch: &mut LogBatch, op: &Op) {
     match op {
         Op::Append { log, entries, .. } => {
             let region = log.region();
@@ -286,10 +275,7 @@ fn add(batch: &mut LogBatch, op: &Op, empty: &mut bool) -> bool {
                 batch.delete_range(Family::RaftLog, key::raft_log(*region, *first), key::raft_log(*region, end));
             }
         }
-        Op::Wake => return false,
     }
-    *empty = false;
-    true
 }
 
 fn put_log_id(batch: &mut LogBatch, region: u64, kind: RaftStateKind, id: &LogId) {
@@ -373,7 +359,7 @@ mod tests {
                 append.await.unwrap();
             }
             assert_eq!(open(&fixture.engine, 1).ends().1, Some(log_id(1, 49)));
-            let refused = fixture.writer.submit(Op::Wake);
+            let refused = fixture.writer.submit(Op::Truncate { region: 1, from: 100 });
             assert!(refused.is_err(), "after the stop nothing is taken");
         }
     }

@@ -4,6 +4,7 @@
 //! goes. It can be *abandoned* before that: its waiters are told that the outcome is unknown, while the entry itself
 //! goes on and may well take effect.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -16,6 +17,8 @@ use crate::metrics;
 pub(super) trait Tower<C, R>: Send + Sync {
     /// The first part of a cut submission is decided: go on, with its rest if it succeeded.
     fn resume(&self, rest: Option<Submission<C, R>>);
+    /// A flight's entry is committed, or the flight ended without: the log is free for the next.
+    fn cleared(&self);
     /// A flight is over: the window has room.
     fn landed(&self);
 }
@@ -23,13 +26,21 @@ pub(super) trait Tower<C, R>: Send + Sync {
 /// See the module.
 pub(super) struct Flight<C, R> {
     waiters: Mutex<Vec<Waiter<C, R>>>,
+    cleared: AtomicBool,
     tower: Arc<dyn Tower<C, R>>,
 }
 
 impl<C, R> Flight<C, R> {
     /// An entry that these wait for.
     pub(super) fn new(waiters: Vec<Waiter<C, R>>, tower: Arc<dyn Tower<C, R>>) -> Arc<Flight<C, R>> {
-        Arc::new(Flight { waiters: Mutex::new(waiters), tower })
+        Arc::new(Flight { waiters: Mutex::new(waiters), cleared: AtomicBool::new(false), tower })
+    }
+
+    /// The entry is committed. Counts once.
+    pub(super) fn clear(&self) {
+        if !self.cleared.swap(true, Ordering::AcqRel) {
+            self.tower.cleared();
+        }
     }
 
     /// Deals the replies out, in order.
@@ -84,6 +95,7 @@ impl<C, R> Drop for Flight<C, R> {
         if !self.waiters.get_mut().is_empty() {
             self.fail(&ProposeError::Unknown { why: Arc::from("the region stopped while the write was in flight") });
         }
+        self.clear();
         self.tower.landed();
     }
 }

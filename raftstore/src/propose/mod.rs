@@ -25,13 +25,14 @@
 //! (leadership lost, group dead, disk full for now), the answer is [`ProposeError::Unknown`] and nobody retries it
 //! here.
 //!
-//! Modules: [`queue`] what waits and how entries are cut from it, [`flight`] entries on their way, [`proposer`] the
-//! task.
+//! Modules: [`queue`] what waits and how entries are cut from it, [`window`] when the next entry may leave, [`flight`]
+//! entries on their way, [`proposer`] the task.
 //!
 //! [`ProposeError::Unknown`]: crate::ProposeError::Unknown
 
 mod flight;
 mod proposer;
 mod queue;
+mod window;
 
 pub(crate) use proposer::Proposer;

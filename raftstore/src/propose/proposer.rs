@@ -1,7 +1,7 @@
 //! The task that turns what waits into entries.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,13 +12,14 @@ use tokio::sync::{Notify, oneshot};
 
 use super::flight::{Flight, Flights, Tower, refuse};
 use super::queue::{Draft, Judge, Queue, Submission};
+use super::window::Window;
 use crate::apply::Adapter;
 use crate::config::Config;
 use crate::error::ProposeError;
 use crate::machine::{Stamp, StateMachine};
 use crate::metrics;
 use crate::published::Published;
-use crate::types::{Data, Responder, TypeConfig, WriteResult};
+use crate::types::{Data, Follow, Responder, TypeConfig, WriteResult};
 
 /// Pause before an entry is offered again to a leader that has just been elected and has not heard from its majority.
 const LEASE_RETRY: Duration = Duration::from_millis(10);
@@ -33,8 +34,6 @@ pub(crate) struct Limits {
     pub(crate) entry_commands: usize,
     pub(crate) queue_bytes: usize,
     pub(crate) queue_commands: usize,
-    pub(crate) window: usize,
-    pub(crate) eager_bytes: usize,
     pub(crate) command_bytes: usize,
 }
 
@@ -45,8 +44,6 @@ impl From<&Config> for Limits {
             entry_commands: config.entry_commands.max(1),
             queue_bytes: config.queue_bytes,
             queue_commands: config.queue_commands,
-            window: config.window.max(1),
-            eager_bytes: config.eager_bytes,
             command_bytes: config.command_bytes,
         }
     }
@@ -63,7 +60,7 @@ pub(crate) struct Proposer<M: StateMachine> {
     lease_retries: u32,
     queue: Mutex<Queue<M::Command, M::Reply>>,
     flights: Flights<M::Command, M::Reply>,
-    in_flight: AtomicUsize,
+    window: Window,
     /// The disk is full.
     stalled: AtomicBool,
     wake: Notify,
@@ -91,14 +88,14 @@ impl<M: StateMachine> Proposer<M> {
             lease_retries: u32::try_from(retries).unwrap_or(u32::MAX).max(1),
             queue: Mutex::new(Queue::default()),
             flights: Flights::default(),
-            in_flight: AtomicUsize::new(0),
+            window: Window::new(config.window, config.eager_bytes),
             stalled: AtomicBool::new(false),
             wake: Notify::new(),
         })
     }
 
     /// Queues the commands of one caller; their replies arrive on the channel.
-    #[allow(clippy::type_complexity)]
+    #[expect(clippy::type_complexity, reason = "an alias would need a name for what is named where it is awaited")]
     pub(crate) fn submit(
         &self,
         commands: Vec<M::Command>,
@@ -125,7 +122,8 @@ impl<M: StateMachine> Proposer<M> {
                 return Err(ProposeError::Busy { region: self.region, waiting: queue.bytes() });
             }
             let submission = Submission { commands, weight, has_alone, done: Vec::new(), answer };
-            queue.push(submission, self.limits.eager_bytes)
+            queue.push(submission);
+            self.window.is_open(queue.bytes())
         };
         if wake {
             self.wake.notify_one();
@@ -140,7 +138,7 @@ impl<M: StateMachine> Proposer<M> {
             let stamp = stamps.next(&draft.commands, (self.now_ms)(), self.published.clock());
             let payload = self.machine.encode(stamp, &draft.commands);
             metrics::proposed(draft.commands.len(), self.queue.lock().bytes());
-            self.in_flight.fetch_add(1, Ordering::AcqRel);
+            self.window.launched(draft.bytes);
             let tower: Arc<dyn Tower<M::Command, M::Reply>> = Arc::clone(&self) as _;
             let flight = Flight::new(draft.waiters, tower);
             self.flights.add(&flight);
@@ -153,7 +151,7 @@ impl<M: StateMachine> Proposer<M> {
         loop {
             {
                 let mut queue = self.queue.lock();
-                if self.may_launch(queue.bytes())
+                if self.window.is_open(queue.bytes())
                     && let Some(draft) = queue.take(&self.limits, &*self.machine)
                 {
                     return Some(draft);
@@ -166,20 +164,10 @@ impl<M: StateMachine> Proposer<M> {
         }
     }
 
-    /// Whether the next entry may leave: at once if none is in flight, otherwise if enough waits for it and the window
-    /// has room.
-    fn may_launch(&self, waiting: usize) -> bool {
-        match self.in_flight.load(Ordering::Acquire) {
-            0 => true,
-            flying => flying < self.limits.window && waiting >= self.limits.eager_bytes,
-        }
-    }
-
     /// Hands an entry to Raft.
     async fn launch(self: Arc<Self>, raft: Raft<M>, flight: Arc<FlightOf<M>>, payload: Bytes, retries: u32) {
-        let proposer = Arc::clone(&self);
         let again = (raft.clone(), payload.clone(), tokio::runtime::Handle::current());
-        let responder = Responder::new(move |result: WriteResult| proposer.landed_with(result, flight, again, retries));
+        let responder = Responder::new(Pilot { proposer: Arc::clone(&self), flight, again, retries });
         if let Err(fatal) = raft.client_write_ff(Data::Command(payload), Some(responder)).await {
             self.published.stop(&fatal.to_string());
         }
@@ -251,7 +239,27 @@ impl<M: StateMachine> Proposer<M> {
 
     /// Entries in flight.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Acquire)
+        self.window.flying()
+    }
+}
+
+/// Brings an entry's fate back to the proposer.
+struct Pilot<M: StateMachine> {
+    proposer: Arc<Proposer<M>>,
+    flight: Arc<FlightOf<M>>,
+    /// What it takes to offer the entry again.
+    again: (Raft<M>, Bytes, tokio::runtime::Handle),
+    retries: u32,
+}
+
+impl<M: StateMachine> Follow<WriteResult> for Pilot<M> {
+    fn committed(&mut self) {
+        self.flight.clear();
+    }
+
+    fn completed(self: Box<Self>, result: WriteResult) {
+        let Pilot { proposer, flight, again, retries } = *self;
+        proposer.landed_with(result, flight, again, retries);
     }
 }
 
@@ -272,8 +280,13 @@ impl<M: StateMachine> Tower<M::Command, M::Reply> for Proposer<M> {
         self.wake.notify_one();
     }
 
+    fn cleared(&self) {
+        self.window.cleared();
+        self.wake.notify_one();
+    }
+
     fn landed(&self) {
-        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.window.landed();
         self.wake.notify_one();
     }
 }

@@ -37,6 +37,8 @@ pub(super) enum Waiter<C, R> {
 /// The commands of the next entry and who waits for them.
 pub(super) struct Draft<C, R> {
     pub(super) commands: Vec<C>,
+    /// Weight of the commands.
+    pub(super) bytes: usize,
     pub(super) waiters: Vec<Waiter<C, R>>,
 }
 
@@ -70,11 +72,6 @@ impl<C, R> Queue<C, R> {
         self.bytes
     }
 
-    /// Whether nothing can be taken now.
-    pub(super) fn is_idle(&self) -> bool {
-        self.blocked || self.waiting.is_empty()
-    }
-
     /// Whether no submission will come any more.
     pub(super) fn is_closed(&self) -> bool {
         self.closed
@@ -87,15 +84,11 @@ impl<C, R> Queue<C, R> {
                 && self.commands.saturating_add(commands) <= limits.queue_commands)
     }
 
-    /// Adds a submission at the end; `true` if the proposer may be asleep and must be woken: it sleeps while nothing
-    /// waits, and while less than `eager` bytes do.
-    pub(super) fn push(&mut self, submission: Submission<C, R>, eager: usize) -> bool {
-        let was_idle = self.is_idle();
-        let before = self.bytes;
+    /// Adds a submission at the end.
+    pub(super) fn push(&mut self, submission: Submission<C, R>) {
         self.bytes = self.bytes.saturating_add(submission.weight);
         self.commands = self.commands.saturating_add(submission.commands.len());
         self.waiting.push_back(submission);
-        was_idle || (before < eager && self.bytes >= eager)
     }
 
     /// Puts the rest of a cut submission back to the head and lets the queue go on.
@@ -126,10 +119,9 @@ impl<C, R> Queue<C, R> {
         if self.blocked {
             return None;
         }
-        let mut draft = Draft { commands: Vec::new(), waiters: Vec::new() };
-        let mut bytes = 0usize;
+        let mut draft = Draft { commands: Vec::new(), bytes: 0, waiters: Vec::new() };
         while let Some(next) = self.waiting.front() {
-            let fits = bytes.saturating_add(next.weight) <= limits.entry_bytes
+            let fits = draft.bytes.saturating_add(next.weight) <= limits.entry_bytes
                 && draft.commands.len().saturating_add(next.commands.len()) <= limits.entry_commands;
             let single = next.commands.len() == 1;
             let whole = if next.has_alone { single && draft.commands.is_empty() } else { fits };
@@ -138,7 +130,6 @@ impl<C, R> Queue<C, R> {
             }
             let Some(next) = self.pop() else { break };
             let last = next.has_alone || !fits;
-            bytes = bytes.saturating_add(next.weight);
             if whole || single {
                 join(&mut draft, next);
             } else {
@@ -178,6 +169,7 @@ impl<C, R> Queue<C, R> {
         let rest = next.commands.split_off(count.min(next.commands.len()));
         draft.commands = std::mem::replace(&mut next.commands, rest);
         debug_assert!(!next.commands.is_empty(), "a submission that fits is not cut");
+        draft.bytes = bytes;
         next.weight = next.weight.saturating_sub(bytes);
         next.has_alone = next.commands.iter().any(|command| judge.alone(command));
         self.blocked = true;
@@ -188,6 +180,7 @@ impl<C, R> Queue<C, R> {
 /// Adds a whole submission to the draft.
 fn join<C, R>(draft: &mut Draft<C, R>, mut next: Submission<C, R>) {
     let count = next.commands.len();
+    draft.bytes = draft.bytes.saturating_add(next.weight);
     if draft.commands.is_empty() {
         draft.commands = std::mem::take(&mut next.commands);
     } else {
@@ -217,29 +210,18 @@ mod tests {
     }
 
     fn limits() -> Limits {
-        Limits {
-            entry_bytes: 100,
-            entry_commands: 4,
-            queue_bytes: 1000,
-            queue_commands: 100,
-            window: 1,
-            eager_bytes: 0,
-            command_bytes: 500,
-        }
+        Limits { entry_bytes: 100, entry_commands: 4, queue_bytes: 1000, queue_commands: 100, command_bytes: 500 }
     }
 
     fn submit(queue: &mut Queue<i64, i64>, commands: &[i64]) -> oneshot::Receiver<Result<Vec<i64>, ProposeError>> {
         let (answer, wait) = oneshot::channel();
-        queue.push(
-            Submission {
-                commands: commands.to_vec(),
-                weight: commands.iter().map(|command| ByValue.weight(command)).sum(),
-                has_alone: commands.iter().any(|command| *command < 0),
-                done: Vec::new(),
-                answer,
-            },
-            0,
-        );
+        queue.push(Submission {
+            commands: commands.to_vec(),
+            weight: commands.iter().map(|command| ByValue.weight(command)).sum(),
+            has_alone: commands.iter().any(|command| *command < 0),
+            done: Vec::new(),
+            answer,
+        });
         wait
     }
 
@@ -247,6 +229,7 @@ mod tests {
     fn entries(queue: &mut Queue<i64, i64>) -> Vec<Vec<i64>> {
         let mut all = Vec::new();
         while let Some(draft) = queue.take(&limits(), &ByValue) {
+            assert_eq!(draft.bytes, draft.commands.iter().map(|command| ByValue.weight(command)).sum::<usize>());
             all.push(draft.commands);
             for waiter in draft.waiters {
                 if let Waiter::Part(count, mut rest) = waiter {
@@ -299,16 +282,5 @@ mod tests {
         assert!(queue.has_room(100, 1, &limits()));
         assert!(!queue.has_room(101, 1, &limits()));
         assert!(!queue.has_room(1, 100, &limits()));
-    }
-
-    #[test]
-    fn the_proposer_is_woken_by_the_first_submission_and_when_enough_waits() {
-        let mut queue: Queue<i64, i64> = Queue::default();
-        let submission = || {
-            let (answer, _) = oneshot::channel();
-            Submission { commands: vec![1], weight: 1, has_alone: false, done: Vec::new(), answer }
-        };
-        let woken: Vec<bool> = (0..5).map(|_| queue.push(submission(), 3)).collect();
-        assert_eq!(woken, [true, false, true, false, false]);
     }
 }

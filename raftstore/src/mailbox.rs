@@ -1,0 +1,181 @@
+//! How threads that block are handed their work: a queue that one thread empties.
+//!
+//! The thread takes everything that waits at once, and sleeps when nothing does. It never spins before it sleeps: the time
+//! until more work comes is that of an fsync or of a client's answer, and where cores are few a spinning thread takes
+//! them from those that produce the work. Whoever sends wakes the thread only if it sleeps.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+/// The end that work is put in. Clones share it.
+pub(crate) struct Mailbox<T>(Arc<Shared<T>>);
+
+/// The end of the thread that takes the work out. When it goes, the mailbox closes and what is left is dropped.
+pub(crate) struct Inbox<T>(Arc<Shared<T>>);
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    filled: Condvar,
+}
+
+struct State<T> {
+    items: Vec<T>,
+    asleep: bool,
+    closed: bool,
+}
+
+/// The mailbox is closed: nobody will take this item out.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+/// What taking got.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Something.
+    Items,
+    /// Nothing came in time.
+    Timeout,
+    /// Nothing, and nothing will come.
+    Closed,
+}
+
+/// A mailbox and its inbox.
+pub(crate) fn mailbox<T>() -> (Mailbox<T>, Inbox<T>) {
+    let state = State { items: Vec::new(), asleep: false, closed: false };
+    let shared = Arc::new(Shared { state: Mutex::new(state), filled: Condvar::new() });
+    (Mailbox(Arc::clone(&shared)), Inbox(shared))
+}
+
+impl<T> Clone for Mailbox<T> {
+    fn clone(&self) -> Self {
+        Mailbox(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Mailbox<T> {
+    /// Adds an item at the end.
+    pub(crate) fn send(&self, item: T) -> Result<(), Closed> {
+        let mut state = self.0.state.lock();
+        if state.closed {
+            return Err(Closed);
+        }
+        state.items.push(item);
+        self.0.wake(&mut state);
+        Ok(())
+    }
+
+    /// Takes no more items in. Those that wait can still be taken out.
+    pub(crate) fn close(&self) {
+        let mut state = self.0.state.lock();
+        state.closed = true;
+        self.0.wake(&mut state);
+    }
+}
+
+impl<T> Shared<T> {
+    fn wake(&self, state: &mut State<T>) {
+        if std::mem::take(&mut state.asleep) {
+            self.filled.notify_one();
+        }
+    }
+}
+
+impl<T> Inbox<T> {
+    /// Moves all items, in order, to the end of `into`; waits for one, at most for `patience`.
+    pub(crate) fn take(&self, into: &mut VecDeque<T>, patience: Option<Duration>) -> Taken {
+        let mut state = self.0.state.lock();
+        while state.items.is_empty() {
+            if state.closed {
+                return Taken::Closed;
+            }
+            state.asleep = true;
+            let timed_out = match patience {
+                None => {
+                    self.0.filled.wait(&mut state);
+                    false
+                }
+                Some(patience) => self.0.filled.wait_for(&mut state, patience).timed_out(),
+            };
+            state.asleep = false;
+            if timed_out && state.items.is_empty() {
+                return Taken::Timeout;
+            }
+        }
+        into.extend(state.items.drain(..));
+        Taken::Items
+    }
+
+    /// Moves all items, in order, to the end of `into`, without waiting.
+    pub(crate) fn take_waiting(&self, into: &mut VecDeque<T>) {
+        into.extend(self.0.state.lock().items.drain(..));
+    }
+
+    /// Whether nothing comes any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.state.lock().closed
+    }
+}
+
+impl<T> Drop for Inbox<T> {
+    fn drop(&mut self) {
+        let left = {
+            let mut state = self.0.state.lock();
+            state.closed = true;
+            std::mem::take(&mut state.items)
+        };
+        // Outside the lock: what is dropped may tell others, who may send.
+        drop(left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn everything_sent_is_taken_once_and_in_order() {
+        let (mailbox, inbox) = mailbox();
+        let taker = thread::spawn(move || {
+            let mut all = VecDeque::new();
+            while inbox.take(&mut all, None) == Taken::Items {}
+            all
+        });
+        for n in 0..100_000 {
+            mailbox.send(n).unwrap();
+            if n % 1000 == 0 {
+                thread::yield_now();
+            }
+        }
+        mailbox.close();
+        assert!(mailbox.send(1).is_err());
+        assert!(taker.join().unwrap().into_iter().eq(0..100_000));
+    }
+
+    #[test]
+    fn what_was_sent_before_the_end_can_still_be_taken() {
+        let (mailbox, inbox) = mailbox();
+        let mut taken = VecDeque::new();
+        assert_eq!(inbox.take(&mut taken, Some(Duration::ZERO)), Taken::Timeout);
+        mailbox.send(1).unwrap();
+        mailbox.close();
+        assert!(inbox.is_closed());
+        assert_eq!(inbox.take(&mut taken, None), Taken::Items);
+        assert_eq!(taken, [1]);
+        assert_eq!(inbox.take(&mut taken, None), Taken::Closed);
+    }
+
+    #[test]
+    fn what_nobody_will_take_is_dropped_so_that_who_waits_for_it_knows() {
+        let (mailbox, inbox) = mailbox();
+        let (answer, mut wait) = tokio::sync::oneshot::channel::<()>();
+        mailbox.send(answer).unwrap();
+        drop(inbox);
+        assert_eq!(wait.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed));
+        assert!(mailbox.send(tokio::sync::oneshot::channel().0).is_err());
+    }
+}
