@@ -36,7 +36,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         region(1, RegionKind::Applied),
         Applied { clock: version + 1, ..Applied::default() }.encode(),
     );
-    println!("a batch of {} writes, {} bytes in the log", batch.len(), batch.size());
+    println!("a batch of {} rows", batch.len());
     engine.write(batch, Durability::Synced)?;
 
     let snapshot = engine.snapshot();

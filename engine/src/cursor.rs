@@ -8,34 +8,50 @@
 //! [`Cursor::seek`] moves inside the range: forward to the first key at or after the target, reverse to the last key at or
 //! before it; the following [`Cursor::next`] returns that key. A target outside the range means its nearer edge.
 //!
-//! The bounds are given to RocksDB, so that a walk past the end never reads the next collection's blocks or tombstones. They
-//! are compared here as well, because the writes of a [`crate::Batch`] are merged in from its own index.
+//! The bounds are given to RocksDB, so that a walk past the end never reads the next collection's blocks or tombstones.
+//!
+//! A cursor of a [`crate::Batch`] walks two lists at once, the committed rows and those the batch has written, and returns the
+//! one that comes first. Where both have a key, the batch's row stands for it, and a deleted one hides it.
+
+use std::cmp::Ordering;
 
 use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
 
 use crate::error::Result;
 use crate::families;
+use crate::overlay::Walk;
 use crate::read::{Direction, KeyRange};
 use neokv_encoding::family::Family;
 
 pub(crate) type RawIterator<'a> = DBRawIteratorWithThreadMode<'a, DB>;
 
-/// Where the raw iterator stands relative to what the caller has seen.
+/// Where the cursor stands relative to what the caller has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Position {
     /// Nothing read yet: the next key is the range's first in walking order.
     Edge,
-    /// The raw iterator stands on the key to return next.
+    /// It stands on the key to return next.
     Ready,
-    /// The raw iterator stands on the key returned last.
+    /// It stands on the key returned last.
     Returned,
     /// Nothing is left.
     End,
 }
 
+/// Which list has the key that the cursor stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Committed,
+    Batch,
+    Both,
+}
+
 /// A walk over the keys of a range. Opened by [`crate::Read::cursor`].
 pub struct Cursor<'a> {
-    raw: RawIterator<'a>,
+    committed: RawIterator<'a>,
+    /// The rows of the batch, if it has any in this family.
+    batch: Option<Walk<'a>>,
+    side: Side,
     range: KeyRange,
     direction: Direction,
     position: Position,
@@ -48,9 +64,15 @@ impl std::fmt::Debug for Cursor<'_> {
 }
 
 impl<'a> Cursor<'a> {
-    pub(crate) fn new(raw: RawIterator<'a>, range: KeyRange, direction: Direction) -> Cursor<'a> {
+    /// A cursor over committed rows, and over those of a batch. `committed` must keep to the bounds of `range`.
+    pub(crate) fn new(
+        committed: RawIterator<'a>,
+        batch: Option<Walk<'a>>,
+        range: KeyRange,
+        direction: Direction,
+    ) -> Cursor<'a> {
         let position = if range.is_empty() { Position::End } else { Position::Edge };
-        Cursor { raw, range, direction, position }
+        Cursor { committed, batch, side: Side::Committed, range, direction, position }
     }
 
     /// The next key and its value in walking order, or `None` at the end of the range.
@@ -59,19 +81,21 @@ impl<'a> Cursor<'a> {
     /// A damaged or unreadable file. The walk cannot go on after it.
     #[expect(clippy::should_implement_trait, reason = "the item borrows from the cursor, which Iterator cannot say")]
     pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        match (self.position, self.direction) {
-            (Position::End, _) => return Ok(None),
-            (Position::Ready, _) => {}
-            (Position::Edge, _) => self.seek_edge(),
-            (Position::Returned, Direction::Forward) => self.raw.next(),
-            (Position::Returned, Direction::Reverse) => self.raw.prev(),
+        match self.position {
+            Position::End => return Ok(None),
+            Position::Ready => {}
+            Position::Edge => self.seek_edge(),
+            Position::Returned => self.step(self.side),
         }
-        if !self.stands_inside()? {
+        if !self.settle()? {
             self.position = Position::End;
             return Ok(None);
         }
         self.position = Position::Returned;
-        Ok(self.raw.item())
+        Ok(match (self.side, &self.batch) {
+            (Side::Committed, _) | (_, None) => self.committed.item(),
+            (Side::Batch | Side::Both, Some(walk)) => walk.row().and_then(|row| Some((row.key, row.value?))),
+        })
     }
 
     /// Moves to the first key at or after `target` (forward) or the last key at or before it (reverse), within the range.
@@ -85,34 +109,81 @@ impl<'a> Cursor<'a> {
         match self.direction {
             Direction::Forward if target <= self.range.start.as_slice() => self.seek_edge(),
             Direction::Reverse if !self.range.is_before_end(target) => self.seek_edge(),
-            Direction::Forward => self.raw.seek(target),
-            Direction::Reverse => self.raw.seek_for_prev(target),
+            Direction::Forward | Direction::Reverse => self.seek_inside(target),
         }
-        self.position = if self.stands_inside()? { Position::Ready } else { Position::End };
+        self.position = if self.settle()? { Position::Ready } else { Position::End };
         Ok(())
     }
 
-    /// Positions on the range's first key in walking order.
-    fn seek_edge(&mut self) {
+    /// Positions both lists on a target that is not outside the range on the side where the walk begins.
+    fn seek_inside(&mut self, target: &[u8]) {
         match self.direction {
-            Direction::Forward => self.raw.seek(&self.range.start),
-            Direction::Reverse if self.range.end.is_empty() => self.raw.seek_to_last(),
-            Direction::Reverse => {
-                self.raw.seek_for_prev(&self.range.end);
-                // The end is excluded, and a batch's own write may stand exactly on it.
-                if self.raw.key() == Some(self.range.end.as_slice()) {
-                    self.raw.prev();
-                }
-            }
+            Direction::Forward => self.committed.seek(target),
+            Direction::Reverse => self.committed.seek_for_prev(target),
+        }
+        if let Some(walk) = &mut self.batch {
+            walk.seek(target, &self.range);
         }
     }
 
-    fn stands_inside(&self) -> Result<bool> {
-        match self.raw.key() {
-            Some(key) => Ok(self.range.contains(key)),
+    /// Positions both lists on the range's first key in walking order.
+    fn seek_edge(&mut self) {
+        match self.direction {
+            Direction::Forward => self.committed.seek(&self.range.start),
+            // RocksDB starts below the upper bound that it was given, if there is one.
+            Direction::Reverse => self.committed.seek_to_last(),
+        }
+        if let Some(walk) = &mut self.batch {
+            walk.seek_edge(&self.range);
+        }
+    }
+
+    /// Moves the lists of `side` on by one.
+    fn step(&mut self, side: Side) {
+        if side != Side::Batch {
+            match self.direction {
+                Direction::Forward => self.committed.next(),
+                Direction::Reverse => self.committed.prev(),
+            }
+        }
+        if let Some(walk) = &mut self.batch
+            && side != Side::Committed
+        {
+            walk.step();
+        }
+    }
+
+    /// Finds the side with the next key, passing over what the batch has deleted. False if nothing is left.
+    fn settle(&mut self) -> Result<bool> {
+        loop {
+            let Some(row) = self.batch.as_ref().and_then(Walk::row) else {
+                self.side = Side::Committed;
+                return Ok(self.committed_key()?.is_some());
+            };
+            let order = self.committed_key()?.map_or(Ordering::Greater, |key| match self.direction {
+                Direction::Forward => key.cmp(row.key),
+                Direction::Reverse => row.key.cmp(key),
+            });
+            let side = match order {
+                Ordering::Less => Side::Committed,
+                Ordering::Equal => Side::Both,
+                Ordering::Greater => Side::Batch,
+            };
+            if side == Side::Committed || row.value.is_some() {
+                self.side = side;
+                return Ok(true);
+            }
+            self.step(side);
+        }
+    }
+
+    /// The committed key that the raw iterator stands on.
+    fn committed_key(&self) -> Result<Option<&[u8]>> {
+        match self.committed.key() {
+            Some(key) => Ok(Some(key).filter(|key| self.range.contains(key))),
             None => {
-                self.raw.status()?;
-                Ok(false)
+                self.committed.status()?;
+                Ok(None)
             }
         }
     }

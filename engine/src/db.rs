@@ -13,18 +13,10 @@ use self_cell::self_cell;
 use crate::error::{EngineError, Result};
 use crate::families::{self, Shared};
 use crate::orphans::{OrphanControl, OrphanFactory};
+use crate::per_family::PerFamily;
 
-/// The handles, one field per family, so that no look-up can fail.
-pub(crate) struct Handles<'a> {
-    default: &'a ColumnFamily,
-    raft_log: &'a ColumnFamily,
-    raft_state: &'a ColumnFamily,
-    region: &'a ColumnFamily,
-    metadata: &'a ColumnFamily,
-    subkey: &'a ColumnFamily,
-    zset_score: &'a ColumnFamily,
-    expire: &'a ColumnFamily,
-}
+/// The handles of the families.
+type Handles<'a> = PerFamily<&'a ColumnFamily>;
 
 self_cell!(
     /// The database and its family handles.
@@ -45,16 +37,7 @@ impl Db {
                     detail: format!("column family {} is missing", family.name()),
                 })
             };
-            Ok::<_, EngineError>(Handles {
-                default: handle(Family::Default)?,
-                raft_log: handle(Family::RaftLog)?,
-                raft_state: handle(Family::RaftState)?,
-                region: handle(Family::Region)?,
-                metadata: handle(Family::Metadata)?,
-                subkey: handle(Family::Subkey)?,
-                zset_score: handle(Family::ZsetScore)?,
-                expire: handle(Family::Expire)?,
-            })
+            PerFamily::try_from_fn(handle)
         })?;
         Ok(Arc::new(cell))
     }
@@ -66,17 +49,7 @@ impl Db {
 
     #[inline]
     pub(crate) fn handle(&self, family: Family) -> &ColumnFamily {
-        let handles = self.borrow_dependent();
-        match family {
-            Family::Default => handles.default,
-            Family::RaftLog => handles.raft_log,
-            Family::RaftState => handles.raft_state,
-            Family::Region => handles.region,
-            Family::Metadata => handles.metadata,
-            Family::Subkey => handles.subkey,
-            Family::ZsetScore => handles.zset_score,
-            Family::Expire => handles.expire,
-        }
+        self.borrow_dependent().get(family)
     }
 }
 

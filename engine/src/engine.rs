@@ -142,7 +142,7 @@ impl Engine {
     #[inline]
     pub fn get(&self, family: Family, key: &[u8]) -> Result<Option<Slice<'_>>> {
         let db = &*self.0.db;
-        Ok(db.raw().get_pinned_cf_opt(db.handle(family), key, &self.0.reads)?.map(Slice))
+        Ok(db.raw().get_pinned_cf_opt(db.handle(family), key, &self.0.reads)?.map(Slice::pinned))
     }
 
     /// Freezes the present state for reading. The orphan filter keeps what the snapshot may look for.
@@ -165,13 +165,8 @@ impl Engine {
     /// # Errors
     /// The batch may or may not have been written. [`EngineError::action`] says whether to go on.
     pub fn write(&self, batch: Batch<'_>, durability: Durability) -> Result<()> {
-        let db = self.0.db.raw();
-        self.writing(durability, || {
-            batch.commit(
-                |indexed| Ok(db.write_wbwi_opt(indexed, &self.0.writes)?),
-                |plain| Ok(db.write_opt(plain, &self.0.writes)?),
-            )
-        })
+        let records = batch.records();
+        self.writing(durability, || Ok(self.0.db.raw().write_opt(&records, &self.0.writes)?))
     }
 
     /// Writes a batch of the log writer: all of it or nothing, as one record of the write-ahead log.
@@ -245,7 +240,7 @@ impl Read for Engine {
         let db = &*self.0.db;
         let options = cursor::read_options(family, &range, direction);
         let raw = db.raw().raw_iterator_cf_opt(db.handle(family), options);
-        Ok(Cursor::new(raw, range, direction))
+        Ok(Cursor::new(raw, None, range, direction))
     }
 }
 

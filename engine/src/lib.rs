@@ -55,6 +55,8 @@ pub mod identity;
 mod maintenance;
 mod options;
 pub mod orphans;
+mod overlay;
+mod per_family;
 mod read;
 pub mod readers;
 pub mod recovery;

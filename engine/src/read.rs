@@ -7,7 +7,7 @@
 //! * [`crate::Batch`]: the newest committed state with the batch's own writes over it. Apply reads through it, so the second
 //!   command of a log entry sees what the first one did.
 //!
-//! Values come back as [`Slice`]s that pin RocksDB's block instead of copying it. Range reads go through a
+//! Values come back as [`Slice`]s that point to where they are held, in a block of RocksDB or in a batch, instead of copying them. Range reads go through a
 //! [`crate::Cursor`].
 
 use std::ops::Deref;
@@ -19,22 +19,42 @@ use rocksdb::DBPinnableSlice;
 use crate::cursor::Cursor;
 use crate::error::Result;
 
-/// A value, pinned where RocksDB holds it until dropped. Keep it short: it holds a cache block in memory.
-pub struct Slice<'a>(pub(crate) DBPinnableSlice<'a>);
+/// A value, where RocksDB or a batch holds it. Keep it short: it may hold a cache block in memory.
+pub struct Slice<'a>(Held<'a>);
+
+enum Held<'a> {
+    Pinned(DBPinnableSlice<'a>),
+    Batch(&'a [u8]),
+}
+
+impl<'a> Slice<'a> {
+    /// A value that RocksDB holds.
+    pub(crate) fn pinned(value: DBPinnableSlice<'a>) -> Slice<'a> {
+        Slice(Held::Pinned(value))
+    }
+
+    /// A value that a batch holds.
+    pub(crate) fn of_batch(value: &'a [u8]) -> Slice<'a> {
+        Slice(Held::Batch(value))
+    }
+}
 
 impl Deref for Slice<'_> {
     type Target = [u8];
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Held::Pinned(value) => value,
+            Held::Batch(value) => value,
+        }
     }
 }
 
 impl AsRef<[u8]> for Slice<'_> {
     #[inline]
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self
     }
 }
 

@@ -42,21 +42,21 @@ impl<'a> Snapshot<'a> {
         options.fill_cache(false);
         options.set_snapshot(&self.raw);
         let raw = self.db.raw().raw_iterator_cf_opt(self.db.handle(family), options);
-        Ok(Cursor::new(raw, range, Direction::Forward))
+        Ok(Cursor::new(raw, None, range, Direction::Forward))
     }
 }
 
 impl Read for Snapshot<'_> {
     #[inline]
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Slice<'_>>> {
-        Ok(self.db.raw().get_pinned_cf_opt(self.db.handle(family), key, &self.options)?.map(Slice))
+        Ok(self.db.raw().get_pinned_cf_opt(self.db.handle(family), key, &self.options)?.map(Slice::pinned))
     }
 
     fn cursor(&self, family: Family, range: KeyRange, direction: Direction) -> Result<Cursor<'_>> {
         let mut options = cursor::read_options(family, &range, direction);
         options.set_snapshot(&self.raw);
         let raw = self.db.raw().raw_iterator_cf_opt(self.db.handle(family), options);
-        Ok(Cursor::new(raw, range, direction))
+        Ok(Cursor::new(raw, None, range, direction))
     }
 }
 

@@ -128,6 +128,58 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..40)
 }
 
+/// The keys that a cursor returns after it has been sent to `target`.
+fn keys_from(batch: &dyn Read, range: KeyRange, direction: Direction, target: &[u8]) -> Vec<Vec<u8>> {
+    let mut cursor = batch.cursor(Family::Metadata, range, direction).unwrap();
+    cursor.seek(target).unwrap();
+    let mut found = Vec::new();
+    while let Some((key, _)) = cursor.next().unwrap() {
+        found.push(key.to_vec());
+    }
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    /// A cursor over committed rows and a batch's writes equals one over the map that both make.
+    #[test]
+    fn cursors_of_a_batch_equal_a_model(
+        committed in prop::collection::btree_map(0u8..30, any::<u8>(), 0..20),
+        written in prop::collection::btree_map(0u8..30, any::<Option<u8>>(), 0..20),
+        (start, end) in (0u8..30, 0u8..31),
+        targets in prop::collection::vec(0u8..32, 1..6),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open(dir.path());
+        for (key, value) in &committed {
+            put(&engine, Family::Metadata, &[*key], &[*value]);
+        }
+        let mut batch = engine.batch();
+        let mut model = committed;
+        for (key, value) in &written {
+            match value {
+                Some(value) => {
+                    batch.put(Family::Metadata, [*key], [*value]);
+                    model.insert(*key, *value);
+                }
+                None => {
+                    batch.delete(Family::Metadata, [*key]);
+                    model.remove(key);
+                }
+            }
+        }
+        let range = KeyRange::new([start], [end]);
+        let inside: Vec<u8> = model.into_keys().filter(|key| (start..end).contains(key)).collect();
+        for target in targets {
+            let forward: Vec<Vec<u8>> = inside.iter().filter(|key| **key >= target).map(|key| vec![*key]).collect();
+            prop_assert_eq!(keys_from(&batch, range.clone(), Direction::Forward, &[target]), forward);
+            let reverse: Vec<Vec<u8>> = inside.iter().rev().filter(|key| **key <= target).map(|key| vec![*key]).collect();
+            prop_assert_eq!(keys_from(&batch, range.clone(), Direction::Reverse, &[target]), reverse);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 

@@ -4,7 +4,7 @@
 //!   Raft's state machine worker (async)          apply thread (OS thread, one per Region by hash)
 //!   stream of committed entries ──chunk──▶  group consecutive entries up to `apply_bytes`
 //!                                           ├─ machine.apply(entry 1) ─┐
-//!                                           ├─ machine.apply(entry 2) ─┤ one indexed batch
+//!                                           ├─ machine.apply(entry 2) ─┤ one batch; each sees those before
 //!                                           ├─ applied record (log id, membership, clock)
 //!                                           └─ ONE engine write, not synced
 //!        next chunk ◀── done ────────────── publish applied index and clock, then send the replies

@@ -288,7 +288,7 @@ fn filter_page(
     let probes = others.iter().map(|set| {
         let comparable = set.size() <= walked.size().saturating_mul(COMPARABLE);
         if cursors && comparable {
-            Stride::new(view, set, start).map(Probe::Stride)
+            Stride::new(view, set, start).map(|stride| Probe::Stride(Box::new(stride)))
         } else {
             Ok(Probe::Get(*view, set))
         }
@@ -321,7 +321,7 @@ enum Probe<'a> {
     /// By a look-up for each member.
     Get(View<'a>, &'a Collection),
     /// By a cursor that moves along.
-    Stride(Stride<'a>),
+    Stride(Box<Stride<'a>>),
 }
 
 impl Probe<'_> {

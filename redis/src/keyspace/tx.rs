@@ -414,8 +414,8 @@ impl<'a> Tx<'a> {
         self.source.batch.delete(family, row);
     }
 
-    /// Sets the savepoint before the first write. Commands that only find out that they must fail write nothing, and
-    /// returning to a savepoint costs a walk over the whole batch.
+    /// Sets the savepoint before the first write. Commands that only find out that they must fail write nothing and
+    /// need none.
     fn mark(&mut self) {
         if !self.dirty {
             self.dirty = true;
