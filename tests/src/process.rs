@@ -10,6 +10,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
@@ -35,6 +36,8 @@ enum Program {
 /// A running (or killed, and to be restarted) server process.
 pub struct Server {
     program: Program,
+    /// Variables of its environment.
+    environment: Vec<(String, OsString)>,
     extra: Vec<String>,
     folder: TempDir,
     data: PathBuf,
@@ -47,24 +50,35 @@ pub struct Server {
 impl Server {
     /// Starts `neokv` on a free port with an empty directory and these further arguments, and waits until it serves.
     pub fn neokv(extra: &[&str]) -> io::Result<Server> {
-        Server::start(Program::Neokv, extra, None)
+        Server::start(Program::Neokv, &[], extra, None)
+    }
+
+    /// As [`Server::neokv`], with these variables in its environment; see [`Server::clear_environment`].
+    pub fn neokv_under(environment: &[(&str, &OsStr)], extra: &[&str]) -> io::Result<Server> {
+        Server::start(Program::Neokv, environment, extra, None)
     }
 
     /// As [`Server::neokv`], with its data in `dir`, which the caller owns.
     pub fn neokv_in(dir: &Path, extra: &[&str]) -> io::Result<Server> {
-        Server::start(Program::Neokv, extra, Some(dir))
+        Server::start(Program::Neokv, &[], extra, Some(dir))
     }
 
     /// Starts `redis-server` in memory with these further arguments (`--appendonly yes`, ...).
     pub fn redis(extra: &[&str]) -> io::Result<Server> {
-        Server::start(Program::Redis, extra, None)
+        Server::start(Program::Redis, &[], extra, None)
     }
 
-    fn start(program: Program, extra: &[&str], dir: Option<&Path>) -> io::Result<Server> {
+    fn start(
+        program: Program,
+        environment: &[(&str, &OsStr)],
+        extra: &[&str],
+        dir: Option<&Path>,
+    ) -> io::Result<Server> {
         let folder = TempDir::with_prefix("neokv-test-")?;
         let data = dir.map_or_else(|| folder.path().join("data"), Path::to_path_buf);
         let extra = extra.iter().map(ToString::to_string).collect();
-        let mut server = Server { program, extra, folder, data, port: 0, child: None, stdout: None };
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect();
+        let mut server = Server { program, environment, extra, folder, data, port: 0, child: None, stdout: None };
         server.restart()?;
         Ok(server)
     }
@@ -78,6 +92,11 @@ impl Server {
         }
     }
 
+    /// The next start is without the variables given at the first.
+    pub fn clear_environment(&mut self) {
+        self.environment.clear();
+    }
+
     fn start_neokv(&mut self) -> io::Result<()> {
         let binary = neokv_binary()?;
         let log = File::options().create(true).append(true).open(self.log_path())?;
@@ -87,6 +106,7 @@ impl Server {
             .args(["--port", &self.port.to_string()])
             .args(&self.extra)
             .env_remove("NEOKV_CONFIG")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

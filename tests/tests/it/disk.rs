@@ -1,12 +1,14 @@
 //! Disks that are full or lie: an error that says so, no wrong answer, and nothing acknowledged is lost.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use neokv_resp::client::Value;
 use neokv_tests::client::Connection;
 use neokv_tests::process::{Server, neokv_binary};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::{ask, check, files, neokv, noise, number, until};
@@ -317,4 +319,67 @@ fn a_damaged_block_is_an_error_that_names_its_file_and_no_wrong_answer() {
     assert!(length == "1000" || (length.starts_with('-') && length.contains(name)), "{length}");
     check(&mut c, &[("PING", "PONG")]);
     assert!(server.log().contains(name), "the log names the file");
+}
+
+/// A library that is loaded before the C library: while the file named by `NEOKV_TEST_BROKEN_DISK` exists, every sync of
+/// every file fails as it does on a disk that has lost what it was given.
+const BROKEN_DISK: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static int sync_or_fail(const char *name, int fd) {
+    const char *broken = getenv("NEOKV_TEST_BROKEN_DISK");
+    if (broken && access(broken, F_OK) == 0) {
+        errno = EIO;
+        return -1;
+    }
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
+    return real(fd);
+}
+
+int fsync(int fd) { return sync_or_fail("fsync", fd); }
+int fdatasync(int fd) { return sync_or_fail("fdatasync", fd); }
+"#;
+
+fn broken_disk_library(folder: &Path) -> PathBuf {
+    let (source, library) = (folder.join("broken_disk.c"), folder.join("broken_disk.so"));
+    std::fs::write(&source, BROKEN_DISK).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl").status();
+    assert!(compiled.unwrap().success());
+    library
+}
+
+/// After a failed sync the kernel may have dropped what it could not write, and the next sync would succeed without it. So
+/// the process ends at once: it acknowledges nothing more, and its next start finds what really is on the disk.
+#[test]
+fn after_a_failed_sync_nothing_is_acknowledged_and_the_process_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let (library, broken) = (broken_disk_library(folder.path()), folder.path().join("broken"));
+    let environment = [("LD_PRELOAD", library.as_os_str()), ("NEOKV_TEST_BROKEN_DISK", broken.as_os_str())];
+    let mut server = Server::neokv_under(&environment, &[]).unwrap();
+    let mut c = server.connect().unwrap();
+    for n in 1..=50 {
+        check(&mut c, &[("INCR n", &n.to_string())]);
+    }
+    std::fs::write(&broken, "").unwrap();
+    match c.call(&["INCR", "n"]) {
+        Err(_) => {}
+        Ok(reply) => assert!(reply.is_error(), "{reply:?}"),
+    }
+    until("the end of the process", || server.exited().unwrap().is_some());
+    let status = server.exited().unwrap().unwrap();
+    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{status}");
+    assert!(server.log().contains("fatal"), "{}", server.log());
+    std::fs::remove_file(&broken).unwrap();
+    server.clear_environment();
+    server.restart().unwrap();
+    let mut c = server.connect().unwrap();
+    // The last one was refused without knowledge: it may be there.
+    let found = ask(&mut c, "GET n");
+    assert!(found == "\"50\"" || found == "\"51\"", "{found}");
+    let next = if found == "\"50\"" { "51" } else { "52" };
+    check(&mut c, &[("INCR n", next)]);
 }

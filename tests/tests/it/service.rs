@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -271,9 +272,8 @@ fn a_port_that_is_taken_is_an_orderly_refusal() {
     }
 }
 
-#[test]
-fn a_client_that_does_not_read_cannot_keep_the_server_from_stopping() {
-    let mut server = neokv(&[]);
+/// A client whose replies nobody reads: a stop waits for it for a while.
+fn silent_client(server: &Server) -> TcpStream {
     let mut c = server.connect().unwrap();
     check(&mut c, &[(&format!("SET big {}", "v".repeat(1 << 20)), "OK")]);
     let mut silent = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
@@ -283,5 +283,27 @@ fn a_client_that_does_not_read_cannot_keep_the_server_from_stopping() {
     }
     silent.write_all(&requests).unwrap();
     until("replies that wait", || info(&mut c, "stats", "total_net_output_bytes") > 1 << 20);
+    silent
+}
+
+#[test]
+fn a_client_that_does_not_read_cannot_keep_the_server_from_stopping() {
+    let mut server = neokv(&[]);
+    let _silent = silent_client(&server);
     assert_eq!(server.terminate().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_does_not_wait_and_loses_nothing() {
+    let mut server = neokv(&[]);
+    let _silent = silent_client(&server);
+    check(&mut server.connect().unwrap(), &[("SET last 1", "OK")]);
+    server.signal(Signal::TERM).unwrap();
+    until("the clean stop to begin", || server.log().contains("a second signal ends at once"));
+    server.signal(Signal::INT).unwrap();
+    until("the end of the process", || server.exited().unwrap().is_some());
+    let status = server.exited().unwrap().unwrap();
+    assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{status}");
+    server.restart().unwrap();
+    check(&mut server.connect().unwrap(), &[("GET last", "\"1\""), ("STRLEN big", "1048576")]);
 }

@@ -6,63 +6,68 @@ use neokv_resp::client::Value;
 
 use crate::support::{Both, array, ask, check, info, neokv, one_of_each, send, show};
 
+/// What is no integer to Redis.
+const NO_INTEGERS: &[&str] = &[
+    "\"\"",
+    "\" 1\"",
+    "\"1 \"",
+    "+1",
+    "01",
+    "-0",
+    "1.0",
+    "1e2",
+    "0x1",
+    "1x",
+    "x1",
+    "9223372036854775808",
+    "-9223372036854775809",
+    "\"1\\x00\"",
+    "--1",
+];
+
+/// Commands with an integer in the place of N.
+const WITH_INTEGER: &[&str] = &[
+    "INCRBY n N",
+    "DECRBY n N",
+    "HINCRBY h n N",
+    "LRANGE list N 1",
+    "LRANGE list 0 N",
+    "LINDEX list N",
+    "LSET list N x",
+    "LTRIM list N 1",
+    "LREM list N a",
+    "LPOP list N",
+    "LPOS list a RANK N",
+    "LPOS list a COUNT N",
+    "LMPOP N list LEFT",
+    "LMPOP 1 list LEFT COUNT N",
+    "SPOP set N",
+    "SRANDMEMBER set N",
+    "SINTERCARD N set",
+    "SINTERCARD 1 set LIMIT N",
+    "HRANDFIELD hash N",
+    "ZRANGE zset N 1",
+    "ZREVRANGE zset 0 N",
+    "ZPOPMIN zset N",
+    "ZRANGEBYSCORE zset 0 9 LIMIT N 1",
+    "ZRANGEBYSCORE zset 0 9 LIMIT 0 N",
+    "GETRANGE string N 1",
+    "SETRANGE string N x",
+    "EXPIRE string N",
+    "EXPIREAT string N",
+    "SET string x EX N",
+    "GETEX string PX N",
+    "HSCAN hash 0 COUNT N",
+];
+
 #[test]
 fn numbers_with_anything_before_or_behind_them_are_refused() {
     let mut both = Both::start();
     one_of_each(&mut both.neokv);
     one_of_each(&mut both.redis);
     both.check(&[("SET n 5", "OK"), ("HSET h n 5", "1")]);
-    let bad = [
-        "\"\"",
-        "\" 1\"",
-        "\"1 \"",
-        "+1",
-        "01",
-        "-0",
-        "1.0",
-        "1e2",
-        "0x1",
-        "1x",
-        "x1",
-        "9223372036854775808",
-        "-9223372036854775809",
-        "\"1\\x00\"",
-        "--1",
-    ];
-    for number in bad {
-        for line in [
-            "INCRBY n N",
-            "DECRBY n N",
-            "HINCRBY h n N",
-            "LRANGE list N 1",
-            "LRANGE list 0 N",
-            "LINDEX list N",
-            "LSET list N x",
-            "LTRIM list N 1",
-            "LREM list N a",
-            "LPOP list N",
-            "LPOS list a RANK N",
-            "LPOS list a COUNT N",
-            "LMPOP N list LEFT",
-            "LMPOP 1 list LEFT COUNT N",
-            "SPOP set N",
-            "SRANDMEMBER set N",
-            "SINTERCARD N set",
-            "SINTERCARD 1 set LIMIT N",
-            "HRANDFIELD hash N",
-            "ZRANGE zset N 1",
-            "ZREVRANGE zset 0 N",
-            "ZPOPMIN zset N",
-            "ZRANGEBYSCORE zset 0 9 LIMIT N 1",
-            "ZRANGEBYSCORE zset 0 9 LIMIT 0 N",
-            "GETRANGE string N 1",
-            "SETRANGE string N x",
-            "EXPIRE string N",
-            "EXPIREAT string N",
-            "SET string x EX N",
-            "GETEX string PX N",
-            "HSCAN hash 0 COUNT N",
-        ] {
+    for number in NO_INTEGERS {
+        for line in WITH_INTEGER {
             let line = line.replace(" N", &format!(" {number}"));
             let reply = both.ask(&line);
             assert!(reply.starts_with('-'), "{line}: {reply}");
