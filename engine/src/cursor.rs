@@ -19,6 +19,7 @@ use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
 
 use crate::error::Result;
 use crate::families;
+use crate::glance::Meter;
 use crate::overlay::Walk;
 use crate::read::{Direction, KeyRange};
 use neokv_encoding::family::Family;
@@ -55,6 +56,8 @@ pub struct Cursor<'a> {
     range: KeyRange,
     direction: Direction,
     position: Position,
+    /// What the walk may still read; `None` for as much as there is.
+    meter: Option<&'a Meter>,
 }
 
 impl std::fmt::Debug for Cursor<'_> {
@@ -72,7 +75,12 @@ impl<'a> Cursor<'a> {
         direction: Direction,
     ) -> Cursor<'a> {
         let position = if range.is_empty() { Position::End } else { Position::Edge };
-        Cursor { committed, batch, side: Side::Committed, range, direction, position }
+        Cursor { committed, batch, side: Side::Committed, range, direction, position, meter: None }
+    }
+
+    /// The same walk, within a budget.
+    pub(crate) fn metered(self, meter: &'a Meter) -> Cursor<'a> {
+        Cursor { meter: Some(meter), ..self }
     }
 
     /// The next key and its value in walking order, or `None` at the end of the range.
@@ -87,15 +95,23 @@ impl<'a> Cursor<'a> {
             Position::Edge => self.seek_edge(),
             Position::Returned => self.step(self.side),
         }
-        if !self.settle()? {
-            self.position = Position::End;
-            return Ok(None);
+        if self.batch.is_some() {
+            self.settle()?;
         }
-        self.position = Position::Returned;
-        Ok(match (self.side, &self.batch) {
+        // Asked once per row and taken apart here: each question to RocksDB is a call that cannot be inlined.
+        let row = match (self.side, &self.batch) {
             (Side::Committed, _) | (_, None) => self.committed.item(),
             (Side::Batch | Side::Both, Some(walk)) => walk.row().and_then(|row| Some((row.key, row.value?))),
-        })
+        };
+        let Some((key, value)) = row else {
+            self.position = Position::End;
+            return self.check().map(|()| None);
+        };
+        self.position = Position::Returned;
+        if let Some(meter) = self.meter {
+            meter.charge(1, key.len().saturating_add(value.len()))?;
+        }
+        Ok(Some((key, value)))
     }
 
     /// Moves to the first key at or after `target` (forward) or the last key at or before it (reverse), within the range.
@@ -105,6 +121,9 @@ impl<'a> Cursor<'a> {
     pub fn seek(&mut self, target: &[u8]) -> Result<()> {
         if self.range.is_empty() {
             return Ok(());
+        }
+        if let Some(meter) = self.meter {
+            meter.charge_seek()?;
         }
         match self.direction {
             Direction::Forward if target <= self.range.start.as_slice() => self.seek_edge(),
@@ -177,14 +196,20 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The committed key that the raw iterator stands on.
+    /// The committed key that the raw iterator stands on. It keeps to the bounds of the range by itself.
     fn committed_key(&self) -> Result<Option<&[u8]>> {
         match self.committed.key() {
-            Some(key) => Ok(Some(key).filter(|key| self.range.contains(key))),
-            None => {
-                self.committed.status()?;
-                Ok(None)
-            }
+            Some(key) => Ok(Some(key)),
+            None => self.check().map(|()| None),
+        }
+    }
+
+    /// Why the raw iterator stands nowhere: at the end, or because of an error.
+    fn check(&self) -> Result<()> {
+        match (self.committed.status(), self.meter) {
+            (Ok(()), _) => Ok(()),
+            (Err(error), None) => Err(error.into()),
+            (Err(error), Some(meter)) => Err(meter.judge(error)),
         }
     }
 }
@@ -194,6 +219,9 @@ impl<'a> Cursor<'a> {
 /// A filter knows only prefixes of collections. It may be asked when every key of the walk has the same one and every seek
 /// target has it too, which holds walking forward only: a reverse walk starts by seeking the end, and that key has the next
 /// prefix.
+///
+/// RocksDB need not be told to stop where the prefix ends (`prefix_same_as_start`): such a range ends within the prefix, and
+/// the prefix of every row would have to be computed, by a call back into this crate.
 pub(crate) fn read_options(family: Family, range: &KeyRange, direction: Direction) -> ReadOptions {
     let mut options = ReadOptions::default();
     if !range.start.is_empty() {
@@ -205,6 +233,5 @@ pub(crate) fn read_options(family: Family, range: &KeyRange, direction: Directio
     let filtered =
         direction == Direction::Forward && families::has_prefix_filter(family) && families::in_one_collection(range);
     options.set_total_order_seek(!filtered);
-    options.set_prefix_same_as_start(filtered);
     options
 }

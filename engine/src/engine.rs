@@ -27,6 +27,7 @@ use crate::cursor::{self, Cursor};
 use crate::db::{self, Db};
 use crate::error::{EngineError, Result};
 use crate::families::{self, Shared};
+use crate::glance::{Budget, Glance};
 use crate::health::{Health, HealthState, Listener};
 use crate::identity::{self, DirLock};
 use crate::options::Options;
@@ -148,6 +149,11 @@ impl Engine {
     /// Freezes the present state for reading. The orphan filter keeps what the snapshot may look for.
     pub fn snapshot(&self) -> Snapshot<'_> {
         Snapshot::take(&self.0.db, self.0.readers.enter())
+    }
+
+    /// Freezes the present state for a short look at what of it is in memory: see [`Glance`].
+    pub fn glance(&self, budget: Budget) -> Glance<'_> {
+        Glance::take(self.snapshot(), budget)
     }
 
     /// An empty batch whose reads see its own writes.

@@ -128,6 +128,15 @@ pub trait Read {
     /// # Errors
     /// A damaged or unreadable file. Most surface only when the cursor moves.
     fn cursor(&self, family: Family, range: KeyRange, direction: Direction) -> Result<Cursor<'_>>;
+
+    /// Tells how many rows are going to be read, where that is known, so that a reader that may not read as many refuses
+    /// before the work and not in the middle of it.
+    ///
+    /// # Errors
+    /// [`crate::EngineError::Beyond`] from a [`crate::Glance`]; others never refuse.
+    fn expect_rows(&self, _rows: u64) -> Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

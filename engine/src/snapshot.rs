@@ -38,25 +38,49 @@ impl<'a> Snapshot<'a> {
     /// # Errors
     /// A damaged or unreadable file.
     pub fn scan(&self, family: Family, range: KeyRange) -> Result<Cursor<'_>> {
-        let mut options = cursor::read_options(family, &range, Direction::Forward);
-        options.fill_cache(false);
+        Ok(self.cursor_with(family, range, Direction::Forward, |options| options.fill_cache(false)))
+    }
+
+    /// Makes reads with `options` see this state.
+    pub(crate) fn bind(&self, options: &mut ReadOptions) {
         options.set_snapshot(&self.raw);
+    }
+
+    /// A look-up with options of the caller's, which must be bound to this snapshot.
+    #[inline]
+    pub(crate) fn get_with(
+        &self,
+        family: Family,
+        key: &[u8],
+        options: &ReadOptions,
+    ) -> std::result::Result<Option<Slice<'_>>, rocksdb::Error> {
+        Ok(self.db.raw().get_pinned_cf_opt(self.db.handle(family), key, options)?.map(Slice::pinned))
+    }
+
+    /// A walk with further options.
+    pub(crate) fn cursor_with(
+        &self,
+        family: Family,
+        range: KeyRange,
+        direction: Direction,
+        further: impl FnOnce(&mut ReadOptions),
+    ) -> Cursor<'_> {
+        let mut options = cursor::read_options(family, &range, direction);
+        self.bind(&mut options);
+        further(&mut options);
         let raw = self.db.raw().raw_iterator_cf_opt(self.db.handle(family), options);
-        Ok(Cursor::new(raw, None, range, Direction::Forward))
+        Cursor::new(raw, None, range, direction)
     }
 }
 
 impl Read for Snapshot<'_> {
     #[inline]
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Slice<'_>>> {
-        Ok(self.db.raw().get_pinned_cf_opt(self.db.handle(family), key, &self.options)?.map(Slice::pinned))
+        Ok(self.get_with(family, key, &self.options)?)
     }
 
     fn cursor(&self, family: Family, range: KeyRange, direction: Direction) -> Result<Cursor<'_>> {
-        let mut options = cursor::read_options(family, &range, direction);
-        options.set_snapshot(&self.raw);
-        let raw = self.db.raw().raw_iterator_cf_opt(self.db.handle(family), options);
-        Ok(Cursor::new(raw, None, range, direction))
+        Ok(self.cursor_with(family, range, direction, |_| {}))
     }
 }
 

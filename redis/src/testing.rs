@@ -25,12 +25,12 @@ use neokv_encoding::key::{self, ExpireKey, RegionKind, UserKey};
 use neokv_encoding::metadata::decode_header;
 use neokv_encoding::region::{Descriptor, Epoch, RegionState, Stats};
 use neokv_encoding::slot::SlotRange;
-use neokv_engine::{Direction, Durability, Engine, KeyRange, Options, Read};
+use neokv_engine::{Budget, Direction, Durability, Engine, KeyRange, Options, Read};
 use neokv_raftstore::{ApplyContext, ApplyError, Stamp, StateMachine};
-use neokv_resp::{Reply, format_double};
+use neokv_resp::{Reply, Shape, format_double};
 use tempfile::TempDir;
 
-use crate::command::{CommandError, Handler, table};
+use crate::command::{CommandError, Flag, Handler, table};
 use crate::keyspace::{CursorTable, View, ViewSource};
 use crate::machine::{Command, NAMESPACE, RedisMachine};
 
@@ -102,8 +102,16 @@ impl Bench {
         self.seed += 1;
         match command.handler {
             Handler::Read(handler) => {
-                let snapshot = self.engine.snapshot();
-                handler(&self.view_over(&snapshot), &args).unwrap_or_else(|error: CommandError| error.reply())
+                let over = |read: &dyn Read| {
+                    handler(&self.view_over(read), &args).unwrap_or_else(|error: CommandError| error.reply())
+                };
+                let reply = over(&self.engine.snapshot());
+                let glance = self.engine.glance(Budget { rows: 256, bytes: 64 << 10 });
+                let glanced = command.has(Flag::Walk).then(|| over(&glance));
+                if let Some(glanced) = glanced.filter(|_| !glance.is_spent()) {
+                    assert_eq!(show(&glanced), show(&reply), "{args:?} answers differently where it is");
+                }
+                reply
             }
             Handler::Write(_) => self.apply(vec![Command::Client { command, args }]).unwrap().remove(0),
             Handler::Session(_) => panic!("{} is not for benches", command.name),
@@ -183,6 +191,14 @@ pub(crate) fn show(reply: &Reply) -> String {
         Reply::Nil => "nil".to_owned(),
         Reply::NilArray => "nil-array".to_owned(),
         Reply::Array(items) | Reply::Push(items) => format!("[{}]", list(items).join(", ")),
+        Reply::Bulks(shape, strings) => {
+            let mut items = strings.iter().map(|value| Reply::Bulk(Bytes::copy_from_slice(value)));
+            match shape {
+                Shape::Array => show(&Reply::Array(items.collect())),
+                Shape::Set => show(&Reply::Set(items.collect())),
+                Shape::Map => show(&Reply::Map(std::iter::from_fn(|| items.next().zip(items.next())).collect())),
+            }
+        }
         Reply::Set(items) => {
             let mut items = list(items);
             items.sort();

@@ -70,4 +70,4 @@ pub use double::format_double;
 pub use error::ProtocolError;
 pub use number::parse_integer;
 pub use parser::{Limits, Parser};
-pub use reply::{Protocol, Reply};
+pub use reply::{Bulks, Protocol, Reply, Shape};

@@ -35,7 +35,7 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
 }
 
 /// Longest header line: type byte, sign, 20 digits, CR LF.
-const HEADER_MAX: usize = 24;
+pub(crate) const HEADER_MAX: usize = 24;
 
 /// Writes a line such as `:17\r\n` or `$5\r\n`: a type byte and an integer.
 pub(crate) fn put_header(kind: u8, number: i64, out: &mut BytesMut) {

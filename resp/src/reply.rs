@@ -11,12 +11,16 @@
 //! * [`Reply::Error`] holds the whole line with its code (`ERR syntax error`). Line ends in it, which may come from a
 //!   client's own arguments, are written as blanks: otherwise a client could forge replies.
 
+mod bulks;
+
 use std::borrow::Cow;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::double::format_double;
-use crate::number::{put_header, put_length};
+use crate::number::{HEADER_MAX, put_header, put_length};
+
+pub use bulks::Bulks;
 
 /// The version of the protocol that a connection speaks. Every connection starts with RESP2; `HELLO 3` switches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,6 +62,8 @@ pub enum Reply {
     NilArray,
     /// Values in order.
     Array(Vec<Reply>),
+    /// Any number of strings, as [`Reply::Array`], [`Reply::Set`] or [`Reply::Map`] would show them.
+    Bulks(Shape, Bulks),
     /// Keys with values; each key once.
     Map(Vec<(Reply, Reply)>),
     /// Values without order; each once.
@@ -74,6 +80,17 @@ pub enum Reply {
     Pairs(Vec<(Reply, Reply)>),
     /// A message that answers no command; an array in RESP2.
     Push(Vec<Reply>),
+}
+
+/// What a number of strings is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Strings in order.
+    Array,
+    /// Strings without order; each once.
+    Set,
+    /// Keys with values, alternating; each key once.
+    Map,
 }
 
 impl Reply {
@@ -117,6 +134,7 @@ impl Reply {
             Reply::NilArray if !resp3 => out.put_slice(b"*-1\r\n"),
             Reply::Nil | Reply::NilArray => out.put_slice(b"_\r\n"),
             Reply::Array(items) => put_items(b'*', items, protocol, out),
+            Reply::Bulks(shape, strings) => put_bulks(*shape, strings, protocol, out),
             Reply::Set(items) => put_items(if resp3 { b'~' } else { b'*' }, items, protocol, out),
             Reply::Push(items) => put_items(if resp3 { b'>' } else { b'*' }, items, protocol, out),
             Reply::Map(pairs) if resp3 => {
@@ -146,8 +164,8 @@ impl Reply {
 
 /// Appends `$length`, the bytes and a line end. What [`Reply::Bulk`] writes, for callers that hold only a slice.
 pub(crate) fn put_bulk(value: &[u8], out: &mut BytesMut) {
+    out.reserve(value.len().saturating_add(HEADER_MAX).saturating_add(2));
     put_length(b'$', value.len(), out);
-    out.reserve(value.len().saturating_add(2));
     out.put_slice(value);
     out.put_slice(b"\r\n");
 }
@@ -168,6 +186,16 @@ fn put_items(kind: u8, items: &[Reply], protocol: Protocol, out: &mut BytesMut) 
     for item in items {
         item.write(protocol, out);
     }
+}
+
+fn put_bulks(shape: Shape, strings: &Bulks, protocol: Protocol, out: &mut BytesMut) {
+    let (kind, length) = match (shape, protocol) {
+        (Shape::Array, _) | (Shape::Set | Shape::Map, Protocol::Resp2) => (b'*', strings.len()),
+        (Shape::Set, Protocol::Resp3) => (b'~', strings.len()),
+        (Shape::Map, Protocol::Resp3) => (b'%', strings.len() / 2),
+    };
+    put_length(kind, length, out);
+    strings.write(out);
 }
 
 fn put_flat(pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut BytesMut) {

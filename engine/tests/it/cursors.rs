@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use neokv_encoding::family::Family;
-use neokv_engine::{Direction, Durability, Engine, KeyRange, Read};
+use neokv_engine::{Budget, Direction, Durability, Engine, KeyRange, Read};
 use proptest::prelude::*;
 
 use crate::support::{drain, get, keys, open, put, put_hash, user};
@@ -100,7 +100,9 @@ fn the_prefix_filter_hides_no_row() {
     assert_eq!(reversed, all);
     let snapshot = engine.snapshot();
     let batch = engine.batch();
-    let readers: [&dyn Read; 3] = [&engine, &snapshot, &batch];
+    let glance = engine.glance(Budget { rows: 100_000, bytes: 1 << 20 });
+    // A glance reads what is in memory; the walks above have brought the files in.
+    let readers: [&dyn Read; 4] = [&engine, &snapshot, &glance, &batch];
     for (nth, key) in (0u64..).zip(&collections) {
         for version in [100 + nth, 200 + nth, 300 + nth, 999] {
             let range = KeyRange::prefix(&key.subkey_prefix(version));

@@ -13,6 +13,8 @@ mod directories;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod glances;
+#[cfg(test)]
 mod orphans;
 #[cfg(test)]
 mod support;

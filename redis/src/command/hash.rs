@@ -17,7 +17,7 @@
 use bytes::Bytes;
 use neokv_encoding::metadata::DataType;
 use neokv_engine::Direction;
-use neokv_resp::Reply;
+use neokv_resp::{Bulks, Reply, Shape};
 
 use super::{Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args};
 use crate::keyspace::float::LongDouble;
@@ -43,7 +43,9 @@ const HEADER: &[Flag] = &[Flag::ReadOnly, Flag::Fast, Flag::Point];
 /// Reads the header and the fields that the command names.
 const FIELDS: &[Flag] = &[Flag::ReadOnly, Flag::Fast];
 /// Reads many fields.
-const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Heavy];
+const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Walk];
+/// Works on many fields in ways that the rows read do not tell: draws them again and again, or matches patterns.
+const LABOUR: &[Flag] = &[Flag::ReadOnly, Flag::Heavy];
 
 /// The hash commands.
 pub const COMMANDS: &[Command] = &[
@@ -120,7 +122,7 @@ pub const COMMANDS: &[Command] = &[
     command(
         "hrandfield",
         -2,
-        MANY,
+        LABOUR,
         "6.2.0",
         "O(log N) per field returned, for N fields",
         "Returns random fields of a hash",
@@ -129,7 +131,7 @@ pub const COMMANDS: &[Command] = &[
     command(
         "hscan",
         -3,
-        MANY,
+        LABOUR,
         "2.8.0",
         "O(1) per call, O(N) for all N fields",
         "Iterates over the fields of a hash",
@@ -282,27 +284,29 @@ fn hlen(view: &View<'_>, args: &Args) -> Outcome {
 }
 
 fn hgetall(view: &View<'_>, args: &Args) -> Outcome {
-    all(view, args, |field, value| (Reply::Bulk(field), Reply::Bulk(value))).map(Reply::Map)
+    all(view, args, Shape::Map, |strings, field, value| strings.extend([field, value]))
 }
 
 fn hkeys(view: &View<'_>, args: &Args) -> Outcome {
-    all(view, args, |field, _| Reply::Bulk(field)).map(Reply::Array)
+    all(view, args, Shape::Array, |strings, field, _| strings.push(field))
 }
 
 fn hvals(view: &View<'_>, args: &Args) -> Outcome {
-    all(view, args, |_, value| Reply::Bulk(value)).map(Reply::Array)
+    all(view, args, Shape::Array, |strings, _, value| strings.push(value))
 }
 
-/// What `shown` makes of every field and value of the hash in the first argument.
-fn all<T>(view: &View<'_>, args: &Args, shown: impl Fn(Bytes, Bytes) -> T) -> Result<Vec<T>, CommandError> {
-    let mut replies = Vec::new();
+/// What `add` takes of every field and value of the hash in the first argument.
+fn all(view: &View<'_>, args: &Args, shape: Shape, add: impl Fn(&mut Bulks, &[u8], &[u8])) -> Outcome {
+    let mut strings = Bulks::new();
     if let Some(hash) = existing(view, args::get(args, 1)?)? {
+        view.expect_rows(hash.size())?;
+        strings = Bulks::expecting(hash.size());
         let mut fields = view.subkeys(&hash, Direction::Forward)?;
-        while let Some((field, value)) = fields.next()? {
-            replies.push(shown(field, value));
+        while let Some((field, value)) = fields.next_ref()? {
+            add(&mut strings, field, value);
         }
     }
-    Ok(replies)
+    Ok(Reply::Bulks(shape, strings))
 }
 
 fn hrandfield(view: &View<'_>, args: &Args) -> Outcome {

@@ -74,7 +74,7 @@ const POP: &[Flag] = &[Flag::Write, Flag::Fast];
 /// Moves or replaces one element.
 const REPLACE: &[Flag] = &[Flag::Write, Flag::DenyOom];
 /// Reads many elements.
-const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Heavy];
+const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Walk];
 
 /// The list commands.
 pub const COMMANDS: &[Command] = &[

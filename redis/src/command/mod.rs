@@ -101,6 +101,9 @@ pub enum Flag {
     Point,
     /// May read much: it runs apart from the threads that keep connections and heartbeats alive. Internal.
     Heavy,
+    /// Reads one row after the other, and does little else: it runs where it is while the rows are few and in memory, and
+    /// apart, like [`Flag::Heavy`], when they turn out not to be. Internal.
+    Walk,
     /// Must be the only command of its log entry. Internal.
     Alone,
     /// Can take long or change everything: shown to clients in the ACL category `@dangerous` only.
@@ -121,7 +124,7 @@ impl Flag {
             Flag::Loading => "loading",
             Flag::Stale => "stale",
             Flag::MovableKeys => "movablekeys",
-            Flag::Point | Flag::Heavy | Flag::Alone | Flag::Dangerous => return None,
+            Flag::Point | Flag::Heavy | Flag::Walk | Flag::Alone | Flag::Dangerous => return None,
         })
     }
 }

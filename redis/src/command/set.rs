@@ -19,7 +19,7 @@
 use bytes::Bytes;
 use neokv_encoding::metadata::DataType;
 use neokv_engine::Direction;
-use neokv_resp::Reply;
+use neokv_resp::{Bulks, Reply, Shape};
 
 use super::hash::remove_subkeys;
 use super::{Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args};
@@ -45,7 +45,9 @@ const HEADER: &[Flag] = &[Flag::ReadOnly, Flag::Fast, Flag::Point];
 /// Reads the header and the members that the command names.
 const MEMBERS: &[Flag] = &[Flag::ReadOnly, Flag::Fast];
 /// Reads many members.
-const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Heavy];
+const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Walk];
+/// Works on many members in ways that the rows read do not tell: draws them again and again, or matches patterns.
+const LABOUR: &[Flag] = &[Flag::ReadOnly, Flag::Heavy];
 
 /// The commands on one set, and SMOVE.
 pub const COMMANDS: &[Command] = &[
@@ -103,7 +105,7 @@ pub const COMMANDS: &[Command] = &[
     command(
         "srandmember",
         -2,
-        MANY,
+        LABOUR,
         "1.0.0",
         "O(log N) per member returned, for N members",
         "Returns random members of a set",
@@ -112,7 +114,7 @@ pub const COMMANDS: &[Command] = &[
     command(
         "sscan",
         -3,
-        MANY,
+        LABOUR,
         "2.8.0",
         "O(1) per call, O(N) for all N members",
         "Iterates over the members of a set",
@@ -245,8 +247,16 @@ fn scard(view: &View<'_>, args: &Args) -> Outcome {
 
 fn smembers(view: &View<'_>, args: &Args) -> Outcome {
     let [_, key] = args else { return Err(CommandError::WrongArity("smembers")) };
-    let members = existing(view, key)?.map_or_else(|| Ok(Vec::new()), |set| members(view, &set))?;
-    Ok(Reply::Set(members.into_iter().map(Reply::Bulk).collect()))
+    let mut members = Bulks::new();
+    if let Some(set) = existing(view, key)? {
+        view.expect_rows(set.size())?;
+        members = Bulks::expecting(set.size());
+        let mut rows = view.subkeys(&set, Direction::Forward)?;
+        while let Some((member, _)) = rows.next_ref()? {
+            members.push(member);
+        }
+    }
+    Ok(Reply::Bulks(Shape::Set, members))
 }
 
 fn srandmember(view: &View<'_>, args: &Args) -> Outcome {

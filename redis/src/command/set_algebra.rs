@@ -43,7 +43,7 @@ const fn command(
 }
 
 /// Reads whole sets.
-const READ: &[Flag] = &[Flag::ReadOnly, Flag::Heavy];
+const READ: &[Flag] = &[Flag::ReadOnly, Flag::Walk];
 /// Reads whole sets and stores the result.
 const STORE: &[Flag] = &[Flag::Write, Flag::DenyOom];
 /// What an intersection costs.
@@ -69,7 +69,7 @@ pub const COMMANDS: &[Command] = &[
         ..command(
             "sintercard",
             -3,
-            &[Flag::ReadOnly, Flag::MovableKeys, Flag::Heavy],
+            &[Flag::ReadOnly, Flag::MovableKeys, Flag::Walk],
             INTER_COST,
             "Counts the members that all sets have",
             Handler::Read(sintercard),

@@ -60,9 +60,11 @@ const HEADER: &[Flag] = &[Flag::ReadOnly, Flag::Fast, Flag::Point];
 /// Reads the header and the members that the command names.
 const MEMBERS: &[Flag] = &[Flag::ReadOnly, Flag::Fast];
 /// Counts rows: fast in Redis, proportional to what is counted here.
-const COUNT: &[Flag] = &[Flag::ReadOnly, Flag::Fast, Flag::Heavy];
+const COUNT: &[Flag] = &[Flag::ReadOnly, Flag::Fast, Flag::Walk];
 /// Reads many members.
-const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Heavy];
+const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Walk];
+/// Matches patterns, which may take longer than the rows read tell.
+const LABOUR: &[Flag] = &[Flag::ReadOnly, Flag::Heavy];
 
 /// The sorted set commands.
 pub const COMMANDS: &[Command] = &[
@@ -196,7 +198,7 @@ pub const COMMANDS: &[Command] = &[
     command(
         "zscan",
         -3,
-        MANY,
+        LABOUR,
         "2.8.0",
         "O(1) per call, O(N) for all N members",
         "Iterates over members and scores",

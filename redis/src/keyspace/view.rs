@@ -240,6 +240,11 @@ impl<'a> View<'a> {
         Scores::new(self.source.read, c, span, direction)
     }
 
+    /// Tells how many rows are going to be read: see [`Read::expect_rows`].
+    pub fn expect_rows(&self, rows: u64) -> Result<(), CommandError> {
+        Ok(self.source.read.expect_rows(rows)?)
+    }
+
     /// The number of keys of the Region, including those that are over but not yet removed.
     pub fn key_count(&self) -> Result<u64, CommandError> {
         match self.source.read.get(Family::Region, &key::region(self.source.region, RegionKind::Stats))? {

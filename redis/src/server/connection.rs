@@ -76,6 +76,8 @@ pub(super) struct Connection {
     pub(super) writes: Writes,
     pub(super) router: Router,
     pub(super) meter: Meter,
+    /// Rows read on this thread since it was last left to others.
+    pub(super) walked: u32,
     /// When the last command ended, or the batch began.
     pub(super) clock: Instant,
     /// The last command's position in the table.
@@ -133,6 +135,7 @@ impl Connection {
             writes: Writes::default(),
             router: Router::default(),
             meter: Meter::default(),
+            walked: 0,
             clock: Instant::now(),
             last_command: usize::MAX,
             chunk: buffers::CAPACITY,

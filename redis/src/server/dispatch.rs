@@ -38,6 +38,8 @@ pub struct Traits {
     pub point: bool,
     /// Runs on the blocking pool.
     pub heavy: bool,
+    /// Runs there only if a glance at the store is not enough.
+    pub walk: bool,
 }
 
 /// The traits of all commands, in the order of the table.
@@ -47,6 +49,7 @@ static TRAITS: LazyLock<Vec<Traits>> = LazyLock::new(|| {
         needs_space: command.is_write() && command.has(Flag::DenyOom),
         point: command.has(Flag::Point),
         heavy: command.has(Flag::Heavy),
+        walk: command.has(Flag::Walk),
     };
     table::all().map(traits).collect()
 });

@@ -18,7 +18,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use neokv_encoding::hlc;
 use neokv_encoding::slot::SlotRange;
-use neokv_engine::Read;
+use neokv_engine::{Budget, Read};
 use neokv_raftstore::{ReadError, ReadPoint};
 use neokv_resp::Reply;
 
@@ -33,6 +33,12 @@ use crate::keyspace::{View, ViewSource};
 use crate::machine::{self, NAMESPACE};
 
 type Reader = fn(&View<'_>, &Args) -> Outcome;
+
+/// What a command that reads many rows may read on a connection's thread, where others wait for their turn.
+const GLANCE: Budget = Budget { rows: 1024, bytes: 256 << 10 };
+
+/// After so many rows, the connection's batch lets others have the thread.
+const ROWS_PER_TURN: u32 = 4096;
 
 /// Writes that wait to travel together. All go to the same Region.
 #[derive(Default)]
@@ -184,8 +190,26 @@ impl Connection {
         if call.traits.heavy {
             return self.read_apart(call, handler, moment).await;
         }
+        if call.traits.walk {
+            return self.read_walk(call, handler, moment).await;
+        }
         let outcome = moment.read(&self.context, call.traits.point, handler, &self.args);
         self.answer(call, outcome);
+        Ok(())
+    }
+
+    /// Runs a read of many rows: where it is if a glance is enough for it, else apart.
+    async fn read_walk(&mut self, call: Call, handler: Reader, moment: Moment) -> Result<(), Ended> {
+        let (outcome, rows) = moment.glance(&self.context, handler, &self.args);
+        self.walked = self.walked.saturating_add(rows);
+        match outcome {
+            Some(outcome) => self.answer(call, outcome),
+            None => self.read_apart(call, handler, moment).await?,
+        }
+        if self.walked >= ROWS_PER_TURN {
+            self.walked = 0;
+            tokio::task::yield_now().await;
+        }
         Ok(())
     }
 
@@ -320,6 +344,14 @@ impl Moment {
         }
         let snapshot = context.engine.snapshot();
         handler(&self.view(context, &snapshot), args)
+    }
+
+    /// Runs a handler on what is in memory, within [`GLANCE`]; `None` if that was not enough. Also returns how many rows were
+    /// read, which take their time in any case.
+    fn glance(self, context: &Context, handler: Reader, args: &Args) -> (Option<Outcome>, u32) {
+        let glance = context.engine.glance(GLANCE);
+        let outcome = handler(&self.view(context, &glance), args);
+        ((!glance.is_spent()).then_some(outcome), glance.rows_read())
     }
 
     fn view<'a>(self, context: &'a Context, read: &'a dyn Read) -> View<'a> {

@@ -83,6 +83,43 @@ fn a_mixed_pipeline_answers_in_order() {
     expect(&mut stream, &replies);
 }
 
+/// Short ranges are read where the connection runs, long ones apart: their replies keep the order of the commands, and each
+/// reply its own connection's writes.
+#[test]
+fn short_and_long_ranges_answer_in_order() {
+    let (_dir, server) = start(&[]);
+    let mut stream = socket(&server);
+    let elements: Vec<String> = (0..5000).map(|n| format!("element-{n}")).collect();
+    let array = |elements: &[String]| {
+        let strings: String = elements.iter().map(|e| format!("${}\r\n{e}\r\n", e.len())).collect();
+        format!("*{}\r\n{strings}", elements.len())
+    };
+    let push = format!("RPUSH long {}", elements.join(" "));
+    let mut lines = vec![push.as_str()];
+    let mut replies = ":5000\r\n".to_owned();
+    for _ in 0..30 {
+        lines.extend([
+            "LRANGE long 0 2",
+            "LRANGE long 0 -1",
+            "LRANGE long -600 -1",
+            "RPUSH short x",
+            "LRANGE short 0 0",
+        ]);
+        lines.extend(["SADD set m", "SMEMBERS set", "DEL short"]);
+        replies += &array(&elements[..3]);
+        replies += &array(&elements);
+        replies += &array(&elements[4400..]);
+        replies += ":1\r\n*1\r\n$1\r\nx\r\n";
+        replies += if replies.contains("*1\r\n$1\r\nm") { ":0\r\n" } else { ":1\r\n" };
+        replies += "*1\r\n$1\r\nm\r\n:1\r\n";
+    }
+    let bytes = commands(&lines);
+    let mut sender = stream.try_clone().expect("a second handle");
+    let sending = std::thread::spawn(move || sender.write_all(&bytes).expect("send"));
+    expect(&mut stream, &replies);
+    sending.join().expect("sent");
+}
+
 #[test]
 fn commands_before_the_end_of_a_stream_are_answered() {
     let (_dir, server) = start(&[]);

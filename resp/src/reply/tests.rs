@@ -36,6 +36,10 @@ fn both_spellings_of_every_reply() {
             "*4\r\n$1\r\na\r\n$3\r\n1.5\r\n$1\r\nb\r\n$20\r\n-0.10000000000000001\r\n",
             "*2\r\n*2\r\n$1\r\na\r\n,1.5\r\n*2\r\n$1\r\nb\r\n,-0.10000000000000001\r\n",
         ),
+        (Reply::Bulks(Shape::Array, bulks()), "*2\r\n$1\r\na\r\n$0\r\n\r\n", "*2\r\n$1\r\na\r\n$0\r\n\r\n"),
+        (Reply::Bulks(Shape::Set, bulks()), "*2\r\n$1\r\na\r\n$0\r\n\r\n", "~2\r\n$1\r\na\r\n$0\r\n\r\n"),
+        (Reply::Bulks(Shape::Map, bulks()), "*2\r\n$1\r\na\r\n$0\r\n\r\n", "%1\r\n$1\r\na\r\n$0\r\n\r\n"),
+        (Reply::Bulks(Shape::Map, Bulks::new()), "*0\r\n", "%0\r\n"),
         (Reply::Double(3.0), "$1\r\n3\r\n", ",3\r\n"),
         (Reply::Double(f64::INFINITY), "$3\r\ninf\r\n", ",inf\r\n"),
         (Reply::Boolean(true), ":1\r\n", "#t\r\n"),
@@ -49,10 +53,27 @@ fn both_spellings_of_every_reply() {
     }
 }
 
+/// Two strings, the second of them empty.
+fn bulks() -> Bulks {
+    let mut strings = Bulks::new();
+    strings.extend([&b"a"[..], b""]);
+    strings
+}
+
 #[test]
 fn an_error_cannot_forge_another_reply() {
     let reply = Reply::error("ERR unknown command 'a\r\n+OK\nb'\r\n");
     assert_eq!(written(&reply, Protocol::Resp2), "-ERR unknown command 'a  +OK b'\r\n");
+}
+
+/// Arbitrary strings, an even number of them.
+fn strings() -> impl Strategy<Value = Bulks> {
+    let string = || prop::collection::vec(any::<u8>(), 0..40);
+    prop::collection::vec((string(), string()), 0..4).prop_map(|pairs| {
+        let mut strings = Bulks::new();
+        strings.extend(pairs.iter().flat_map(|(first, second)| [&first[..], &second[..]]));
+        strings
+    })
 }
 
 /// Arbitrary replies, nested a little.
@@ -67,6 +88,8 @@ fn replies() -> impl Strategy<Value = Reply> {
         prop::collection::vec(any::<u8>(), 0..40).prop_map(Reply::bulk),
         any::<f64>().prop_map(Reply::Double),
         any::<bool>().prop_map(Reply::Boolean),
+        (prop_oneof![Just(Shape::Array), Just(Shape::Set), Just(Shape::Map)], strings())
+            .prop_map(|(shape, strings)| Reply::Bulks(shape, strings)),
         prop::collection::vec(any::<u8>(), 0..40).prop_map(|text| Reply::Verbatim("txt", text.into())),
         "-?[1-9][0-9]{0,40}".prop_map(Reply::BigNumber),
     ];
@@ -99,6 +122,16 @@ fn seen(reply: &Reply, protocol: Protocol) -> Value {
         Reply::Nil | Reply::NilArray if resp3 => Value::Null,
         Reply::Nil => Value::Nil,
         Reply::NilArray => Value::NilArray,
+        Reply::Bulks(shape, strings) => {
+            let values: Vec<_> = strings.iter().map(|value| Value::Bulk(Bytes::copy_from_slice(value))).collect();
+            match shape {
+                Shape::Set if resp3 => Value::Set(values),
+                Shape::Map if resp3 => {
+                    Value::Map(values.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
+                }
+                _ => Value::Array(values),
+            }
+        }
         Reply::Set(items) if resp3 => Value::Set(all(items)),
         Reply::Push(items) if resp3 => Value::Push(all(items)),
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => Value::Array(all(items)),

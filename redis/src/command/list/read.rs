@@ -1,7 +1,7 @@
 //! List commands that only look: LLEN, LINDEX, LRANGE, LPOS.
 
 use neokv_encoding::metadata::DataType;
-use neokv_resp::Reply;
+use neokv_resp::{Bulks, Reply, Shape};
 
 use super::End;
 use super::elements::{self, Walk};
@@ -31,8 +31,16 @@ pub fn lrange(view: &View<'_>, args: &Args) -> Outcome {
     let range = range.resolve(list.size());
     let head = list.meta.head;
     let positions = head.saturating_add(range.start)..head.saturating_add(range.end);
-    let elements = elements::read(*view, &list, positions, End::Left)?;
-    Ok(Reply::Array(elements.into_iter().map(Reply::Bulk).collect()))
+    let count = positions.end.saturating_sub(positions.start);
+    view.expect_rows(count)?;
+    let mut elements = Bulks::expecting(count);
+    if !positions.is_empty() {
+        let mut walk = Walk::new(*view, &list, positions, End::Left)?;
+        while let Some((_, element)) = walk.next()? {
+            elements.push(element);
+        }
+    }
+    Ok(Reply::Bulks(Shape::Array, elements))
 }
 
 /// The options of LPOS.

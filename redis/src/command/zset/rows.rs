@@ -167,6 +167,7 @@ fn by_index(
         return Ok(Vec::new());
     }
     let behind = zset.size().saturating_sub(ranks.end);
+    view.expect_rows(take.saturating_add(ranks.start.min(behind)))?;
     let everything = ScoreSpan::all();
     if ranks.start <= behind {
         return collect(take, |visit| visit_scores(view, zset, &everything, direction, ranks.start, visit));
