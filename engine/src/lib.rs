@@ -16,6 +16,8 @@
 //! | --- | --- |
 //! | how the data are stored, and why RocksDB is tuned as it is | [`families`] |
 //! | how a write becomes durable without holding up the other writer | [`families`], [`Engine::write`] |
+//! | what a batch holds before it is written, and why each row is written once | [`Batch`], [`overlay`] |
+//! | how a thread that must not wait reads a short range | [`glance`] |
 //! | how a deleted million-element collection disappears | [`orphans`], [`readers`] |
 //! | how a log torn by a crash is told from a damaged one | [`recovery`] |
 //! | whose directory it is | [`identity`] |

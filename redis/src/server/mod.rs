@@ -19,8 +19,9 @@
 //!   added to shared atomics once per batch ([`stats`]); the client list ([`clients`]) is touched when a client comes and goes.
 //! * **One read and one write system call per batch**: everything that has arrived is parsed and run before the replies,
 //!   encoded into one buffer, are written.
-//! * **No thread is changed** for a read, unless its command is declared `Heavy`: those run on the blocking pool, a
-//!   limited number at a time, so that they cannot hold up other connections.
+//! * **No thread is changed** for a read that is short and in memory. A command declared `Walk` tries that first, within a
+//!   budget; what is beyond it, and every command declared `Heavy`, runs on the blocking pool, a limited number at a time,
+//!   so that it cannot hold up other connections.
 //! * **Idle connections hold no buffers**: these come from a pool of the thread ([`buffers`]) when bytes arrive.
 //!
 //! # What a hostile client costs
