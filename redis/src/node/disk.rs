@@ -1,7 +1,7 @@
 //! The disk guard: writes stop before the disk is full, and go on by themselves when there is space again.
 //!
 //! A disk that is really full hurts more than a refused write: compaction, which would give space back, needs space
-//! itself. So a thread looks at the free space a few times a second, and below the reserve (`--disk-reserve`) every
+//! itself. So a thread looks at the free space, the more often the less there is, and below the reserve (`--disk-reserve`) every
 //! command that can make the store grow is refused. What frees space goes on: DEL, and expiry through the cleaner. So do
 //! reads.
 //!
@@ -23,8 +23,11 @@ use crate::command::CommandError;
 use crate::config::format_bytes;
 use crate::node::facts::Disk;
 
-/// How often the free space is looked at.
+/// How often the free space is looked at while there is much of it.
 const INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often it is looked at near the reserve: a compaction can take tens of megabytes within the longer interval.
+const NEAR: Duration = Duration::from_millis(20);
 
 /// The state that sessions ask before a command that needs space.
 #[derive(Debug, Default)]
@@ -67,6 +70,12 @@ impl DiskGuard {
         ))
     }
 
+    /// How long the last measurement holds.
+    fn interval(&self) -> Duration {
+        let near = self.free.load(Ordering::Relaxed) < self.reserve.saturating_mul(3);
+        if near && !self.refusing() { NEAR } else { INTERVAL }
+    }
+
     /// What INFO and the metrics tell; `used` is the size of the data directory.
     #[must_use]
     pub fn state(&self, used: u64) -> Disk {
@@ -101,7 +110,7 @@ impl Watcher {
         guard: Arc<DiskGuard>,
         free_space: impl Fn() -> Option<u64> + Send + 'static,
     ) -> std::io::Result<Watcher> {
-        let look = move || {
+        let look = move || -> Duration {
             if let Some(free) = free_space()
                 && guard.measured(free)
             {
@@ -112,12 +121,13 @@ impl Watcher {
                     tracing::info!(free, reserve, "the disk has space again: writes are served");
                 }
             }
+            guard.interval()
         };
-        look();
+        let mut interval = look();
         let (stop, stopped) = channel::<()>();
         let thread = std::thread::Builder::new().name("disk-guard".to_owned()).spawn(move || {
-            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                look();
+            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                interval = look();
             }
         })?;
         Ok(Watcher { stop: Some(stop), thread: Some(thread) })
@@ -158,6 +168,16 @@ mod tests {
         let text = guard.check().expect_err("refused").to_string();
         assert!(text.starts_with("OOM command not allowed: the disk has 999 bytes free"), "{text}");
         assert!(text.contains("reserve of 256mb"), "{text}");
+    }
+
+    #[test]
+    fn near_the_reserve_it_is_looked_at_more_often() {
+        let guard = DiskGuard::new(1000);
+        for (free, interval) in [(3000, INTERVAL), (2999, NEAR), (1000, NEAR), (999, INTERVAL)] {
+            guard.measured(free);
+            assert_eq!(guard.interval(), interval, "{free} bytes free");
+        }
+        assert_eq!(DiskGuard::new(0).interval(), INTERVAL);
     }
 
     #[test]
