@@ -1,9 +1,9 @@
 //! The disk guard: writes stop before the disk is full, and go on by themselves when there is space again.
 //!
 //! A disk that is really full hurts more than a refused write: compaction, which would give space back, needs space
-//! itself. So a thread looks at the free space, the more often the less there is, and below the reserve (`--disk-reserve`) every
-//! command that can make the store grow is refused. What frees space goes on: DEL, and expiry through the cleaner. So do
-//! reads.
+//! itself. So a thread looks at the free space, the more often the less there is, and below the reserve
+//! (`--disk-reserve`) every command that can make the store grow is refused. What frees space goes on: DEL, and expiry
+//! through the cleaner. So do reads.
 //!
 //! ```text
 //! free < reserve                 refuse   ◄──┐
