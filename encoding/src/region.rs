@@ -3,7 +3,7 @@
 //! ```text
 //! descriptor  version 1 · id 8 · slots (start 2 · end 2) · epoch (version 8 · conf_ver 8) · state 1
 //!             · peers (count 4, each: id 8 · store 8 · role 1)
-//! applied     version 1 · log id (0, or 1 · term 8 · index 8) · membership · clock 8
+//! applied     version 1 · log id (0, or 1 · term 8 · index 8) · membership · clock 8 · done 4, if not 0
 //! stats       version 1 · keys 8
 //! ```
 //!
@@ -11,7 +11,8 @@
 //! talks about: `version` grows when the range changes (split, merge), `conf_ver` when the peers do. Requests carry the
 //! epoch they were routed with, and any difference is answered with the current descriptor.
 //!
-//! [`Applied`] is written in the same batch as the effects of the entry it names: a crash finds both or neither.
+//! [`Applied`] is written in the same batch as the effects of the entry it names: a crash finds both or neither. An entry
+//! whose effects are too large for one batch takes several; each but the last says how many commands are done.
 
 use crate::{
     error::DecodeError,
@@ -38,6 +39,8 @@ const ROLE: &Field = &Field::new("role", "0 voter, 1 learner").show(show_role).e
 const MEMBERSHIP: &Field = &Field::new("membership", "as of the applied entry; a snapshot carries it");
 const CLOCK: &Field =
     &Field::new("clock", "the next unused stamp: no later entry may be older").show(show::hlc).evidence(evidence::hlc);
+const DONE: &Field =
+    &Field::new("done", "commands of the next entry that are applied already").evidence(evidence::small);
 const KEYS: &Field = &Field::new("keys", "number of user keys, for DBSIZE").evidence(evidence::small);
 
 /// Which shape of a Region: compared for equality, never for order.
@@ -139,6 +142,9 @@ pub struct Applied {
     pub membership: Membership,
     /// Hybrid logical clock: the next unused value.
     pub clock: u64,
+    /// Commands of the entry after `log_id` that are applied already: an entry whose effects are too large for one write
+    /// is applied in several. Written only while it is not 0.
+    pub done: u32,
 }
 
 impl Applied {
@@ -148,6 +154,9 @@ impl Applied {
         raft::write_log_id_option(self.log_id, &mut out);
         self.membership.write(&mut out);
         out.extend_from_slice(&self.clock.to_be_bytes());
+        if self.done != 0 {
+            out.extend_from_slice(&self.done.to_be_bytes());
+        }
         out
     }
 
@@ -210,7 +219,15 @@ pub(crate) fn read_applied<T: Trace>(r: &mut Reader<'_, T>) -> Result<Applied> {
     raft::read_version(r)?;
     let log_id = raft::read_log_id_option(r)?;
     let membership = r.group(MEMBERSHIP, raft::read_membership)?;
-    Ok(Applied { log_id, membership, clock: r.u64(CLOCK)? })
+    let clock = r.u64(CLOCK)?;
+    let done = match r.left() {
+        0 => 0,
+        _ => match r.u32(DONE)? {
+            0 => return Err(DecodeError::Invalid { what: "done", why: "it is left out when there are none" }),
+            done => done,
+        },
+    };
+    Ok(Applied { log_id, membership, clock, done })
 }
 
 pub(crate) fn read_stats<T: Trace>(r: &mut Reader<'_, T>) -> Result<Stats> {

@@ -24,44 +24,17 @@
 //! through the batch do not see them.
 
 use neokv_encoding::family::Family;
-use parking_lot::Mutex;
 use rocksdb::{ReadOptions, WriteBatch};
 use std::sync::Arc;
 
 use crate::cursor::{self, Cursor};
 use crate::db::Db;
 use crate::error::{EngineError, Result};
-use crate::overlay::{Mark, Overlay, Row};
+use crate::overlay::{Overlay, Row};
 use crate::read::{Direction, KeyRange, Read, Slice};
-
-/// Overlays kept for reuse; one apply thread uses one at a time.
-const POOLED: usize = 4;
 
 /// Bytes that a record takes besides key and value, about.
 const RECORD: usize = 8;
-
-/// An overlay that grew beyond this many bytes is freed and not kept.
-const POOLED_BYTES: usize = 1 << 20;
-
-/// Cleared overlays, so that the apply loop does not allocate one per log entry.
-#[derive(Default)]
-pub(crate) struct Pool(Mutex<Vec<Overlay>>);
-
-impl Pool {
-    fn take(&self) -> Overlay {
-        self.0.lock().pop().unwrap_or_default()
-    }
-
-    fn give_back(&self, mut overlay: Overlay) {
-        if overlay.size() <= POOLED_BYTES {
-            overlay.clear();
-            let mut free = self.0.lock();
-            if free.len() < POOLED {
-                free.push(overlay);
-            }
-        }
-    }
-}
 
 /// A range delete and the number of writes before it.
 struct RangeDelete {
@@ -77,31 +50,24 @@ impl RangeDelete {
     }
 }
 
-/// The state to return to.
-#[derive(Clone, Copy)]
-struct Savepoint {
-    mark: Mark,
-    ranges: usize,
-}
-
 /// Writes that are not committed yet: reads through the batch see them. From [`crate::Engine::batch`].
 pub struct Batch<'a> {
     db: &'a Db,
     reads: &'a ReadOptions,
-    pool: &'a Pool,
     overlay: Overlay,
     ranges: Vec<RangeDelete>,
-    savepoints: Vec<Savepoint>,
+    /// Number of range deletes at the savepoint.
+    ranges_before: usize,
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(db: &'a Db, reads: &'a ReadOptions, pool: &'a Pool) -> Batch<'a> {
-        Batch { db, reads, pool, overlay: pool.take(), ranges: Vec::new(), savepoints: Vec::new() }
+    pub(crate) fn new(db: &'a Db, reads: &'a ReadOptions) -> Batch<'a> {
+        Batch { db, reads, overlay: Overlay::default(), ranges: Vec::new(), ranges_before: 0 }
     }
 
     /// Sets `key` to `value`.
-    pub fn put(&mut self, family: Family, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        self.overlay.write(family, key.as_ref(), Some(value.as_ref()));
+    pub fn put(&mut self, family: Family, key: impl AsRef<[u8]>, value: impl Into<Vec<u8>>) {
+        self.overlay.write(family, key.as_ref(), Some(value.into()));
     }
 
     /// Removes `key`; nothing happens if it is absent.
@@ -116,21 +82,22 @@ impl<'a> Batch<'a> {
         self.ranges.push(RangeDelete { family, range, at: self.overlay.writes() });
     }
 
-    /// Marks the state that the next [`Batch::rollback`] returns to. Savepoints nest.
+    /// Marks the state that [`Batch::rollback`] returns to, in place of an earlier savepoint: what was written until here
+    /// stays.
     pub fn savepoint(&mut self) {
-        self.savepoints.push(Savepoint { mark: self.overlay.mark(), ranges: self.ranges.len() });
+        self.overlay.savepoint();
+        self.ranges_before = self.ranges.len();
     }
 
-    /// Forgets everything since the latest savepoint that was not rolled back to yet.
+    /// Forgets everything since the savepoint, and the savepoint.
     ///
     /// # Errors
     /// There is no savepoint.
     pub fn rollback(&mut self) -> Result<()> {
-        let Some(point) = self.savepoints.pop() else {
+        if !self.overlay.rollback() {
             return Err(EngineError::Invalid { detail: "the batch has no savepoint to roll back to".into() });
-        };
-        self.ranges.truncate(point.ranges);
-        self.overlay.rollback(point.mark);
+        }
+        self.ranges.truncate(self.ranges_before);
         Ok(())
     }
 
@@ -144,9 +111,14 @@ impl<'a> Batch<'a> {
         self.len() == 0
     }
 
+    /// Bytes of the keys and values that it would write.
+    pub fn size(&self) -> usize {
+        self.overlay.size()
+    }
+
     /// What RocksDB writes: the range deletes, then every row that none of them has deleted.
     pub(crate) fn records(&self) -> WriteBatch {
-        let mut records = WriteBatch::with_capacity_bytes(self.overlay.size().saturating_add(RECORD * self.len()));
+        let mut records = WriteBatch::with_capacity_bytes(self.size().saturating_add(RECORD * self.len()));
         for delete in &self.ranges {
             let KeyRange { start, end } = &delete.range;
             records.delete_range_cf(&self.db.handle(delete.family), start, end);
@@ -164,12 +136,6 @@ impl<'a> Batch<'a> {
             }
         }
         records
-    }
-}
-
-impl Drop for Batch<'_> {
-    fn drop(&mut self) {
-        self.pool.give_back(std::mem::take(&mut self.overlay));
     }
 }
 

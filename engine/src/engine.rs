@@ -22,7 +22,7 @@ use std::sync::Arc;
 use neokv_encoding::family::Family;
 use rocksdb::{DB, ReadOptions, WriteOptions};
 
-use crate::batch::{Batch, LogBatch, Pool};
+use crate::batch::{Batch, LogBatch};
 use crate::cursor::{self, Cursor};
 use crate::db::{self, Db};
 use crate::error::{EngineError, Result};
@@ -70,7 +70,6 @@ pub(crate) struct Inner {
     pub(crate) readers: Arc<Readers>,
     pub(crate) orphans: Arc<OrphanControl>,
     pub(crate) health: Arc<HealthState>,
-    pool: Pool,
     pub(crate) shared: Shared,
     /// Kept for the statistics object inside.
     pub(crate) rocksdb_options: rocksdb::Options,
@@ -158,7 +157,7 @@ impl Engine {
 
     /// An empty batch whose reads see its own writes.
     pub fn batch(&self) -> Batch<'_> {
-        Batch::new(&self.0.db, &self.0.reads, &self.0.pool)
+        Batch::new(&self.0.db, &self.0.reads)
     }
 
     /// An empty batch without an index.
@@ -309,7 +308,6 @@ impl Parts {
             readers: self.readers,
             orphans: self.orphans,
             health: self.health,
-            pool: Pool::default(),
             shared: self.shared,
             rocksdb_options: self.rocksdb_options,
             options: self.options,

@@ -1,15 +1,20 @@
-//! What a batch has written and not committed: the newest write of each row, in key order, over a log of all of them.
+//! What a batch has written and not committed: the newest write of each row, in key order, and how to take back the
+//! writes since its savepoint.
 //!
 //! ```text
-//! log     #0 put a=1   #1 put b=1   #2 put a=2 (before it: #0)   #3 delete b (before it: #1)
-//! rows    a ─▶ #2      b ─▶ #3
+//! write a=1   write b=1   savepoint   write a=2   write a=3   delete b   write c=1
+//!
+//! rows    a ─▶ 3      b ─▶ deleted      c ─▶ 1
+//! undo    a was 1     b was 1           c was not there
 //! ```
 //!
-//! Reads look a row up and see its newest write. A rollback takes writes off the end of the log, and each says what stood
-//! before it. A commit goes through the rows in order and writes each once, however often the batch has changed it: a
-//! counter that was incremented two hundred times is one row.
+//! Reads look a row up and see its newest write. A commit goes through the rows in order and writes each once, however
+//! often the batch has changed it: a counter that was incremented two hundred times is one row.
 //!
-//! Keys and values lie one behind the other in one buffer, so a write costs no allocation of its own but the row's.
+//! # Memory
+//!
+//! A row holds its newest value, and at most one more, the one that stood at the savepoint. Two hundred appends to one
+//! long string cost that string twice, not two hundred times.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
@@ -20,35 +25,49 @@ use neokv_encoding::family::Family;
 use crate::per_family::PerFamily;
 use crate::read::{Direction, KeyRange};
 
-/// Rows of one family: the position of each row's newest write in the log.
-type Rows = BTreeMap<Vec<u8>, usize>;
-
-/// One write.
+/// The newest write of a row.
 struct Write {
-    family: Family,
-    key: Range<usize>,
     /// `None`: the row is deleted.
-    value: Option<Range<usize>>,
-    /// The position of the write of the same row before this one.
-    before: Option<usize>,
+    value: Option<Vec<u8>>,
+    /// Which write of the overlay it is, counted from the first.
+    at: usize,
+}
+
+impl Write {
+    fn size(&self) -> usize {
+        self.value.as_ref().map_or(0, Vec::len)
+    }
+}
+
+/// Rows of one family.
+type Rows = BTreeMap<Vec<u8>, Write>;
+
+/// What the first write of a row since the savepoint has replaced.
+struct Undo {
+    family: Family,
+    /// Where the row's key is among the keys of all of them.
+    key: Range<usize>,
+    /// `None`: the overlay had no such row.
+    before: Option<Write>,
 }
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Overlay {
-    bytes: Vec<u8>,
-    log: Vec<Write>,
     rows: PerFamily<Rows>,
-}
-
-/// A point in the life of an overlay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
+    /// Since the savepoint, in order.
+    undo: Vec<Undo>,
+    /// The keys of those rows, one behind the other: a vector each would be an allocation for every write.
+    undo_keys: Vec<u8>,
+    /// The number of writes at the savepoint, if there is one.
+    savepoint: Option<usize>,
+    /// Writes so far, those included that a later one has replaced.
     writes: usize,
-    bytes: usize,
+    /// Bytes of the rows' keys and values.
+    size: usize,
 }
 
-/// The newest write of a row.
+/// A row that the overlay has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row<'a> {
     pub(crate) key: &'a [u8],
@@ -58,27 +77,39 @@ pub(crate) struct Row<'a> {
     pub(crate) at: usize,
 }
 
+impl<'a> Row<'a> {
+    fn new(key: &'a [u8], write: &'a Write) -> Row<'a> {
+        Row { key, value: write.value.as_deref(), at: write.at }
+    }
+}
+
 impl Overlay {
     /// Writes a row; `None` deletes it.
-    pub(crate) fn write(&mut self, family: Family, key: &[u8], value: Option<&[u8]>) {
-        let at = self.log.len();
-        let key_range = self.store(key);
-        let value = value.map(|value| self.store(value));
+    pub(crate) fn write(&mut self, family: Family, key: &[u8], value: Option<Vec<u8>>) {
+        let write = Write { value, at: self.writes };
+        self.writes = self.writes.saturating_add(1);
+        self.size = self.size.saturating_add(write.size());
         let rows = self.rows.get_mut(family);
         let before = match rows.get_mut(key) {
-            Some(newest) => Some(std::mem::replace(newest, at)),
+            Some(newest) => Some(std::mem::replace(newest, write)),
             None => {
-                rows.insert(key.to_vec(), at);
+                self.size = self.size.saturating_add(key.len());
+                rows.insert(key.to_vec(), write);
                 None
             }
         };
-        self.log.push(Write { family, key: key_range, value, before });
+        self.size = self.size.saturating_sub(before.as_ref().map_or(0, Write::size));
+        let stood = |savepoint: usize| before.as_ref().is_none_or(|before| before.at < savepoint);
+        if self.savepoint.is_some_and(stood) {
+            let start = self.undo_keys.len();
+            self.undo_keys.extend_from_slice(key);
+            self.undo.push(Undo { family, key: start..self.undo_keys.len(), before });
+        }
     }
 
     /// The newest write of a row, if there is one: `Some(None)` says that it is deleted.
     pub(crate) fn get(&self, family: Family, key: &[u8]) -> Option<Option<&[u8]>> {
-        let at = *self.rows.get(family).get(key)?;
-        Some(self.value(at))
+        self.rows.get(family).get(key).map(|write| write.value.as_deref())
     }
 
     /// Whether nothing is written in a family.
@@ -88,7 +119,7 @@ impl Overlay {
 
     /// The rows written in a family, in order of their keys.
     pub(crate) fn newest(&self, family: Family) -> impl Iterator<Item = Row<'_>> {
-        self.rows.get(family).iter().map(|(key, at)| Row { key, value: self.value(*at), at: *at })
+        self.rows.get(family).iter().map(|(key, write)| Row::new(key, write))
     }
 
     /// Number of rows written.
@@ -96,57 +127,44 @@ impl Overlay {
         Family::ALL.into_iter().map(|family| self.rows.get(family).len()).fold(0, usize::saturating_add)
     }
 
-    /// Writes so far, those included that a later one has replaced.
+    /// Writes so far, those included that a later one has replaced or that were taken back.
     pub(crate) fn writes(&self) -> usize {
-        self.log.len()
+        self.writes
     }
 
-    /// Bytes held.
+    /// Bytes of the rows' keys and newest values.
     pub(crate) fn size(&self) -> usize {
-        self.bytes.len()
+        self.size
     }
 
-    /// The present point, for [`Overlay::rollback`].
-    pub(crate) fn mark(&self) -> Mark {
-        Mark { writes: self.log.len(), bytes: self.bytes.len() }
+    /// Sets the savepoint, in place of an earlier one.
+    pub(crate) fn savepoint(&mut self) {
+        self.undo.clear();
+        self.undo_keys.clear();
+        self.savepoint = Some(self.writes);
     }
 
-    /// Forgets the writes since `mark`.
-    pub(crate) fn rollback(&mut self, mark: Mark) {
-        while self.log.len() > mark.writes {
-            let Some(write) = self.log.pop() else { break };
-            let Some(key) = self.bytes.get(write.key) else { break };
-            let rows = self.rows.get_mut(write.family);
-            match (write.before, rows.get_mut(key)) {
-                (Some(before), Some(newest)) => *newest = before,
-                _ => drop(rows.remove(key)),
-            }
+    /// Takes back the writes since the savepoint, and the savepoint. False: there is none.
+    pub(crate) fn rollback(&mut self) -> bool {
+        while let Some(Undo { family, key, before }) = self.undo.pop() {
+            let Some(key) = self.undo_keys.get(key) else { continue };
+            let rows = self.rows.get_mut(family);
+            let restored = before.as_ref().map_or(0, Write::size);
+            let (gone, key_size) = match before {
+                Some(before) => (rows.get_mut(key).map(|newest| std::mem::replace(newest, before)), 0),
+                None => (rows.remove(key), key.len()),
+            };
+            let gone = gone.as_ref().map_or(0, Write::size);
+            self.size = self.size.saturating_add(restored).saturating_sub(gone).saturating_sub(key_size);
         }
-        self.bytes.truncate(mark.bytes);
-    }
-
-    /// Forgets everything and keeps the memory.
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.log.clear();
-        Family::ALL.into_iter().for_each(|family| self.rows.get_mut(family).clear());
+        self.savepoint.take().is_some()
     }
 
     /// Walks the rows of a range.
     pub(crate) fn walk(&self, family: Family, range: &KeyRange, direction: Direction) -> Walk<'_> {
-        let mut walk = Walk { overlay: self, rows: self.rows.get(family), rest: None, current: None, direction };
+        let mut walk = Walk { rows: self.rows.get(family), rest: None, current: None, direction };
         walk.open(Bound::Included(&range.start), end_of(range));
         walk
-    }
-
-    fn store(&mut self, bytes: &[u8]) -> Range<usize> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        start..self.bytes.len()
-    }
-
-    fn value(&self, at: usize) -> Option<&[u8]> {
-        self.log.get(at)?.value.clone().and_then(|range| self.bytes.get(range))
     }
 }
 
@@ -157,10 +175,9 @@ fn end_of(range: &KeyRange) -> Bound<&[u8]> {
 
 /// A walk over the rows of one family in a range, standing on one of them or at the end.
 pub(crate) struct Walk<'a> {
-    overlay: &'a Overlay,
     rows: &'a Rows,
-    rest: Option<btree_map::Range<'a, Vec<u8>, usize>>,
-    current: Option<(&'a [u8], usize)>,
+    rest: Option<btree_map::Range<'a, Vec<u8>, Write>>,
+    current: Option<Row<'a>>,
     direction: Direction,
 }
 
@@ -194,13 +211,12 @@ impl<'a> Walk<'a> {
             Direction::Forward => rest.next(),
             Direction::Reverse => rest.next_back(),
         });
-        self.current = next.map(|(key, at)| (key.as_slice(), *at));
+        self.current = next.map(|(key, write)| Row::new(key, write));
     }
 
     /// The row it stands on.
     pub(crate) fn row(&self) -> Option<Row<'a>> {
-        let (key, at) = self.current?;
-        Some(Row { key, value: self.overlay.value(at), at })
+        self.current
     }
 }
 
@@ -208,43 +224,68 @@ impl<'a> Walk<'a> {
 mod tests {
     use super::*;
 
+    fn put(overlay: &mut Overlay, key: &[u8], value: &[u8]) {
+        overlay.write(Family::Metadata, key, Some(value.to_vec()));
+    }
+
     fn newest(overlay: &Overlay) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         let rows = overlay.newest(Family::Metadata);
         rows.map(|row| (row.key.to_vec(), row.value.map(<[u8]>::to_vec))).collect()
     }
 
+    /// Every byte that the overlay holds in keys and values, those for a rollback included.
+    fn held(overlay: &Overlay) -> usize {
+        let before = |undo: &Undo| undo.before.as_ref().map_or(0, Write::size);
+        overlay.size() + overlay.undo_keys.len() + overlay.undo.iter().map(before).sum::<usize>()
+    }
+
     #[test]
     fn a_row_has_its_newest_write() {
         let mut overlay = Overlay::default();
-        overlay.write(Family::Metadata, b"b", Some(b"1"));
-        overlay.write(Family::Metadata, b"a", Some(b""));
+        put(&mut overlay, b"b", b"1");
+        put(&mut overlay, b"a", b"");
         overlay.write(Family::Metadata, b"b", None);
-        overlay.write(Family::Expire, b"b", Some(b"other"));
+        overlay.write(Family::Expire, b"b", Some(b"other".to_vec()));
         assert_eq!(overlay.get(Family::Metadata, b"b"), Some(None));
         assert_eq!(overlay.get(Family::Metadata, b"a"), Some(Some(&b""[..])));
         assert_eq!(overlay.get(Family::Metadata, b"c"), None);
         assert_eq!(newest(&overlay), [(b"a".to_vec(), Some(vec![])), (b"b".to_vec(), None)]);
-        assert_eq!((overlay.len(), overlay.writes()), (3, 4));
+        assert_eq!((overlay.len(), overlay.writes(), overlay.size()), (3, 4, 3 + 5));
     }
 
     #[test]
-    fn a_rollback_restores_what_stood_before() {
+    fn a_rollback_restores_what_stood_at_the_savepoint() {
         let mut overlay = Overlay::default();
-        overlay.write(Family::Metadata, b"a", Some(b"1"));
-        let mark = overlay.mark();
-        overlay.write(Family::Metadata, b"a", Some(b"2"));
+        put(&mut overlay, b"a", b"1");
+        overlay.savepoint();
+        put(&mut overlay, b"a", b"23");
         overlay.write(Family::Metadata, b"a", None);
-        overlay.write(Family::Metadata, b"b", Some(b"1"));
-        overlay.rollback(mark);
+        put(&mut overlay, b"b", b"1");
+        put(&mut overlay, b"b", b"2");
+        assert!(overlay.rollback());
         assert_eq!(newest(&overlay), [(b"a".to_vec(), Some(b"1".to_vec()))]);
-        assert_eq!(overlay.mark(), mark);
+        assert_eq!((overlay.size(), overlay.len()), (2, 1));
+        assert!(!overlay.rollback(), "the savepoint is gone with it");
+    }
+
+    #[test]
+    fn replaced_values_are_not_kept() {
+        const LONG: usize = 1000;
+        let mut overlay = Overlay::default();
+        for round in 0..100u8 {
+            overlay.savepoint();
+            put(&mut overlay, b"k", &[round; LONG]);
+            put(&mut overlay, b"k", &[!round; LONG]);
+            assert!(held(&overlay) <= 2 * (1 + LONG), "{} bytes", held(&overlay));
+        }
+        assert_eq!((overlay.len(), overlay.size()), (1, 1 + LONG));
     }
 
     #[test]
     fn walks_stay_in_their_range_in_both_directions() {
         let mut overlay = Overlay::default();
         for key in [b"a", b"b", b"c", b"d"] {
-            overlay.write(Family::Metadata, key, Some(b""));
+            put(&mut overlay, key, b"");
         }
         let range = KeyRange::new(*b"b", *b"d");
         for (direction, expected) in [(Direction::Forward, [b"b", b"c"]), (Direction::Reverse, [b"c", b"b"])] {

@@ -69,6 +69,8 @@ pub struct Config {
     pub command_bytes: usize,
     /// Entries up to this total are applied in one engine write.
     pub apply_bytes: usize,
+    /// An entry with larger effects is applied in several engine writes: a bound of memory.
+    pub batch_bytes: usize,
 
     /// Bytes of recent entries kept in memory per Region, so that neither replication nor apply reads the engine.
     pub tail_bytes: usize,
@@ -111,6 +113,7 @@ impl Config {
             queue_commands: 1 << 20,
             command_bytes: 1 << 30,
             apply_bytes: 1 << 20,
+            batch_bytes: 64 << 20,
             tail_bytes: 8 << 20,
             log_bytes: 64 << 20,
             log_entries: 100_000,

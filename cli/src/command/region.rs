@@ -21,6 +21,9 @@ pub struct RegionView {
     state: Option<&'static str>,
     peers: Vec<PeerView>,
     applied: Option<LogIdView>,
+    /// Commands of the entry after it that are applied already, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    done: Option<u32>,
     /// The next unused stamp of the hybrid logical clock.
     clock: Option<Number>,
     clock_time: Option<Moment>,
@@ -75,6 +78,7 @@ impl From<&RegionRecords> for RegionView {
             state: descriptor.map(|descriptor| descriptor.state.name()),
             peers: descriptor.map(|descriptor| descriptor.peers.iter().map(peer).collect()).unwrap_or_default(),
             applied: records.applied_id(),
+            done: applied.map(|applied| applied.done).filter(|done| *done > 0),
             clock: applied.map(|applied| Number(applied.clock)),
             clock_time: applied.map(|applied| Moment(hlc::ms(applied.clock))),
             keys: stats.map(|stats| Number(stats.keys)),
@@ -95,6 +99,12 @@ impl RegionView {
 
     fn epoch(&self) -> String {
         or_dash(self.epoch.as_ref().map(|epoch| format!("{}.{}", epoch.version, epoch.conf_ver)))
+    }
+
+    /// `2-57`, and `2-57 +700` in the middle of the next entry.
+    fn applied(&self) -> String {
+        let done = self.done.map(|done| format!(" +{done}")).unwrap_or_default();
+        or_dash(self.applied) + &done
     }
 
     /// `1@1 2@2 3@3(learner)`.
@@ -130,7 +140,7 @@ impl Answer for Regions {
         let mut rows = Vec::new();
         for region in &self.regions {
             let cells = [region.id.to_string(), region.slots(), region.epoch(), or_dash(region.state)];
-            let more = [or_dash(region.applied), or_dash(region.keys), region.peers()];
+            let more = [region.applied(), or_dash(region.keys), region.peers()];
             rows.push(Row::new(cells.into_iter().chain(more).collect()));
             rows.extend(region.problems.iter().map(|problem| Row::problem(problem.clone())));
         }
@@ -138,6 +148,9 @@ impl Answer for Regions {
         page.table(&Table { titles, rows, overflow: Overflow::Wrap });
         page.blank();
         page.dim("epoch: version.conf_ver · applied: term-index · peers: peer@store");
+        if self.regions.iter().any(|region| region.done.is_some()) {
+            page.dim("applied: after the +, commands of the next entry whose effects are in the store already");
+        }
     }
 
     fn is_negative(&self) -> bool {

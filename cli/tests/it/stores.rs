@@ -58,6 +58,7 @@ pub fn region(batch: &mut Batch<'_>, id: u64, slots: SlotRange) {
         log_id: Some(LogId { term: 2, index: 5 }),
         membership: membership(),
         clock: hlc::from_ms(NOW_MS - 1000) + 2,
+        done: 0,
     };
     batch.put(Family::Region, key::region(id, RegionKind::Descriptor), descriptor.encode());
     batch.put(Family::Region, key::region(id, RegionKind::Applied), applied.encode());

@@ -285,7 +285,12 @@ fn system_value(name: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Erro
         }
         "applied" => {
             let log_id = Some(LogId { term: number(args)?, index: number(args)? });
-            let applied = Applied { log_id, membership: membership(), clock: option(args, "clock")? };
+            let applied = Applied {
+                log_id,
+                membership: membership(),
+                clock: option(args, "clock")?,
+                done: option(args, "done")?,
+            };
             (same(applied.clone(), applied.encode(), Applied::decode), record(RegionKind::Applied))
         }
         "fresh_applied" => {

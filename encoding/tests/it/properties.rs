@@ -121,10 +121,11 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         (log_id(), payload()).prop_map(|(log_id, payload)| Entry { log_id, payload }.encode()),
         descriptor().prop_map(|value| value.encode()),
         request().prop_map(|request| request.encode_to_vec()),
-        (log_id(), membership(), number()).prop_map(|(id, membership, clock)| Applied {
+        (log_id(), membership(), number(), 0u32..3).prop_map(|(id, membership, clock, done)| Applied {
             log_id: Some(id),
             membership,
-            clock
+            clock,
+            done
         }
         .encode()),
     ];
@@ -252,7 +253,7 @@ proptest! {
         prop_assert_eq!(v1::decode_value(&string).unwrap(), (n, &part[..]));
         prop_assert_eq!(Descriptor::decode(&d.encode()).unwrap(), d);
         prop_assert_eq!(Membership::decode(&m.encode()).unwrap(), m.clone());
-        let applied = Applied { log_id: Some(id), membership: m, clock: n };
+        let applied = Applied { log_id: Some(id), membership: m, clock: n, done: u32::try_from(n % 3).unwrap() };
         prop_assert_eq!(Applied::decode(&applied.encode()).unwrap(), applied);
         let vote = Vote { term: n, node, committed };
         prop_assert_eq!(Vote::decode(&vote.encode()).unwrap(), vote);

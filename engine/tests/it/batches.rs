@@ -53,21 +53,21 @@ fn rollback_returns_to_the_latest_savepoint_also_when_nothing_was_written() {
     let engine = open(dir.path());
     let mut batch = engine.batch();
     batch.put(Family::Metadata, b"a", b"1");
-    batch.savepoint(); // first
+    batch.savepoint(); // forgotten
     batch.put(Family::Metadata, b"b", b"1");
-    batch.savepoint(); // second: nothing written since
+    batch.savepoint(); // nothing is written after it
     batch.rollback().unwrap();
-    batch.savepoint(); // third
+    assert!(batch.rollback().is_err(), "there was one savepoint at a time");
+    batch.savepoint();
     batch.put(Family::Metadata, b"a", b"3");
+    batch.delete(Family::Metadata, b"a");
     batch.delete_range(Family::Metadata, b"x", b"y");
     batch.rollback().unwrap();
     assert_eq!((get(&batch, Family::Metadata, b"a"), batch.len()), (Some(b"1".to_vec()), 2));
-    batch.rollback().unwrap(); // to the first
-    assert_eq!((get(&batch, Family::Metadata, b"b"), batch.len()), (None, 1));
-    assert!(batch.rollback().is_err());
+    assert_eq!(get(&batch, Family::Metadata, b"b"), Some(b"1".to_vec()));
     batch.put(Family::Metadata, b"c", b"1");
     engine.write(batch, Durability::Buffered).unwrap();
-    assert_eq!(keys(&engine, Family::Metadata, KeyRange::all(), Direction::Forward), [b"a", b"c"]);
+    assert_eq!(keys(&engine, Family::Metadata, KeyRange::all(), Direction::Forward), [b"a", b"b", b"c"]);
 }
 
 #[test]
@@ -192,7 +192,7 @@ proptest! {
             put(&engine, Family::Metadata, &[*key], &[*value]);
         }
         let (mut seen, mut written) = (before.clone(), before);
-        let mut saved: Vec<(BTreeMap<u8, u8>, BTreeMap<u8, u8>)> = Vec::new();
+        let mut saved: Option<(BTreeMap<u8, u8>, BTreeMap<u8, u8>)> = None;
         let mut batch = engine.batch();
         for step in &steps {
             match step {
@@ -212,9 +212,9 @@ proptest! {
                 }
                 Step::Savepoint => {
                     batch.savepoint();
-                    saved.push((seen.clone(), written.clone()));
+                    saved = Some((seen.clone(), written.clone()));
                 }
-                Step::Rollback => match saved.pop() {
+                Step::Rollback => match saved.take() {
                     Some(state) => {
                         batch.rollback().unwrap();
                         (seen, written) = state;

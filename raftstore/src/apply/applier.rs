@@ -13,7 +13,7 @@ use openraft::EntryPayload;
 use parking_lot::Mutex;
 
 use crate::error::StoreError;
-use crate::machine::{ApplyContext, ApplyError, StateMachine};
+use crate::machine::{ApplyContext, ApplyError, Progress, StateMachine};
 use crate::metrics;
 use crate::published::Published;
 use crate::space::SpaceAlarm;
@@ -22,22 +22,38 @@ use crate::types::{Data, Entry, Replies, config_out, entry_weight, is_sole_voter
 /// Pause between two attempts while the disk is full.
 const SPACE_RETRY: Duration = Duration::from_millis(200);
 
+/// What one engine write may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchLimits {
+    /// No further entry is added when the entries have so many bytes.
+    pub(crate) group_bytes: usize,
+    /// No further command is added when the effects have so many bytes.
+    pub(crate) batch_bytes: usize,
+}
+
 /// What one Region's apply thread works on.
-pub(crate) struct Applier<M> {
+pub(crate) struct Applier<M: StateMachine> {
     pub(crate) region: u64,
     pub(crate) peer: u64,
     pub(crate) engine: Engine,
     pub(crate) machine: Arc<M>,
     pub(crate) published: Arc<Published>,
     pub(crate) descriptor: ArcSwap<Descriptor>,
-    apply_bytes: usize,
+    limits: BatchLimits,
     space: Arc<SpaceAlarm>,
     /// The applied record, as it is in the engine. Written by the apply thread only.
     applied: Mutex<Applied>,
+    /// Replies of the commands that are done of an entry that is not applied.
+    done: Mutex<Vec<M::Reply>>,
 }
 
-/// A group that has been written: the replies of its entries.
-type Group = Vec<Replies>;
+/// What one engine write has applied.
+struct Group<R> {
+    /// The replies of each entry that is applied.
+    entries: Vec<Vec<R>>,
+    /// Those of the first commands, or the next, of the entry that follows.
+    part: Vec<R>,
+}
 
 impl<M: StateMachine> Applier<M> {
     /// Reads the Region's records.
@@ -46,7 +62,7 @@ impl<M: StateMachine> Applier<M> {
         region: u64,
         peer: u64,
         machine: Arc<M>,
-        apply_bytes: usize,
+        limits: BatchLimits,
         space: Arc<SpaceAlarm>,
     ) -> Result<Applier<M>, StoreError> {
         let descriptor = read_descriptor(engine, region)?.ok_or(StoreError::Missing { region, what: "descriptor" })?;
@@ -61,9 +77,10 @@ impl<M: StateMachine> Applier<M> {
             machine,
             published,
             descriptor: ArcSwap::from_pointee(descriptor),
-            apply_bytes,
+            limits,
             space,
             applied: Mutex::new(applied),
+            done: Mutex::new(Vec::new()),
         })
     }
 
@@ -77,17 +94,23 @@ impl<M: StateMachine> Applier<M> {
         let mut at = 0usize;
         while let Some(rest) = entries.get(at..).filter(|rest| !rest.is_empty()) {
             let started = Instant::now();
-            let group = self.apply_until_space(rest)?;
-            metrics::applied(started.elapsed(), group.len());
-            assert!(!group.is_empty(), "every group applies at least one entry");
-            at = at.saturating_add(group.len());
-            group.into_iter().for_each(&mut each);
+            let Group { entries, part } = self.apply_until_space(rest)?;
+            metrics::applied(started.elapsed(), entries.len());
+            assert!(!entries.is_empty() || !part.is_empty(), "every group applies at least one command");
+            at = at.saturating_add(entries.len());
+            for replies in entries {
+                // Those of an entry's earlier parts, if it has any, come first.
+                let mut whole = std::mem::take(&mut *self.done.lock());
+                whole.extend(replies);
+                each(Replies::of(whole));
+            }
+            self.done.lock().extend(part);
         }
         Ok(())
     }
 
     /// Applies one group; while the disk is full, again and again. Clients do not wait with it: see [`SpaceAlarm`].
-    fn apply_until_space(&self, entries: &[Entry]) -> Result<Group, ApplyError> {
+    fn apply_until_space(&self, entries: &[Entry]) -> Result<Group<M::Reply>, ApplyError> {
         let mut waiting = None;
         loop {
             match self.apply_group(entries) {
@@ -107,27 +130,36 @@ impl<M: StateMachine> Applier<M> {
         }
     }
 
-    /// Applies as many of the entries as fit into one write, at least one. An entry that fails after others does not
-    /// take them down: they are applied without it first, and it fails alone next time.
-    fn apply_group(&self, entries: &[Entry]) -> Result<Group, ApplyError> {
+    /// Applies as much of the entries as fits into one write, at least one command. An entry that fails after others
+    /// does not take them down: they are applied without it first, and it fails alone next time.
+    fn apply_group(&self, entries: &[Entry]) -> Result<Group<M::Reply>, ApplyError> {
         let descriptor = self.descriptor.load_full();
         let mut applied = self.applied.lock().clone();
-        let mut cx = ApplyContext::new(self.engine.batch(), &descriptor, applied.clock);
-        let mut group = Vec::new();
+        let mut cx = ApplyContext::new(self.engine.batch(), &descriptor, applied.clock)
+            .resumed(usize::try_from(applied.done).unwrap_or(usize::MAX), self.limits.batch_bytes);
+        let mut group = Group { entries: Vec::new(), part: Vec::new() };
         let mut bytes = 0usize;
         for (position, entry) in entries.iter().enumerate() {
-            if position > 0 && (cx.sealed || bytes >= self.apply_bytes) {
+            if position > 0 && (cx.sealed || cx.is_full() || bytes >= self.limits.group_bytes) {
                 break;
             }
             cx.fresh = position == 0;
             match self.apply_entry(&mut cx, entry, &mut applied) {
-                Ok(replies) => group.push(replies),
+                Ok(Progress::Whole(replies)) => group.entries.push(replies),
+                Ok(Progress::Part(replies)) => {
+                    let done = cx.first.saturating_add(replies.len());
+                    applied.done = u32::try_from(done).unwrap_or(u32::MAX);
+                    group.part = replies;
+                    break;
+                }
                 Err(ApplyError::NeedsFreshBatch) if position > 0 => break,
                 Err(_) if position > 0 => return self.apply_group(entries.get(..position).unwrap_or_default()),
                 Err(error) => return Err(error),
             }
             applied.log_id = Some(log_id_out(&entry.log_id));
             applied.clock = cx.clock;
+            applied.done = 0;
+            cx.first = 0;
             bytes = bytes.saturating_add(entry_weight(entry));
         }
         self.commit(cx, applied)?;
@@ -139,23 +171,24 @@ impl<M: StateMachine> Applier<M> {
         cx: &mut ApplyContext<'_>,
         entry: &Entry,
         applied: &mut Applied,
-    ) -> Result<Replies, ApplyError> {
+    ) -> Result<Progress<M::Reply>, ApplyError> {
         match &entry.payload {
-            EntryPayload::Blank => Ok(Replies::default()),
+            EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
                 applied.membership = config_out(Some(&entry.log_id), membership);
-                Ok(Replies::default())
             }
-            EntryPayload::Normal(Data::Command(payload)) => Ok(Replies::of(self.machine.apply(cx, payload)?)),
+            EntryPayload::Normal(Data::Command(payload)) => return self.machine.apply(cx, payload),
             EntryPayload::Normal(Data::Admin(_)) => {
-                Err(ApplyError::Undecodable("an admin command that this version cannot carry out".into()))
+                return Err(ApplyError::Undecodable("an admin command that this version cannot carry out".into()));
             }
         }
+        Ok(Progress::Whole(Vec::new()))
     }
 
-    /// The one write: effects, applied index, membership and clock.
+    /// The one write: effects, and the applied record that says which.
     fn commit(&self, mut cx: ApplyContext<'_>, applied: Applied) -> Result<(), ApplyError> {
-        debug_assert!(applied.log_id > self.applied.lock().log_id, "entries are applied in order, once");
+        let at = |applied: &Applied| (applied.log_id, applied.done);
+        debug_assert!(at(&applied) > at(&self.applied.lock()), "commands are applied in order, once");
         cx.batch.put(Family::Region, key::region(self.region, RegionKind::Applied), applied.encode());
         self.engine.write(cx.batch, Durability::Buffered)?;
         self.publish(applied);

@@ -5,7 +5,7 @@
 //!   stream of committed entries ──chunk──▶  group consecutive entries up to `apply_bytes`
 //!                                           ├─ machine.apply(entry 1) ─┐
 //!                                           ├─ machine.apply(entry 2) ─┤ one batch; each sees those before
-//!                                           ├─ applied record (log id, membership, clock)
+//!                                           ├─ applied record (log id, membership, clock, done)
 //!                                           └─ ONE engine write, not synced
 //!        next chunk ◀── done ────────────── publish applied index and clock, then send the replies
 //! ```
@@ -15,6 +15,12 @@
 //! Data and log share one write-ahead log, and the entry was synced there before it was committed. After a crash the
 //! data is a prefix of what was applied, never ahead of the log; Raft applies the lost tail again from the log before
 //! the Region serves. Because the applied record is in the same write as the effects, *again* never means *twice*.
+//!
+//! # An entry that is too large
+//!
+//! Entries are small, their effects need not be. When the batch holds more than `batch_bytes`, it is written in the middle
+//! of the entry, between two commands, and the applied record says how many of them are *done*. The entry is not applied
+//! before its last part is: nobody is answered, and no reader takes it for applied.
 //!
 //! # When it fails
 //!
@@ -30,5 +36,5 @@ pub(crate) mod applier;
 pub(crate) mod pool;
 
 pub(crate) use adapter::{Adapter, SnapshotData};
-pub(crate) use applier::Applier;
+pub(crate) use applier::{Applier, BatchLimits};
 pub(crate) use pool::ApplyPool;

@@ -114,7 +114,7 @@ mod tests {
             Membership { log_id, configs: vec![BTreeSet::from([1, 2])], nodes: BTreeMap::from([(1, 11), (2, 12)]) };
         Header {
             region: 7,
-            applied: Applied { log_id, membership, clock: 99 },
+            applied: Applied { log_id, membership, clock: 99, done: 3 },
             descriptor: Descriptor {
                 id: 7,
                 slots: SlotRange::ALL,

@@ -34,7 +34,7 @@ fn store(dir: &std::path::Path, index: u64, row: &[u8]) -> Engine {
     batch.put(
         Family::Region,
         key::region(1, RegionKind::Applied),
-        Applied { log_id, membership, clock: index }.encode(),
+        Applied { log_id, membership, clock: index, done: 0 }.encode(),
     );
     batch.put(Family::Region, key::region(1, RegionKind::Stats), row);
     batch.put(Family::Metadata, user.metadata(), row);

@@ -8,6 +8,5 @@
 
 mod cluster;
 mod crash;
-mod full_disk;
 mod single;
 mod toy;

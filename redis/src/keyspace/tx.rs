@@ -26,21 +26,21 @@ use crate::command::CommandError;
 /// What a transaction writes to: a batch that shows its own writes to its reads.
 pub trait WriteBatch: Read {
     /// Stores a row.
-    fn put(&mut self, family: Family, key: &[u8], value: &[u8]);
+    fn put(&mut self, family: Family, key: &[u8], value: Vec<u8>);
     /// Removes a row.
     fn delete(&mut self, family: Family, key: &[u8]);
     /// Removes the rows from `start` (included) to `end` (excluded). Later reads through the batch do not see it.
     fn delete_range(&mut self, family: Family, start: &[u8], end: &[u8]);
-    /// Marks the point to which [`WriteBatch::rollback`] returns.
+    /// Marks the point to which [`WriteBatch::rollback`] returns; an earlier one is forgotten.
     fn savepoint(&mut self);
-    /// Undoes everything since the last savepoint.
+    /// Undoes everything since the savepoint.
     fn rollback(&mut self) -> Result<(), CommandError>;
     /// The batch as something to read from.
     fn as_read(&self) -> &dyn Read;
 }
 
 impl WriteBatch for Batch<'_> {
-    fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
+    fn put(&mut self, family: Family, key: &[u8], value: Vec<u8>) {
         Batch::put(self, family, key, value);
     }
 
@@ -183,7 +183,7 @@ impl<'a> Tx<'a> {
     pub fn set_string(&mut self, key: &Bytes, value: &[u8], expire_ms: u64) -> Result<(), CommandError> {
         let user = self.view().user_key(key);
         let stored = self.stored(&user)?.0;
-        self.put_record(&user, stored, expire_ms, &encode_string(expire_ms, value));
+        self.put_record(&user, stored, expire_ms, encode_string(expire_ms, value));
         Ok(())
     }
 
@@ -211,7 +211,7 @@ impl<'a> Tx<'a> {
 
     /// Writes back a string opened by [`Tx::string_entry`], without having written that key in between.
     pub fn put_string(&mut self, entry: &StringEntry, value: &[u8], expire_ms: u64) {
-        self.put_record(&entry.user, entry.stored, expire_ms, &encode_string(expire_ms, value));
+        self.put_record(&entry.user, entry.stored, expire_ms, encode_string(expire_ms, value));
     }
 
     /// Deletes a string opened by [`Tx::string_entry`], without having written that key in between.
@@ -242,7 +242,7 @@ impl<'a> Tx<'a> {
             Metadata::Collection(meta) => Metadata::Collection(metadata::Collection { expire_ms, ..meta }).encode(),
         };
         drop(row);
-        self.put_record(&user, stored, expire_ms, &record);
+        self.put_record(&user, stored, expire_ms, record);
         Ok(true)
     }
 
@@ -302,7 +302,7 @@ impl<'a> Tx<'a> {
     pub fn put_subkey(&mut self, c: &Collection, subkey: &[u8], value: &[u8]) {
         self.build_row(c, None, subkey);
         self.mark();
-        self.source.batch.put(Family::Subkey, &self.scratch, value);
+        self.source.batch.put(Family::Subkey, &self.scratch, value.to_vec());
     }
 
     /// Removes a subkey.
@@ -316,7 +316,7 @@ impl<'a> Tx<'a> {
     pub fn put_score(&mut self, c: &Collection, score: f64, member: &[u8]) {
         self.build_row(c, Some(score), member);
         self.mark();
-        self.source.batch.put(Family::ZsetScore, &self.scratch, &[]);
+        self.source.batch.put(Family::ZsetScore, &self.scratch, Vec::new());
     }
 
     /// Removes a row of the score index.
@@ -332,7 +332,7 @@ impl<'a> Tx<'a> {
             self.drop_record(&c.key, c.stored);
         } else if c.saved.as_ref() != Some(&c.meta) {
             let expire_ms = c.meta.expire_ms;
-            self.put_record(&c.key, c.stored, expire_ms, &Metadata::Collection(c.meta).encode());
+            self.put_record(&c.key, c.stored, expire_ms, Metadata::Collection(c.meta).encode());
         }
         Ok(())
     }
@@ -375,7 +375,7 @@ impl<'a> Tx<'a> {
     }
 
     /// Writes a metadata record over what stands there, with everything that follows from it.
-    fn put_record(&mut self, user: &UserKey, stored: Stored, expire_ms: u64, record: &[u8]) {
+    fn put_record(&mut self, user: &UserKey, stored: Stored, expire_ms: u64, record: Vec<u8>) {
         if stored.v1 {
             self.delete_row(Family::Subkey, &user.v1_string());
         }
@@ -388,7 +388,7 @@ impl<'a> Tx<'a> {
             }
             if expire_ms != 0 {
                 self.mark();
-                self.source.batch.put(Family::Expire, &user.expire(expire_ms), &[]);
+                self.source.batch.put(Family::Expire, &user.expire(expire_ms), Vec::new());
             }
         }
         self.mark();

@@ -280,8 +280,11 @@ impl Connection {
                 if replies.len() != positions.len() {
                     return Err(Ended::Panicked);
                 }
-                for (reply, position) in replies.iter().zip(&positions) {
-                    self.answer_write(*position, reply);
+                for (reply, position) in replies.into_iter().zip(&positions) {
+                    self.answer_write(*position, &reply);
+                    // Each is given up as soon as it is copied: together they may be large.
+                    drop(reply);
+                    self.shed()?;
                 }
             }
             Err(error) => {

@@ -30,14 +30,23 @@ impl Connection {
         self.hold().await
     }
 
+    /// Called between replies that are there already: above the high water mark, sends what the client takes.
+    #[inline]
+    pub(super) fn shed(&mut self) -> Result<(), Ended> {
+        if self.output.len() < self.context.limits.high_water {
+            return Ok(());
+        }
+        self.flush()?;
+        self.account()
+    }
+
     /// Sends, and keeps what comes in, until the client has taken enough.
     #[cold]
     async fn hold(&mut self) -> Result<(), Ended> {
         // Arguments share the input's memory, which must be able to grow in place.
         self.args.clear();
         loop {
-            self.flush()?;
-            self.account()?;
+            self.shed()?;
             if self.output.len() < self.context.limits.high_water {
                 return Ok(());
             }

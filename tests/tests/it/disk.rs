@@ -79,7 +79,7 @@ fn below_the_reserve_writes_are_refused_and_all_else_goes_on() {
     let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![1; 60 << 20]).unwrap();
     let dir = disk.path().join("data");
-    let mut server = Server::neokv_in(&dir, &[&SMALL[..], &["--disk-reserve", "50mb"]].concat()).unwrap();
+    let mut server = Server::neokv_in(&dir, &[&SMALL[..], &["--disk-reserve", "30mb"]].concat()).unwrap();
     let mut c = server.connect().unwrap();
     check(&mut c, &[("SET counter 5", "OK"), ("RPUSH list a b c", "3")]);
     let (acknowledged, error) = fill(&mut c);
@@ -110,14 +110,8 @@ fn below_the_reserve_writes_are_refused_and_all_else_goes_on() {
     server.restart().unwrap();
     let mut c = server.connect().unwrap();
     assert_there(&mut c, 1..=acknowledged);
-    check(
-        &mut c,
-        &[
-            ("EXISTS key:0", "0"),
-            ("LRANGE list 0 -1", "[\"b\" \"c\"]"),
-            ("TTL counter", &ask(&mut server.connect().unwrap(), "TTL counter")),
-        ],
-    );
+    check(&mut c, &[("EXISTS key:0", "0"), ("LRANGE list 0 -1", "[\"b\" \"c\"]")]);
+    assert!((1..=1000).contains(&number(&mut c, "TTL counter")));
     assert_eq!(number(&mut c, "DBSIZE"), i64::try_from(acknowledged).unwrap() + 2);
 }
 

@@ -121,8 +121,20 @@ pub fn until(what: &str, mut happened: impl FnMut() -> bool) {
 
 /// Resident memory of a server, in bytes.
 pub fn resident(server: &Server) -> u64 {
+    memory(server, "VmRSS:")
+}
+
+/// The most memory that was resident while `during` ran, in bytes.
+pub fn peak(server: &Server, during: impl FnOnce()) -> u64 {
+    // 5: the kernel forgets the peak until now.
+    std::fs::write(format!("/proc/{}/clear_refs", server.pid().unwrap()), "5").unwrap();
+    during();
+    memory(server, "VmHWM:")
+}
+
+fn memory(server: &Server, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid().unwrap())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
