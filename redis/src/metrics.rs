@@ -11,12 +11,20 @@
 //! series per command) are the rows of [`LABELLED`]. What happens too often to be sampled (log writes, entries) is recorded
 //! by the Raft store itself and declared there; [`declared`] joins the tables.
 
+mod endpoint;
+
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use neokv_raftstore::metrics as raft;
+use tokio::net::TcpListener;
 
 use crate::node::facts::Facts;
+
+/// How often the recorder folds the values of distributions into their quantiles: without it they would pile up until
+/// somebody asks.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// How a metric's values move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,18 +182,24 @@ pub struct MetricsError {
     pub why: String,
 }
 
-/// Opens the endpoint and describes every metric. Call it inside a tokio runtime, once per process.
+/// Opens the endpoint and describes every metric. Once per process; it lives as long as the runtime that this runs on.
 ///
 /// # Errors
 /// The address is taken or not ours, or a recorder is installed already.
-pub fn serve(address: SocketAddr) -> Result<(), MetricsError> {
+pub async fn serve(address: SocketAddr) -> Result<(), MetricsError> {
     let wrong = |why: String| MetricsError { address, why };
-    // The exporter would only log that the address is taken, after the server has said that it is ready.
-    drop(std::net::TcpListener::bind(address).map_err(|error| wrong(error.to_string()))?);
-    PrometheusBuilder::new().with_http_listener(address).install().map_err(|error| wrong(error.to_string()))?;
+    let listener = TcpListener::bind(address).await.map_err(|error| wrong(error.to_string()))?;
+    let page = PrometheusBuilder::new().install_recorder().map_err(|error| wrong(error.to_string()))?;
     for metric in declared() {
         describe(metric);
     }
+    tokio::spawn(endpoint::answer_all(listener, page.clone(), endpoint::Limits::default()));
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            page.run_upkeep();
+        }
+    });
     Ok(())
 }
 

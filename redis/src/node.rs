@@ -97,7 +97,7 @@ impl Node {
             .map_err(|source| NodeError::Runtime { what: "the disk guard", source })?;
         self.watcher = Some(watcher);
         if let Some(address) = config.metrics_bind {
-            metrics::serve(address)?;
+            metrics::serve(address).await?;
             // The first scrape must not come before the first sample.
             publish(Arc::clone(context)).await;
             self.sampler = Some(tokio::spawn(sample(Arc::clone(context))));
