@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! let mut batch = engine.batch();
-//! batch.put(Family::Metadata, &key, &record);
+//! batch.put(Family::Metadata, &key, record);
 //! batch.savepoint();
 //! batch.delete(Family::Subkey, &row);
 //! batch.rollback()?;                              // forgets the delete, keeps the put
@@ -35,6 +35,9 @@ use crate::read::{Direction, KeyRange, Read, Slice};
 
 /// Bytes that a record takes besides key and value, about.
 const RECORD: usize = 8;
+
+/// Bytes that a row takes in memory besides key and value, about: its place in the tree, and two allocations.
+const ROW: usize = 128;
 
 /// A range delete and the number of writes before it.
 struct RangeDelete {
@@ -111,14 +114,14 @@ impl<'a> Batch<'a> {
         self.len() == 0
     }
 
-    /// Bytes of the keys and values that it would write.
+    /// Bytes of memory that its rows take, about.
     pub fn size(&self) -> usize {
-        self.overlay.size()
+        self.overlay.size().saturating_add(ROW.saturating_mul(self.overlay.len()))
     }
 
     /// What RocksDB writes: the range deletes, then every row that none of them has deleted.
     pub(crate) fn records(&self) -> WriteBatch {
-        let mut records = WriteBatch::with_capacity_bytes(self.size().saturating_add(RECORD * self.len()));
+        let mut records = WriteBatch::with_capacity_bytes(self.overlay.size().saturating_add(RECORD * self.len()));
         for delete in &self.ranges {
             let KeyRange { start, end } = &delete.range;
             records.delete_range_cf(&self.db.handle(delete.family), start, end);

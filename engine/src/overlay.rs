@@ -99,8 +99,8 @@ impl Overlay {
             }
         };
         self.size = self.size.saturating_sub(before.as_ref().map_or(0, Write::size));
-        let stood = |savepoint: usize| before.as_ref().is_none_or(|before| before.at < savepoint);
-        if self.savepoint.is_some_and(stood) {
+        let untouched_since = |savepoint: usize| before.as_ref().is_none_or(|before| before.at < savepoint);
+        if self.savepoint.is_some_and(untouched_since) {
             let start = self.undo_keys.len();
             self.undo_keys.extend_from_slice(key);
             self.undo.push(Undo { family, key: start..self.undo_keys.len(), before });

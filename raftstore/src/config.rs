@@ -67,7 +67,7 @@ pub struct Config {
     pub queue_commands: usize,
     /// Largest command.
     pub command_bytes: usize,
-    /// Entries up to this total are applied in one engine write.
+    /// Entries up to this total are applied in one engine write, if their effects fit into `batch_bytes`.
     pub apply_bytes: usize,
     /// An entry with larger effects is applied in several engine writes: a bound of memory.
     pub batch_bytes: usize,

@@ -14,10 +14,11 @@
 //! 1. It is a pure function of (state, entry): no clock, no random number, no iteration over an unordered map, no local
 //!    identity. The leader puts what it needs into the entry: the [`Stamp`].
 //! 2. Effects go into [`ApplyContext::batch`] and nowhere else. The batch is written together with the applied index
-//!    and the clock in one write, or not at all; after a crash (or a full disk) the same entry is applied again to the
-//!    same state. A command is never divided, but an entry may be: see [`Progress`].
+//!    and the clock in one write, or not at all; after a crash (or a full disk) the same commands are applied again to
+//!    the same state. A command is never divided, but an entry may be: see [`Progress`].
 //! 3. It moves [`ApplyContext::clock`]: `base = max(stamp.hlc, clock)`, command number `i` owns `base + i`, and
-//!    afterwards `clock = base + number of commands`. So the clock grows strictly within a Region.
+//!    afterwards `clock = base + number of commands`. So the clock grows strictly within a Region. It moves when the last
+//!    command is applied: each part of a divided entry computes the same `base` from the clock that was there before.
 //! 4. A command that fails is still applied: its effect is its error reply. Only bytes that cannot be understood, or an
 //!    engine that cannot be read, are an [`ApplyError`], and that stops the Region loudly.
 
@@ -73,9 +74,9 @@ pub trait StateMachine: Send + Sync + 'static {
 /// four gigabytes. Memory is bounded by writing such an entry in parts:
 ///
 /// ```text
-/// batch 1   applied: entry 41, 700 commands of 42     clock as after 41
-/// batch 2   applied: entry 41, 1400 commands of 42    clock as after 41
-/// batch 3   applied: entry 42                         clock as after 42
+/// batch 1   applied: entry 41, begun: 700 commands     clock as after 41
+/// batch 2   applied: entry 41, begun: 1400 commands    clock as after 41
+/// batch 3   applied: entry 42                          clock as after 42
 /// ```
 ///
 /// After a crash between two of them the entry goes on where it stood. Nobody gets a reply before the whole entry is

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use neokv_encoding::family::Family;
 use neokv_encoding::key::{self, RegionKind};
-use neokv_encoding::region::{Applied, Descriptor};
+use neokv_encoding::region::{Applied, Begun, Descriptor};
 use neokv_engine::{Action, Durability, Engine, EngineError, Read};
 use openraft::EntryPayload;
 use parking_lot::Mutex;
@@ -43,15 +43,17 @@ pub(crate) struct Applier<M: StateMachine> {
     space: Arc<SpaceAlarm>,
     /// The applied record, as it is in the engine. Written by the apply thread only.
     applied: Mutex<Applied>,
-    /// Replies of the commands that are done of an entry that is not applied.
-    done: Mutex<Vec<M::Reply>>,
+    /// Replies of the first commands of the entry that is begun.
+    kept: Mutex<Vec<M::Reply>>,
 }
 
 /// What one engine write has applied.
 struct Group<R> {
-    /// The replies of each entry that is applied.
+    /// Commands of the first entry that earlier writes have applied.
+    first: usize,
+    /// The replies of each entry that is applied now.
     entries: Vec<Vec<R>>,
-    /// Those of the first commands, or the next, of the entry that follows.
+    /// Those of the first commands of the entry that follows, or of the next ones.
     part: Vec<R>,
 }
 
@@ -80,7 +82,7 @@ impl<M: StateMachine> Applier<M> {
             limits,
             space,
             applied: Mutex::new(applied),
-            done: Mutex::new(Vec::new()),
+            kept: Mutex::new(Vec::new()),
         })
     }
 
@@ -94,19 +96,32 @@ impl<M: StateMachine> Applier<M> {
         let mut at = 0usize;
         while let Some(rest) = entries.get(at..).filter(|rest| !rest.is_empty()) {
             let started = Instant::now();
-            let Group { entries, part } = self.apply_until_space(rest)?;
+            let Group { mut first, entries, part } = self.apply_until_space(rest)?;
             metrics::applied(started.elapsed(), entries.len());
             assert!(!entries.is_empty() || !part.is_empty(), "every group applies at least one command");
             at = at.saturating_add(entries.len());
             for replies in entries {
-                // Those of an entry's earlier parts, if it has any, come first.
-                let mut whole = std::mem::take(&mut *self.done.lock());
-                whole.extend(replies);
-                each(Replies::of(whole));
+                each(Replies::of(self.whole(std::mem::take(&mut first), replies)));
             }
-            self.done.lock().extend(part);
+            if !part.is_empty() {
+                *self.kept.lock() = self.whole(first, part);
+            }
         }
         Ok(())
+    }
+
+    /// Replies from command `first` on, with those before them. If these were given to an earlier process, nobody waits for
+    /// any of them, and a reply that came at the wrong place would be taken for another's: then there are none.
+    fn whole(&self, first: usize, replies: Vec<M::Reply>) -> Vec<M::Reply> {
+        if first == 0 {
+            return replies;
+        }
+        let mut all = std::mem::take(&mut *self.kept.lock());
+        if all.len() != first {
+            return Vec::new();
+        }
+        all.extend(replies);
+        all
     }
 
     /// Applies one group; while the disk is full, again and again. Clients do not wait with it: see [`SpaceAlarm`].
@@ -135,9 +150,10 @@ impl<M: StateMachine> Applier<M> {
     fn apply_group(&self, entries: &[Entry]) -> Result<Group<M::Reply>, ApplyError> {
         let descriptor = self.descriptor.load_full();
         let mut applied = self.applied.lock().clone();
-        let mut cx = ApplyContext::new(self.engine.batch(), &descriptor, applied.clock)
-            .resumed(usize::try_from(applied.done).unwrap_or(usize::MAX), self.limits.batch_bytes);
-        let mut group = Group { entries: Vec::new(), part: Vec::new() };
+        let first = applied.begun.map_or(Ok(0), |begun| resumed(begun, entries.first()))?;
+        let mut cx =
+            ApplyContext::new(self.engine.batch(), &descriptor, applied.clock).resumed(first, self.limits.batch_bytes);
+        let mut group = Group { first, entries: Vec::new(), part: Vec::new() };
         let mut bytes = 0usize;
         for (position, entry) in entries.iter().enumerate() {
             if position > 0 && (cx.sealed || cx.is_full() || bytes >= self.limits.group_bytes) {
@@ -147,8 +163,8 @@ impl<M: StateMachine> Applier<M> {
             match self.apply_entry(&mut cx, entry, &mut applied) {
                 Ok(Progress::Whole(replies)) => group.entries.push(replies),
                 Ok(Progress::Part(replies)) => {
-                    let done = cx.first.saturating_add(replies.len());
-                    applied.done = u32::try_from(done).unwrap_or(u32::MAX);
+                    let commands = u32::try_from(cx.first.saturating_add(replies.len())).unwrap_or(u32::MAX);
+                    applied.begun = Some(Begun { term: log_id_out(&entry.log_id).term, commands });
                     group.part = replies;
                     break;
                 }
@@ -158,7 +174,7 @@ impl<M: StateMachine> Applier<M> {
             }
             applied.log_id = Some(log_id_out(&entry.log_id));
             applied.clock = cx.clock;
-            applied.done = 0;
+            applied.begun = None;
             cx.first = 0;
             bytes = bytes.saturating_add(entry_weight(entry));
         }
@@ -187,7 +203,7 @@ impl<M: StateMachine> Applier<M> {
 
     /// The one write: effects, and the applied record that says which.
     fn commit(&self, mut cx: ApplyContext<'_>, applied: Applied) -> Result<(), ApplyError> {
-        let at = |applied: &Applied| (applied.log_id, applied.done);
+        let at = |applied: &Applied| (applied.log_id, applied.begun);
         debug_assert!(at(&applied) > at(&self.applied.lock()), "commands are applied in order, once");
         cx.batch.put(Family::Region, key::region(self.region, RegionKind::Applied), applied.encode());
         self.engine.write(cx.batch, Durability::Buffered)?;
@@ -206,6 +222,23 @@ impl<M: StateMachine> Applier<M> {
         self.published.applied(id.term, id.index, applied.clock);
         *current = applied;
     }
+}
+
+/// How many commands of the entry are applied already. It must be the one that was begun: another at its place means that
+/// the log has lost a committed entry.
+fn resumed(begun: Begun, entry: Option<&Entry>) -> Result<usize, ApplyError> {
+    let same = entry.is_some_and(|entry| {
+        let is_command = matches!(entry.payload, EntryPayload::Normal(Data::Command(_)));
+        is_command && log_id_out(&entry.log_id).term == begun.term
+    });
+    if !same {
+        let Begun { term, commands } = begun;
+        let found = entry.map(|entry| entry.log_id.to_string()).unwrap_or_default();
+        let detail =
+            format!("{commands} commands of an entry of term {term} are applied, and the log goes on with {found}");
+        return Err(ApplyError::Engine(EngineError::Corruption { file: None, detail }));
+    }
+    Ok(usize::try_from(begun.commands).unwrap_or(usize::MAX))
 }
 
 /// The descriptor record of a Region.

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use neokv_encoding::family::Family;
-use neokv_encoding::key::UserKey;
+use neokv_encoding::key::{self, RegionKind, UserKey};
 use neokv_encoding::raft::{Peer, PeerRole};
-use neokv_encoding::region::{Descriptor, Epoch, RegionState};
+use neokv_encoding::region::{Applied, Descriptor, Epoch, RegionState};
 use neokv_encoding::slot::SlotRange;
 use neokv_engine::{Engine, Options, Read};
 use neokv_raftstore::transport::{NoPeers, Transport};
@@ -46,6 +46,12 @@ pub struct Toy {
     pub largest: AtomicUsize,
     /// Snapshots installed.
     pub installed: AtomicUsize,
+}
+
+/// The Region's applied record.
+pub fn applied(node: &Node) -> Applied {
+    let record = node.engine.get(Family::Region, &key::region(1, RegionKind::Applied)).unwrap().unwrap();
+    Applied::decode(&record).unwrap()
 }
 
 /// The key of a counter or row.
