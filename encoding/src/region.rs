@@ -4,7 +4,6 @@
 //! descriptor  version 1 · id 8 · slots (start 2 · end 2) · epoch (version 8 · conf_ver 8) · state 1
 //!             · peers (count 4, each: id 8 · store 8 · role 1)
 //! applied     version 1 · log id (0, or 1 · term 8 · index 8) · membership · clock 8
-//!             version 2, within an entry: the same · begun (term 8 · commands 4)
 //! stats       version 1 · keys 8
 //! ```
 //!
@@ -12,8 +11,7 @@
 //! talks about: `version` grows when the range changes (split, merge), `conf_ver` when the peers do. Requests carry the
 //! epoch they were routed with, and any difference is answered with the current descriptor.
 //!
-//! [`Applied`] is written in the same batch as the effects of the entry it names: a crash finds both or neither. An entry
-//! whose effects are too large for one batch takes several; each but the last says which entry is [`Begun`], and how far.
+//! [`Applied`] is written in the same batch as the effects of the entry it names: a crash finds both or neither.
 
 use crate::{
     error::DecodeError,
@@ -40,9 +38,6 @@ const ROLE: &Field = &Field::new("role", "0 voter, 1 learner").show(show_role).e
 const MEMBERSHIP: &Field = &Field::new("membership", "as of the applied entry; a snapshot carries it");
 const CLOCK: &Field =
     &Field::new("clock", "the next unused stamp: no later entry may be older").show(show::hlc).evidence(evidence::hlc);
-const BEGUN: &Field = &Field::new("begun", "the next entry, whose effects are too large for one write");
-const BEGUN_TERM: &Field = &Field::new("term", "names the entry, with the next index").evidence(evidence::small);
-const BEGUN_COMMANDS: &Field = &Field::new("commands", "so many of it are applied").evidence(evidence::small);
 const KEYS: &Field = &Field::new("keys", "number of user keys, for DBSIZE").evidence(evidence::small);
 
 /// Which shape of a Region: compared for equality, never for order.
@@ -144,36 +139,15 @@ pub struct Applied {
     pub membership: Membership,
     /// Hybrid logical clock: the next unused value.
     pub clock: u64,
-    /// The entry after `log_id`, if some of its commands are applied already.
-    pub begun: Option<Begun>,
 }
-
-/// An entry of which the first commands are applied, because the effects of all are too large for one write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Begun {
-    /// Its term. Another entry at its place would mean that the log has lost it.
-    pub term: u64,
-    /// How many of its commands are applied. Never 0.
-    pub commands: u32,
-}
-
-/// The version byte of an applied record with [`Begun`].
-const WITHIN_AN_ENTRY: u8 = 2;
 
 impl Applied {
     /// The record under `region` applied.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = raft::versioned(96);
-        if self.begun.is_some() {
-            out.fill(WITHIN_AN_ENTRY);
-        }
         raft::write_log_id_option(self.log_id, &mut out);
         self.membership.write(&mut out);
         out.extend_from_slice(&self.clock.to_be_bytes());
-        if let Some(Begun { term, commands }) = self.begun {
-            out.extend_from_slice(&term.to_be_bytes());
-            out.extend_from_slice(&commands.to_be_bytes());
-        }
         out
     }
 
@@ -233,20 +207,10 @@ pub(crate) fn read_descriptor<T: Trace>(r: &mut Reader<'_, T>) -> Result<Descrip
 }
 
 pub(crate) fn read_applied<T: Trace>(r: &mut Reader<'_, T>) -> Result<Applied> {
-    let version = raft::read_version_up_to(r, WITHIN_AN_ENTRY)?;
+    raft::read_version(r)?;
     let log_id = raft::read_log_id_option(r)?;
     let membership = r.group(MEMBERSHIP, raft::read_membership)?;
-    let clock = r.u64(CLOCK)?;
-    let begun = (version == WITHIN_AN_ENTRY).then(|| r.group(BEGUN, read_begun)).transpose()?;
-    Ok(Applied { log_id, membership, clock, begun })
-}
-
-fn read_begun<T: Trace>(r: &mut Reader<'_, T>) -> Result<Begun> {
-    let begun = Begun { term: r.u64(BEGUN_TERM)?, commands: r.u32(BEGUN_COMMANDS)? };
-    if begun.commands == 0 {
-        return Err(DecodeError::Invalid { what: "commands", why: "an entry is begun with its first command" });
-    }
-    Ok(begun)
+    Ok(Applied { log_id, membership, clock: r.u64(CLOCK)? })
 }
 
 pub(crate) fn read_stats<T: Trace>(r: &mut Reader<'_, T>) -> Result<Stats> {

@@ -18,7 +18,7 @@ use neokv_encoding::region::{Descriptor, Epoch, RegionState};
 use neokv_encoding::slot::SlotRange;
 use neokv_engine::{Engine, Options, Read};
 use neokv_raftstore::transport::NoPeers;
-use neokv_raftstore::{ApplyContext, ApplyError, Config, Progress, Stamp, StateMachine, Store};
+use neokv_raftstore::{ApplyContext, ApplyError, Config, Stamp, StateMachine, Store};
 
 /// The state machine: one number in the engine, and commands that add to it.
 struct Counter;
@@ -53,7 +53,7 @@ impl StateMachine for Counter {
     }
 
     /// Adds, and answers the sums. The number is read through the batch, so the second command sees the first.
-    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Progress<u64>, ApplyError> {
+    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Vec<u64>, ApplyError> {
         let mut numbers = payload.chunks(8).map(|chunk| {
             let bytes = <[u8; 8]>::try_from(chunk);
             bytes.map(u64::from_be_bytes).map_err(|_| ApplyError::Undecodable("not whole numbers".into()))
@@ -66,7 +66,7 @@ impl StateMachine for Counter {
             sums.push(sum);
         }
         cx.clock = cx.clock.max(hlc).wrapping_add(sums.len() as u64);
-        Ok(Progress::Whole(sums))
+        Ok(sums)
     }
 }
 

@@ -19,7 +19,7 @@ use neokv_encoding::region::{Descriptor, Epoch, RegionState};
 use neokv_encoding::slot::SlotRange;
 use neokv_engine::{Engine, Options};
 use neokv_raftstore::transport::NoPeers;
-use neokv_raftstore::{ApplyContext, ApplyError, Config, Progress, Stamp, StateMachine, Store, Sync};
+use neokv_raftstore::{ApplyContext, ApplyError, Config, Stamp, StateMachine, Store, Sync};
 
 /// Stores a value of 64 bytes per command.
 struct Rows;
@@ -46,7 +46,7 @@ impl StateMachine for Rows {
         out.into()
     }
 
-    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Progress<()>, ApplyError> {
+    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Vec<()>, ApplyError> {
         let rows = payload.get(8..).unwrap_or_default().chunks(72);
         let count = rows.len();
         for row in rows {
@@ -54,7 +54,7 @@ impl StateMachine for Rows {
             cx.batch.put(Family::Metadata, [b"\0\0", key].concat(), value);
         }
         cx.clock = cx.clock.wrapping_add(count as u64);
-        Ok(Progress::Whole(vec![(); count]))
+        Ok(vec![(); count])
     }
 }
 

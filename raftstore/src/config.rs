@@ -67,10 +67,8 @@ pub struct Config {
     pub queue_commands: usize,
     /// Largest command.
     pub command_bytes: usize,
-    /// Entries up to this total are applied in one engine write, if their effects fit into `batch_bytes`.
+    /// Entries are applied in one engine write until they, or their effects, have so many bytes.
     pub apply_bytes: usize,
-    /// An entry with larger effects is applied in several engine writes: a bound of memory.
-    pub batch_bytes: usize,
 
     /// Bytes of recent entries kept in memory per Region, so that neither replication nor apply reads the engine.
     pub tail_bytes: usize,
@@ -113,7 +111,6 @@ impl Config {
             queue_commands: 1 << 20,
             command_bytes: 1 << 30,
             apply_bytes: 1 << 20,
-            batch_bytes: 64 << 20,
             tail_bytes: 8 << 20,
             log_bytes: 64 << 20,
             log_entries: 100_000,

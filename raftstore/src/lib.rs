@@ -29,7 +29,7 @@
 //!
 //! * **One write-ahead log orders everything.** Entries and votes are synced, applying is not; so data is never ahead
 //!   of the log, and after a crash the lost tail is applied again before anything is served (`apply`).
-//! * **Exactly once**: every write of effects says in the same batch how far it goes.
+//! * **Exactly once**: effects and applied index are one write.
 //! * **A failed sync ends the process**: nobody knows what is on the disk (`log::writer`).
 //! * **A leader serves only after it has applied an entry of its own term** (`published`).
 //! * **What happened is never guessed**: a refusal means *nothing happened*, everything else is
@@ -68,7 +68,7 @@ pub(crate) mod types;
 
 pub use config::{Config, FatalError, FatalHook, Sync};
 pub use error::{Action, ProposeError, ReadError, StoreError};
-pub use machine::{ApplyContext, ApplyError, Progress, Stamp, StateMachine};
+pub use machine::{ApplyContext, ApplyError, Stamp, StateMachine};
 pub use read::ReadPoint;
 pub use region::Region;
 pub use slots::SlotTable;

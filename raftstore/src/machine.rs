@@ -14,11 +14,10 @@
 //! 1. It is a pure function of (state, entry): no clock, no random number, no iteration over an unordered map, no local
 //!    identity. The leader puts what it needs into the entry: the [`Stamp`].
 //! 2. Effects go into [`ApplyContext::batch`] and nowhere else. The batch is written together with the applied index
-//!    and the clock in one write, or not at all; after a crash (or a full disk) the same commands are applied again to
-//!    the same state. A command is never divided, but an entry may be: see [`Progress`].
+//!    and the clock in one write, or not at all; after a crash (or a full disk) the same entry is applied again to the
+//!    same state.
 //! 3. It moves [`ApplyContext::clock`]: `base = max(stamp.hlc, clock)`, command number `i` owns `base + i`, and
-//!    afterwards `clock = base + number of commands`. So the clock grows strictly within a Region. It moves when the last
-//!    command is applied: each part of a divided entry computes the same `base` from the clock that was there before.
+//!    afterwards `clock = base + number of commands`. So the clock grows strictly within a Region.
 //! 4. A command that fails is still applied: its effect is its error reply. Only bytes that cannot be understood, or an
 //!    engine that cannot be read, are an [`ApplyError`], and that stops the Region loudly.
 
@@ -54,39 +53,17 @@ pub trait StateMachine: Send + Sync + 'static {
     /// The payload of the entry that carries these commands, in order. Called on the leader only.
     fn encode(&self, stamp: Stamp, commands: &[Self::Command]) -> Bytes;
 
-    /// Applies one entry, from command [`ApplyContext::first`] on: one reply per command, in order. Runs on an apply
-    /// thread and may block on the engine.
+    /// Applies one entry: one reply per command, in order. Runs on an apply thread and may block on the engine.
     ///
     /// # Errors
     ///
-    /// [`ApplyError`] when the payload cannot be understood or the engine fails. Nothing in the batch is kept then.
-    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Progress<Self::Reply>, ApplyError>;
+    /// [`ApplyError`] when the payload cannot be understood or the engine fails. Nothing of the entry is kept then.
+    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Vec<Self::Reply>, ApplyError>;
 
     /// The Region's data has been replaced by a snapshot: drop what was cached about it in memory.
     fn installed(&self, descriptor: &Descriptor) {
         let _ = descriptor;
     }
-}
-
-/// How far an entry has been applied, with the replies of the commands from [`ApplyContext::first`] on.
-///
-/// The commands of an entry may be small and their effects huge: four thousand of `EXPIRE` on strings of a megabyte write
-/// four gigabytes. Memory is bounded by writing such an entry in parts:
-///
-/// ```text
-/// batch 1   applied: entry 41, begun: 700 commands     clock as after 41
-/// batch 2   applied: entry 41, begun: 1400 commands    clock as after 41
-/// batch 3   applied: entry 42                          clock as after 42
-/// ```
-///
-/// After a crash between two of them the entry goes on where it stood. Nobody gets a reply before the whole entry is
-/// applied. Replicas need not divide it at the same commands, as the effects of a command do not depend on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress<R> {
-    /// To the end, and the clock is moved.
-    Whole(Vec<R>),
-    /// The batch [is full](ApplyContext::is_full), after one command at least, and commands are left. The clock stays.
-    Part(Vec<R>),
 }
 
 /// Where one entry is applied. Several consecutive entries may share one batch; each sees the effects of those before.
@@ -101,9 +78,6 @@ pub struct ApplyContext<'e> {
     pub descriptor: &'e Descriptor,
     /// The Region's hybrid logical clock: the next unused value. The machine must move it, see the module.
     pub clock: u64,
-    /// Commands of the entry that earlier batches hold already.
-    pub first: usize,
-    pub(crate) batch_bytes: usize,
     pub(crate) fresh: bool,
     pub(crate) sealed: bool,
 }
@@ -111,17 +85,7 @@ pub struct ApplyContext<'e> {
 impl<'e> ApplyContext<'e> {
     /// A context over an empty batch. Public for the tests of state machines; the store makes its own.
     pub fn new(batch: Batch<'e>, descriptor: &'e Descriptor, clock: u64) -> ApplyContext<'e> {
-        ApplyContext { batch, descriptor, clock, first: 0, batch_bytes: usize::MAX, fresh: true, sealed: false }
-    }
-
-    /// The same, to go on after the first commands of an entry, with a batch that is full at so many bytes.
-    pub fn resumed(self, first: usize, batch_bytes: usize) -> ApplyContext<'e> {
-        ApplyContext { first, batch_bytes, ..self }
-    }
-
-    /// Whether the batch should be written before it takes another command.
-    pub fn is_full(&self) -> bool {
-        self.batch.size() >= self.batch_bytes
+        ApplyContext { batch, descriptor, clock, fresh: true, sealed: false }
     }
 
     /// Whether no entry before this one shares the batch.

@@ -11,10 +11,10 @@ use neokv_engine::{Durability, Engine, Options};
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 
-use crate::apply::{Adapter, Applier, ApplyPool, BatchLimits};
+use crate::apply::{Adapter, Applier, ApplyPool};
 use crate::config::Sync;
 use crate::log::{GroupLog, LogStore, LogWriter};
-use crate::machine::{ApplyContext, ApplyError, Progress, Stamp, StateMachine};
+use crate::machine::{ApplyContext, ApplyError, Stamp, StateMachine};
 use crate::snapshot::Packer;
 use crate::space::SpaceAlarm;
 use crate::types::TypeConfig;
@@ -34,8 +34,8 @@ impl StateMachine for Nothing {
     fn encode(&self, _: Stamp, _: &[()]) -> Bytes {
         Bytes::new()
     }
-    fn apply(&self, _: &mut ApplyContext<'_>, _: &Bytes) -> Result<Progress<()>, ApplyError> {
-        Ok(Progress::Whole(Vec::new()))
+    fn apply(&self, _: &mut ApplyContext<'_>, _: &Bytes) -> Result<Vec<()>, ApplyError> {
+        Ok(Vec::new())
     }
 }
 
@@ -73,8 +73,7 @@ impl StoreBuilder<TypeConfig, LogStore, Adapter<Nothing>, Guard> for Builder {
         let mut batch = engine.log_batch();
         batch.put(Family::Region, key::region(1, RegionKind::Descriptor), descriptor().encode());
         engine.write_log(batch, Durability::Buffered).unwrap();
-        let limits = BatchLimits { group_bytes: 1 << 20, batch_bytes: 1 << 20 };
-        let applier = Arc::new(Applier::open(&engine, 1, 0, Arc::new(Nothing), limits, space).unwrap());
+        let applier = Arc::new(Applier::open(&engine, 1, 0, Arc::new(Nothing), 1 << 20, space).unwrap());
         let log = GroupLog::open(&engine, 1, 0, 1 << 20, Arc::clone(&applier.published)).unwrap();
         let packer = Arc::new(Packer::new(engine.clone(), 1, dir.path().join("snapshots")));
         let adapter = Adapter::new(applier, packer, pool.lane(1), None);

@@ -26,7 +26,7 @@ use neokv_encoding::metadata::decode_header;
 use neokv_encoding::region::{Descriptor, Epoch, RegionState, Stats};
 use neokv_encoding::slot::SlotRange;
 use neokv_engine::{Budget, Direction, Durability, Engine, KeyRange, Options, Read};
-use neokv_raftstore::{ApplyContext, ApplyError, Progress, Stamp, StateMachine};
+use neokv_raftstore::{ApplyContext, ApplyError, Stamp, StateMachine};
 use neokv_resp::{Reply, Shape, format_double};
 use tempfile::TempDir;
 
@@ -46,8 +46,6 @@ pub(crate) struct Bench {
     pub clock: u64,
     pub now_ms: u64,
     pub seed: u64,
-    /// Entries with larger effects are applied in parts.
-    pub batch_bytes: usize,
     pub cursors: CursorTable,
     _dir: TempDir,
 }
@@ -64,7 +62,7 @@ impl Bench {
             state: RegionState::Normal,
         };
         let cursors = CursorTable::new();
-        Bench { engine, descriptor, clock: 0, now_ms: START_MS, seed: 1, batch_bytes: usize::MAX, cursors, _dir: dir }
+        Bench { engine, descriptor, clock: 0, now_ms: START_MS, seed: 1, cursors, _dir: dir }
     }
 
     /// Lets time pass.
@@ -129,21 +127,11 @@ impl Bench {
 
     /// Applies one entry as it came out of the log.
     pub fn apply_entry(&mut self, payload: &Bytes) -> Result<Vec<Reply>, ApplyError> {
-        let mut replies = Vec::new();
-        loop {
-            let mut cx = ApplyContext::new(self.engine.batch(), &self.descriptor, self.clock)
-                .resumed(replies.len(), self.batch_bytes);
-            let progress = RedisMachine.apply(&mut cx, payload)?;
-            self.clock = cx.clock;
-            self.engine.write(cx.batch, Durability::Buffered)?;
-            match progress {
-                Progress::Part(part) => replies.extend(part),
-                Progress::Whole(rest) => {
-                    replies.extend(rest);
-                    return Ok(replies);
-                }
-            }
-        }
+        let mut cx = ApplyContext::new(self.engine.batch(), &self.descriptor, self.clock);
+        let replies = RedisMachine.apply(&mut cx, payload)?;
+        self.clock = cx.clock;
+        self.engine.write(cx.batch, Durability::Buffered)?;
+        Ok(replies)
     }
 
     /// Runs each line and compares its reply.

@@ -42,9 +42,6 @@ pub struct GroupState {
     /// As stored; what is applied is committed too.
     committed: Option<LogIdView>,
     applied: Option<LogIdView>,
-    /// Some commands of the entry after it are applied.
-    #[serde(skip)]
-    begun: bool,
     /// First and last entry in the store.
     first: Option<Number>,
     last: Option<Number>,
@@ -93,7 +90,6 @@ impl GroupState {
             purged: purged.map(LogIdView::from),
             committed: committed.map(LogIdView::from),
             applied: region.applied_id(),
-            begun: region.applied.as_ref().is_some_and(|record| record.as_ref().is_ok_and(|it| it.begun.is_some())),
             first: edge(region.id, Direction::Forward, source)?,
             last: edge(region.id, Direction::Reverse, source)?,
             problems,
@@ -102,12 +98,10 @@ impl GroupState {
 
     fn progress(&self) -> Progress {
         let index = |log_id: Option<LogIdView>| log_id.map(|log_id| log_id.index.0);
-        // What is applied, also in part, was committed.
-        let begun = index(self.applied).map(|applied| applied.saturating_add(u64::from(self.begun)));
         Progress {
             purged: index(self.purged),
             applied: index(self.applied),
-            committed: index(self.committed).max(begun),
+            committed: index(self.committed).max(index(self.applied)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use neokv_encoding::hlc;
 use neokv_encoding::raft::Peer;
-use neokv_encoding::region::{Begun, Descriptor};
+use neokv_encoding::region::Descriptor;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -21,9 +21,6 @@ pub struct RegionView {
     state: Option<&'static str>,
     peers: Vec<PeerView>,
     applied: Option<LogIdView>,
-    /// The entry after it, if some of its commands are applied already.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    begun: Option<BegunView>,
     /// The next unused stamp of the hybrid logical clock.
     clock: Option<Number>,
     clock_time: Option<Moment>,
@@ -58,19 +55,6 @@ struct PeerView {
     role: &'static str,
 }
 
-/// An entry of which the first commands are applied.
-#[derive(Debug, Serialize)]
-struct BegunView {
-    term: Number,
-    commands: u32,
-}
-
-impl From<Begun> for BegunView {
-    fn from(begun: Begun) -> BegunView {
-        BegunView { term: Number(begun.term), commands: begun.commands }
-    }
-}
-
 impl From<&RegionRecords> for RegionView {
     fn from(records: &RegionRecords) -> RegionView {
         let descriptor: Option<&Descriptor> = records.descriptor.as_ref().and_then(|record| record.as_ref().ok());
@@ -91,7 +75,6 @@ impl From<&RegionRecords> for RegionView {
             state: descriptor.map(|descriptor| descriptor.state.name()),
             peers: descriptor.map(|descriptor| descriptor.peers.iter().map(peer).collect()).unwrap_or_default(),
             applied: records.applied_id(),
-            begun: applied.and_then(|applied| applied.begun).map(BegunView::from),
             clock: applied.map(|applied| Number(applied.clock)),
             clock_time: applied.map(|applied| Moment(hlc::ms(applied.clock))),
             keys: stats.map(|stats| Number(stats.keys)),
@@ -112,12 +95,6 @@ impl RegionView {
 
     fn epoch(&self) -> String {
         or_dash(self.epoch.as_ref().map(|epoch| format!("{}.{}", epoch.version, epoch.conf_ver)))
-    }
-
-    /// `2-57`, and `2-57 +700` in the middle of the next entry.
-    fn applied(&self) -> String {
-        let begun = self.begun.as_ref().map(|begun| format!(" +{}", begun.commands)).unwrap_or_default();
-        or_dash(self.applied) + &begun
     }
 
     /// `1@1 2@2 3@3(learner)`.
@@ -153,7 +130,7 @@ impl Answer for Regions {
         let mut rows = Vec::new();
         for region in &self.regions {
             let cells = [region.id.to_string(), region.slots(), region.epoch(), or_dash(region.state)];
-            let more = [region.applied(), or_dash(region.keys), region.peers()];
+            let more = [or_dash(region.applied), or_dash(region.keys), region.peers()];
             rows.push(Row::new(cells.into_iter().chain(more).collect()));
             rows.extend(region.problems.iter().map(|problem| Row::problem(problem.clone())));
         }
@@ -161,9 +138,6 @@ impl Answer for Regions {
         page.table(&Table { titles, rows, overflow: Overflow::Wrap });
         page.blank();
         page.dim("epoch: version.conf_ver · applied: term-index · peers: peer@store");
-        if self.regions.iter().any(|region| region.begun.is_some()) {
-            page.dim("applied: after the +, commands of the next entry whose effects are in the store already");
-        }
     }
 
     fn is_negative(&self) -> bool {
@@ -198,17 +172,13 @@ impl Answer for OneRegion {
             (Some(clock), Some(time)) if time.0 != 0 => format!("{time} + {}", hlc::counter(clock.0)),
             (clock, _) => or_dash(clock),
         };
-        let applied = match region.begun {
-            Some(_) => "term-index of the last entry whose effects are in the store, + commands of the next",
-            None => "term-index of the last entry whose effects are in the store",
-        };
         page.heading(&format!("Region {}", region.id));
         page.facts(&[
             ("slots", format!("{} ({count})", region.slots()), "one contiguous range of keys in every data family"),
             ("epoch", region.epoch(), "version grows with split and merge, conf_ver with the peers"),
             ("state", or_dash(region.state), "a merging Region is frozen, a tombstone is gone from this store"),
             ("peers", region.peers(), "peer@store; peer ids are never used again"),
-            ("applied", region.applied(), applied),
+            ("applied", or_dash(region.applied), "term-index of the last entry whose effects are in the store"),
             ("clock", clock, "the next unused stamp: no later entry may be older"),
             ("keys", or_dash(region.keys), "user keys; expired ones until they are removed"),
         ]);

@@ -12,7 +12,7 @@ use neokv_encoding::proto::{
     ClientCommand, ExpiredKey, PurgeExpired, RedisWriteRequest, WriteCommand, write_command::Kind,
 };
 use neokv_encoding::raft::{Entry, LogId, Membership, Payload, Peer, PeerRole, Vote};
-use neokv_encoding::region::{Applied, Begun, Descriptor, Epoch, RegionState, Stats};
+use neokv_encoding::region::{Applied, Descriptor, Epoch, RegionState, Stats};
 use neokv_encoding::slot::SlotRange;
 use neokv_encoding::v1;
 use neokv_engine::{Batch, Durability, Engine, Options, identity};
@@ -50,21 +50,17 @@ pub fn user(key: &str) -> UserKey {
     UserKey::new(0, Bytes::copy_from_slice(key.as_bytes()))
 }
 
-fn applied() -> Applied {
-    Applied {
-        log_id: Some(LogId { term: 2, index: 5 }),
-        membership: membership(),
-        clock: hlc::from_ms(NOW_MS - 1000) + 2,
-        begun: None,
-    }
-}
-
 pub fn region(batch: &mut Batch<'_>, id: u64, slots: SlotRange) {
     let peers = vec![Peer { id: 1, store: 1, role: PeerRole::Voter }];
     let descriptor =
         Descriptor { id, slots, epoch: Epoch { version: 1, conf_ver: 1 }, peers, state: RegionState::Normal };
+    let applied = Applied {
+        log_id: Some(LogId { term: 2, index: 5 }),
+        membership: membership(),
+        clock: hlc::from_ms(NOW_MS - 1000) + 2,
+    };
     batch.put(Family::Region, key::region(id, RegionKind::Descriptor), descriptor.encode());
-    batch.put(Family::Region, key::region(id, RegionKind::Applied), applied().encode());
+    batch.put(Family::Region, key::region(id, RegionKind::Applied), applied.encode());
     batch.put(Family::Region, key::region(id, RegionKind::Stats), Stats { keys: 7 }.encode());
     let vote = Vote { term: 2, node: Some(1), committed: true };
     batch.put(Family::RaftState, key::raft_state(id, RaftStateKind::Vote), vote.encode());
@@ -189,15 +185,13 @@ pub fn damaged(dir: &Path) -> Engine {
     engine
 }
 
-/// Three Regions. The second was stopped within an entry.
+/// Three Regions.
 pub fn several(dir: &Path) -> Engine {
     let engine = small(dir);
     let mut batch = engine.batch();
     region(&mut batch, 1, SlotRange { start: 0, end: 8192 });
     region(&mut batch, 4, SlotRange { start: 8192, end: 8193 });
     region(&mut batch, (1 << 60) + 1, SlotRange { start: 8193, end: 16384 });
-    let within = Applied { begun: Some(Begun { term: 2, commands: 700 }), ..applied() };
-    batch.put(Family::Region, key::region(4, RegionKind::Applied), within.encode());
     engine.write(batch, Durability::Synced).unwrap();
     engine
 }

@@ -250,7 +250,7 @@ fn descriptor(bytes: &[u8]) -> Explained {
 
 fn applied(bytes: &[u8]) -> Explained {
     record(
-        &Format { name: "applied", why: "written in one batch with the effects that it tells of" },
+        &Format { name: "applied", why: "written in one batch with the effects it names" },
         bytes,
         region::read_applied,
     )

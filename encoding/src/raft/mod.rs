@@ -163,11 +163,6 @@ pub(crate) fn read_version<T: Trace>(r: &mut Reader<'_, T>) -> Result<()> {
     r.tag(VERSION_FIELD, |version| (version == VERSION).then_some(()))
 }
 
-/// The version of a record that has several, from 1 to `newest`.
-pub(crate) fn read_version_up_to<T: Trace>(r: &mut Reader<'_, T>, newest: u8) -> Result<u8> {
-    r.tag(VERSION_FIELD, |version| (VERSION..=newest).contains(&version).then_some(version))
-}
-
 /// Writes the version byte that [`read_version`] expects.
 pub(crate) fn versioned(capacity: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(capacity);

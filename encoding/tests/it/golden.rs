@@ -28,7 +28,7 @@ use neokv_encoding::{
     metadata::{self, Collection, DataType, Metadata},
     proto,
     raft::{Entry, LogId, Membership, Payload, Peer, PeerRole, Vote},
-    region::{Applied, Begun, Descriptor, Epoch, RegionState, Stats},
+    region::{Applied, Descriptor, Epoch, RegionState, Stats},
     slot::{self, SlotRange},
     v1,
 };
@@ -285,9 +285,7 @@ fn system_value(name: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Erro
         }
         "applied" => {
             let log_id = Some(LogId { term: number(args)?, index: number(args)? });
-            let begun = Begun { term: option(args, "term")?, commands: option(args, "commands")? };
-            let begun = (begun.commands > 0).then_some(begun);
-            let applied = Applied { log_id, membership: membership(), clock: option(args, "clock")?, begun };
+            let applied = Applied { log_id, membership: membership(), clock: option(args, "clock")? };
             (same(applied.clone(), applied.encode(), Applied::decode), record(RegionKind::Applied))
         }
         "fresh_applied" => {

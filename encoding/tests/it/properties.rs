@@ -12,7 +12,7 @@ use neokv_encoding::{
     metadata::{self, Collection, DataType, Metadata},
     proto,
     raft::{Entry, LogId, Membership, Payload, Peer, PeerRole, Vote},
-    region::{Applied, Begun, Descriptor, Epoch, RegionState, Stats},
+    region::{Applied, Descriptor, Epoch, RegionState, Stats},
     slot::{self, SlotRange},
     v1,
 };
@@ -74,10 +74,6 @@ fn descriptor() -> impl Strategy<Value = Descriptor> {
     )
 }
 
-fn begun() -> impl Strategy<Value = Option<Begun>> {
-    prop::option::of((number(), 1..=u32::MAX).prop_map(|(term, commands)| Begun { term, commands }))
-}
-
 fn request() -> impl Strategy<Value = proto::RedisWriteRequest> {
     let client = vec(word(), 0..4).prop_map(|args| proto::write_command::Kind::Client(proto::ClientCommand { args }));
     let key = (any::<u32>(), any::<u32>(), word(), number())
@@ -125,11 +121,10 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         (log_id(), payload()).prop_map(|(log_id, payload)| Entry { log_id, payload }.encode()),
         descriptor().prop_map(|value| value.encode()),
         request().prop_map(|request| request.encode_to_vec()),
-        (log_id(), membership(), number(), begun()).prop_map(|(id, membership, clock, begun)| Applied {
+        (log_id(), membership(), number()).prop_map(|(id, membership, clock)| Applied {
             log_id: Some(id),
             membership,
-            clock,
-            begun
+            clock
         }
         .encode()),
     ];
@@ -250,14 +245,14 @@ proptest! {
     #[test]
     fn values_round_trip(
         meta in metadata_value(), d in descriptor(), m in membership(), id in log_id(), payload in payload(),
-        node in prop::option::of(number()), committed in any::<bool>(), n in number(), part in word(), begun in begun(),
+        node in prop::option::of(number()), committed in any::<bool>(), n in number(), part in word(),
     ) {
         prop_assert_eq!(Metadata::decode(&meta.encode()).unwrap(), meta);
         let string = v1::encode_value(n, &part);
         prop_assert_eq!(v1::decode_value(&string).unwrap(), (n, &part[..]));
         prop_assert_eq!(Descriptor::decode(&d.encode()).unwrap(), d);
         prop_assert_eq!(Membership::decode(&m.encode()).unwrap(), m.clone());
-        let applied = Applied { log_id: Some(id), membership: m, clock: n, begun };
+        let applied = Applied { log_id: Some(id), membership: m, clock: n };
         prop_assert_eq!(Applied::decode(&applied.encode()).unwrap(), applied);
         let vote = Vote { term: n, node, committed };
         prop_assert_eq!(Vote::decode(&vote.encode()).unwrap(), vote);

@@ -45,7 +45,7 @@ impl fmt::Debug for SnapshotData {
 }
 
 /// See the module.
-pub(crate) struct Adapter<M: StateMachine> {
+pub(crate) struct Adapter<M> {
     applier: Arc<Applier<M>>,
     source: Arc<dyn snapshot::Source>,
     lane: Lane,
@@ -165,7 +165,7 @@ impl<M: StateMachine> RaftStateMachine<TypeConfig> for Adapter<M> {
 }
 
 /// Builds the virtual snapshot.
-pub(crate) struct Builder<M: StateMachine>(Adapter<M>);
+pub(crate) struct Builder<M>(Adapter<M>);
 
 impl<M: StateMachine> RaftSnapshotBuilder<TypeConfig> for Builder<M> {
     type SnapshotData = SnapshotData;

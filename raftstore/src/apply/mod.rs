@@ -5,7 +5,7 @@
 //!   stream of committed entries ──chunk──▶  group consecutive entries up to `apply_bytes`
 //!                                           ├─ machine.apply(entry 1) ─┐
 //!                                           ├─ machine.apply(entry 2) ─┤ one batch; each sees those before
-//!                                           ├─ applied record (log id, membership, clock, begun)
+//!                                           ├─ applied record (log id, membership, clock)
 //!                                           └─ ONE engine write, not synced
 //!        next chunk ◀── done ────────────── publish applied index and clock, then send the replies
 //! ```
@@ -16,20 +16,12 @@
 //! data is a prefix of what was applied, never ahead of the log; Raft applies the lost tail again from the log before
 //! the Region serves. Because the applied record is in the same write as the effects, *again* never means *twice*.
 //!
-//! # An entry that is too large
-//!
-//! Entries are small, their effects need not be. When the batch holds `batch_bytes` or more, it is written in the middle of
-//! the entry, between two commands, and the applied record says which entry is *begun*, and how many of its commands are
-//! applied. Readers see the effects of those: what is atomic is a command, not an entry. But the entry counts as applied,
-//! the clock moves, and its clients are answered, only with its last part.
-//!
 //! # When it fails
 //!
 //! * a command's own failure is a reply, and the entry counts as applied;
 //! * a full disk: the group is applied again from scratch until there is room (nothing of it was kept);
 //! * anything else, an entry that cannot be decoded above all: the Region stops, loudly, with the cause in its status.
-//!   Skipping an entry would make this replica differ from the others for ever. What earlier writes hold of a divided entry
-//!   stays, and a program that understands the rest goes on behind it.
+//!   Skipping an entry would make this replica differ from the others for ever.
 //!
 //! Modules: [`applier`] one Region's apply, [`pool`] the threads, [`adapter`] the trait that Raft wants.
 
@@ -38,5 +30,5 @@ pub(crate) mod applier;
 pub(crate) mod pool;
 
 pub(crate) use adapter::{Adapter, SnapshotData};
-pub(crate) use applier::{Applier, BatchLimits};
+pub(crate) use applier::Applier;
 pub(crate) use pool::ApplyPool;

@@ -106,8 +106,6 @@ mod tests {
     use neokv_encoding::slot::SlotRange;
     use proptest::prelude::*;
 
-    use neokv_encoding::region::Begun;
-
     use super::*;
 
     fn header() -> Header {
@@ -116,7 +114,7 @@ mod tests {
             Membership { log_id, configs: vec![BTreeSet::from([1, 2])], nodes: BTreeMap::from([(1, 11), (2, 12)]) };
         Header {
             region: 7,
-            applied: Applied { log_id, membership, clock: 99, begun: Some(Begun { term: 2, commands: 3 }) },
+            applied: Applied { log_id, membership, clock: 99 },
             descriptor: Descriptor {
                 id: 7,
                 slots: SlotRange::ALL,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use neokv_encoding::family::Family;
 use neokv_encoding::key::{self, RegionKind, UserKey};
 use neokv_encoding::raft::{LogId, Membership, Peer, PeerRole};
-use neokv_encoding::region::{Applied, Begun, Descriptor, Epoch, RegionState};
+use neokv_encoding::region::{Applied, Descriptor, Epoch, RegionState};
 use neokv_encoding::slot::SlotRange;
 use neokv_engine::{Durability, Engine, Options};
 
@@ -15,8 +15,6 @@ use super::install::{begin, link_all, recover, replace};
 use super::pack::{Package, Packer, Source};
 use crate::apply::applier::read_applied;
 use crate::error::StoreError;
-
-const BEGUN: Begun = Begun { term: 1, commands: 7 };
 
 /// A store with Region 1, applied up to `index`, and one row per data family.
 fn store(dir: &std::path::Path, index: u64, row: &[u8]) -> Engine {
@@ -36,7 +34,7 @@ fn store(dir: &std::path::Path, index: u64, row: &[u8]) -> Engine {
     batch.put(
         Family::Region,
         key::region(1, RegionKind::Applied),
-        Applied { log_id, membership, clock: index, begun: Some(BEGUN) }.encode(),
+        Applied { log_id, membership, clock: index }.encode(),
     );
     batch.put(Family::Region, key::region(1, RegionKind::Stats), row);
     batch.put(Family::Metadata, user.metadata(), row);
@@ -96,7 +94,6 @@ fn an_install_is_finished_wherever_it_was_cut() {
         assert_eq!((has(&engine, b"old"), has(&engine, b"new")), ([false; 4], [true; 4]));
         let applied = read_applied(&engine, 1).unwrap().unwrap();
         assert_eq!((applied.clock, applied.log_id.unwrap().index), (50, 50));
-        assert_eq!(applied.begun, Some(BEGUN), "it was taken within an entry, and so it goes on");
         let stats = engine.get(Family::Region, &key::region(1, RegionKind::Stats)).unwrap();
         assert_eq!(stats.as_deref(), Some(&b"new"[..]));
     }

@@ -26,7 +26,7 @@ use neokv_engine::{Direction, Durability, Engine, KeyRange, Read};
 use openraft::SnapshotPolicy;
 
 use super::Inner;
-use crate::apply::{Adapter, Applier, BatchLimits};
+use crate::apply::{Adapter, Applier};
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::log::{GroupLog, LogStore};
@@ -115,9 +115,8 @@ impl<M: StateMachine> Inner<M> {
     async fn build(&self, id: u64, peer: u64, recovered: bool) -> Result<Arc<Region<M>>, StoreError> {
         let config = &self.config;
         let machine = Arc::clone(&self.machine);
-        let limits = BatchLimits { group_bytes: config.apply_bytes, batch_bytes: config.batch_bytes };
-        let applier = Applier::open(&self.engine, id, peer, machine, limits, Arc::clone(&self.space))?;
-        let applier = Arc::new(applier);
+        let applier =
+            Arc::new(Applier::open(&self.engine, id, peer, machine, config.apply_bytes, Arc::clone(&self.space))?);
         let published = Arc::clone(&applier.published);
         let log = GroupLog::open(&self.engine, id, peer, config.tail_bytes, Arc::clone(&published))?;
         let log = Arc::new(log);
@@ -179,7 +178,7 @@ fn write_start(engine: &Engine, descriptor: &Descriptor, with_state: bool) -> Re
     if with_state {
         let (configs, nodes) = membership_of(descriptor);
         let membership = Membership { log_id: Some(START), configs, nodes };
-        let applied = Applied { log_id: Some(START), membership, ..Applied::default() };
+        let applied = Applied { log_id: Some(START), membership, clock: 0 };
         batch.put(Family::Region, key::region(id, RegionKind::Applied), applied.encode());
         batch.put(Family::RaftState, key::raft_state(id, RaftStateKind::Purged), START.encode());
     }

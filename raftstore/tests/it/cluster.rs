@@ -82,16 +82,7 @@ impl Cluster {
 }
 
 async fn open(cable: &LocalTransport, dir: tempfile::TempDir, id: u64) -> Node {
-    // Each divides entries in its own way, and it must not matter: never, after every command, after two or three.
-    let tune = |config: &mut Config| {
-        quick(config);
-        config.batch_bytes = match id {
-            2 => 1,
-            3 => 400,
-            _ => config.batch_bytes,
-        };
-    };
-    let node = Node::open(dir, id, cable.for_store(id), tune).await;
+    let node = Node::open(dir, id, cable.for_store(id), quick).await;
     cable.join(id, &node.store.endpoint());
     node
 }

@@ -4,14 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use neokv_encoding::family::Family;
-use neokv_encoding::key::{self, RegionKind};
-use neokv_encoding::region::Applied;
-use neokv_engine::{Engine, Options};
-use neokv_raftstore::Config;
 use neokv_raftstore::transport::NoPeers;
 
-use crate::toy::{Command, Node, Reply, applied, sum};
+use crate::toy::{Command, Node, Reply, sum};
 
 /// Copies the directory as it is now. Nothing is flushed first: what is only in memory is not in the copy.
 fn image(from: &Path) -> tempfile::TempDir {
@@ -67,33 +62,6 @@ async fn an_apply_that_was_lost_is_done_again_and_once() {
     for node in [node, whole, torn] {
         node.close().await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_entry_that_was_begun_is_finished_and_nothing_of_it_is_done_twice() {
-    let divide = |config: &mut Config| config.batch_bytes = 1;
-    let node = Node::alone(divide).await;
-    node.add(1, 1).await;
-    let commands = vec![Command::Add(1, 2), Command::Add(1, 4), Command::Add(1, 8)];
-    node.region().propose(commands).await.unwrap();
-    let whole = applied(&node);
-    for tune in [divide, |_: &mut Config| {}] {
-        let torn = image(node.dir.path());
-        let log = wal(torn.path());
-        let length = std::fs::metadata(&log).unwrap().len();
-        std::fs::File::options().write(true).open(&log).unwrap().set_len(length - 1).unwrap();
-        let before = Engine::open(&torn.path().join("db"), &Options::default()).unwrap();
-        let record = before.get(Family::Region, &key::region(1, RegionKind::Applied)).unwrap().unwrap().to_vec();
-        drop(before);
-        assert_eq!(Applied::decode(&record).unwrap().begun.unwrap().commands, 2, "the third part is lost");
-        let node = Node::open(torn, 1, Arc::new(NoPeers), tune).await;
-        node.region().wait_serving().await.unwrap();
-        assert_eq!(sum(&node.engine, 1), 15);
-        let after = applied(&node);
-        assert_eq!((after.begun, after.clock), (None, whole.clock));
-        node.close().await;
-    }
-    node.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use neokv_encoding::slot::SlotRange;
 use neokv_raftstore::transport::NoPeers;
 use neokv_raftstore::{Action, ProposeError, ReadError, Role, StoreError, Sync};
 
-use crate::toy::{Command, Node, Reply, applied, is_filled, region_on, sum};
+use crate::toy::{Command, Node, Reply, is_filled, region_on, sum};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_is_applied_before_it_is_answered_and_read_at_once() {
@@ -164,34 +164,6 @@ async fn a_good_entry_before_a_poisoned_one_takes_effect() {
     assert_eq!(outcomes.0.unwrap(), [Reply::Sum(1)]);
     assert!(matches!(outcomes.1, Err(ProposeError::Unknown { .. })));
     assert_eq!((sum(&node.engine, 1), sum(&node.engine, 2)), (0, 0), "cleared by the entry before the poison");
-    node.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_entry_with_large_effects_is_applied_in_parts_and_answered_whole() {
-    let node = Node::alone(|config| config.batch_bytes = 1).await;
-    let commands = vec![Command::Add(1, 1), Command::Fill(3, 9), Command::Fail, Command::Add(1, 2)];
-    let replies = node.region().propose(commands).await.unwrap();
-    assert_eq!(replies, [Reply::Sum(1), Reply::Done, Reply::Error, Reply::Sum(3)]);
-    assert_eq!(node.add(1, 3).await, 6);
-    assert_eq!(applied(&node).begun, None);
-    node.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_done_of_an_entry_is_not_done_again() {
-    let node = Node::alone(|config| config.batch_bytes = 1).await;
-    let before = applied(&node);
-    let commands = vec![Command::Add(1, 1), Command::Add(1, 1), Command::Poison, Command::Add(1, 1)];
-    assert!(node.region().propose(commands).await.is_err());
-    let half = applied(&node);
-    assert_eq!((sum(&node.engine, 1), half.begun.unwrap().commands), (2, 2), "two parts were written");
-    assert_eq!((half.log_id, half.clock), (before.log_id, before.clock), "the entry is not applied");
-    let dir = node.close().await;
-    let node = Node::open(dir, 1, Arc::new(NoPeers), |config| config.batch_bytes = 1).await;
-    let error = node.region().wait_serving().await.unwrap_err();
-    assert!(error.to_string().contains("tag 4"), "{error}");
-    assert_eq!((sum(&node.engine, 1), applied(&node)), (2, half));
     node.close().await;
 }
 

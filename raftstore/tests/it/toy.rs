@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use neokv_encoding::family::Family;
-use neokv_encoding::key::{self, RegionKind, UserKey};
+use neokv_encoding::key::UserKey;
 use neokv_encoding::raft::{Peer, PeerRole};
-use neokv_encoding::region::{Applied, Descriptor, Epoch, RegionState};
+use neokv_encoding::region::{Descriptor, Epoch, RegionState};
 use neokv_encoding::slot::SlotRange;
 use neokv_engine::{Engine, Options, Read};
 use neokv_raftstore::transport::{NoPeers, Transport};
-use neokv_raftstore::{ApplyContext, ApplyError, Config, Progress, Region, Stamp, StateMachine, Store};
+use neokv_raftstore::{ApplyContext, ApplyError, Config, Region, Stamp, StateMachine, Store};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
@@ -46,12 +46,6 @@ pub struct Toy {
     pub largest: AtomicUsize,
     /// Snapshots installed.
     pub installed: AtomicUsize,
-}
-
-/// The Region's applied record.
-pub fn applied(node: &Node) -> Applied {
-    let record = node.engine.get(Family::Region, &key::region(1, RegionKind::Applied)).unwrap().unwrap();
-    Applied::decode(&record).unwrap()
 }
 
 /// The key of a counter or row.
@@ -119,20 +113,12 @@ impl StateMachine for Toy {
         out.freeze()
     }
 
-    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Progress<Reply>, ApplyError> {
+    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Vec<Reply>, ApplyError> {
         let mut from = payload.clone();
         let (hlc, _seed) = (from.get_u64(), from.get_u64());
-        let (mut replies, mut position) = (Vec::new(), 0);
+        let mut replies = Vec::new();
         while from.has_remaining() {
-            if !replies.is_empty() && cx.is_full() {
-                return Ok(Progress::Part(replies));
-            }
             let (tag, key, number) = (from.get_u8(), from.get_u8(), from.get_u64());
-            position += 1;
-            if position <= cx.first {
-                from.advance(if tag == 5 { number as usize } else { 0 });
-                continue;
-            }
             replies.push(match tag {
                 0 => {
                     let sum = sum(&cx.batch, key) + number;
@@ -163,9 +149,9 @@ impl StateMachine for Toy {
                 _ => return Err(ApplyError::Undecodable(format!("tag {tag}"))),
             });
         }
-        cx.clock = cx.clock.max(hlc) + position as u64;
+        cx.clock = cx.clock.max(hlc) + replies.len() as u64;
         self.applied.fetch_add(1, Ordering::Relaxed);
-        Ok(Progress::Whole(replies))
+        Ok(replies)
     }
 
     fn installed(&self, _: &Descriptor) {

@@ -28,7 +28,7 @@ use neokv_encoding::proto::write_command::Kind;
 use neokv_encoding::proto::{PurgeExpired, RedisWriteRequest};
 use neokv_encoding::region::Stats;
 use neokv_engine::{Batch, EngineError, Read};
-use neokv_raftstore::{ApplyContext, ApplyError, Progress, Stamp, StateMachine};
+use neokv_raftstore::{ApplyContext, ApplyError, Stamp, StateMachine};
 use neokv_resp::Reply;
 use prost::Message;
 
@@ -59,23 +59,15 @@ impl StateMachine for RedisMachine {
         request::encode(stamp, NAMESPACE, commands)
     }
 
-    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Progress<Reply>, ApplyError> {
+    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Vec<Reply>, ApplyError> {
         let undecodable = |why: prost::DecodeError| ApplyError::Undecodable(why.to_string());
         let request = RedisWriteRequest::decode(payload.clone()).map_err(undecodable)?;
         let entry = Entry { base: request.hlc.max(cx.clock), seed: request.seed, namespace: request.namespace };
         let total = request.commands.len();
-        if cx.first > 0 && cx.first >= total {
-            return Err(ApplyError::Undecodable(format!("{} of {total} commands are done already", cx.first)));
-        }
-        let mut replies = Vec::with_capacity(total.saturating_sub(cx.first));
+        let mut replies = Vec::with_capacity(total);
         let mut count = KeyCount::default();
-        let mut full = false;
-        for (index, command) in request.commands.into_iter().enumerate().skip(cx.first) {
-            full = !replies.is_empty() && cx.is_full();
-            if full {
-                break;
-            }
-            let position = u64::try_from(index).unwrap_or(u64::MAX);
+        let mut position = 0u64;
+        for command in request.commands {
             let (reply, change) = match command.kind {
                 Some(Kind::Client(client)) => entry.client(cx, position, &client.args, total == 1)?,
                 Some(Kind::Purge(purge)) => entry.purge(cx, position, &purge)?,
@@ -83,13 +75,11 @@ impl StateMachine for RedisMachine {
             };
             replies.push(reply);
             count = count.then(change);
+            position = position.saturating_add(1);
         }
+        cx.clock = entry.base.saturating_add(position);
         save_count(&mut cx.batch, cx.descriptor.id, count)?;
-        if full {
-            return Ok(Progress::Part(replies));
-        }
-        cx.clock = entry.base.saturating_add(u64::try_from(total).unwrap_or(u64::MAX));
-        Ok(Progress::Whole(replies))
+        Ok(replies)
     }
 }
 
