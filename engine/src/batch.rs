@@ -36,9 +36,6 @@ use crate::read::{Direction, KeyRange, Read, Slice};
 /// Bytes that a record takes besides key and value, about.
 const RECORD: usize = 8;
 
-/// Bytes that a row takes in memory besides key and value, about: its place in the tree, and two allocations.
-const ROW: usize = 128;
-
 /// A range delete and the number of writes before it.
 struct RangeDelete {
     family: Family,
@@ -116,7 +113,19 @@ impl<'a> Batch<'a> {
 
     /// Bytes of memory that its rows take, about.
     pub fn size(&self) -> usize {
-        self.overlay.size().saturating_add(ROW.saturating_mul(self.overlay.len()))
+        self.overlay.memory()
+    }
+
+    /// Sets the meter to zero: see [`Batch::metered`].
+    pub fn start_meter(&mut self) {
+        self.overlay.start_meter();
+    }
+
+    /// Bytes of memory that the rows written since [`Batch::start_meter`] take, about: keys, newest values, and 128 for each.
+    /// What was written before, to the same rows or others, makes no difference, so a log entry's meter shows the same on
+    /// every replica, whichever entries it shares the batch with there.
+    pub fn metered(&self) -> usize {
+        self.overlay.metered()
     }
 
     /// What RocksDB writes: the range deletes, then every row that none of them has deleted.

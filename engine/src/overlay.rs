@@ -15,6 +15,11 @@
 //!
 //! A row holds its newest value, and at most one more, the one that stood at the savepoint. Two hundred appends to one
 //! long string cost that string twice, not two hundred times.
+//!
+//! # The meter
+//!
+//! [`Overlay::metered`] is the size of the rows written since [`Overlay::start_meter`], each counted once with its newest
+//! value. Unlike [`Overlay::size`] it does not depend on what the overlay held before.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
@@ -24,6 +29,11 @@ use neokv_encoding::family::Family;
 
 use crate::per_family::PerFamily;
 use crate::read::{Direction, KeyRange};
+
+/// Bytes that a row takes in memory besides key and value, about: its place in the tree, and two allocations.
+///
+/// Frozen: what a log entry does may depend on [`Overlay::metered`], so two releases that disagree here would part replicas.
+const ROW: usize = 128;
 
 /// The newest write of a row.
 struct Write {
@@ -65,6 +75,27 @@ pub(crate) struct Overlay {
     writes: usize,
     /// Bytes of the rows' keys and values.
     size: usize,
+    meter: Meter,
+}
+
+/// Counts the rows written since it was started.
+#[derive(Clone, Copy, Default)]
+struct Meter {
+    /// The number of writes before it was started.
+    from: usize,
+    /// What it shows.
+    bytes: usize,
+    /// What it showed at the savepoint.
+    at_savepoint: usize,
+}
+
+impl Meter {
+    /// A row has been written in place of `before`.
+    fn count(&mut self, key: &[u8], size: usize, before: Option<&Write>) {
+        let counted = before.filter(|before| before.at >= self.from);
+        let (gone, new) = counted.map_or((0, key.len().saturating_add(ROW)), |before| (before.size(), 0));
+        self.bytes = self.bytes.saturating_add(size).saturating_add(new).saturating_sub(gone);
+    }
 }
 
 /// A row that the overlay has written.
@@ -87,8 +118,9 @@ impl Overlay {
     /// Writes a row; `None` deletes it.
     pub(crate) fn write(&mut self, family: Family, key: &[u8], value: Option<Vec<u8>>) {
         let write = Write { value, at: self.writes };
+        let size = write.size();
         self.writes = self.writes.saturating_add(1);
-        self.size = self.size.saturating_add(write.size());
+        self.size = self.size.saturating_add(size);
         let rows = self.rows.get_mut(family);
         let before = match rows.get_mut(key) {
             Some(newest) => Some(std::mem::replace(newest, write)),
@@ -99,6 +131,7 @@ impl Overlay {
             }
         };
         self.size = self.size.saturating_sub(before.as_ref().map_or(0, Write::size));
+        self.meter.count(key, size, before.as_ref());
         let untouched_since = |savepoint: usize| before.as_ref().is_none_or(|before| before.at < savepoint);
         if self.savepoint.is_some_and(untouched_since) {
             let start = self.undo_keys.len();
@@ -137,11 +170,28 @@ impl Overlay {
         self.size
     }
 
+    /// Bytes of memory that the rows take, about.
+    pub(crate) fn memory(&self) -> usize {
+        self.size.saturating_add(ROW.saturating_mul(self.len()))
+    }
+
+    /// Sets the meter to zero.
+    pub(crate) fn start_meter(&mut self) {
+        self.meter = Meter { from: self.writes, ..Meter::default() };
+    }
+
+    /// Bytes of memory that the rows written since the meter was started take, about. Follows from those writes alone,
+    /// except for what a rollback takes back.
+    pub(crate) fn metered(&self) -> usize {
+        self.meter.bytes
+    }
+
     /// Sets the savepoint, in place of an earlier one.
     pub(crate) fn savepoint(&mut self) {
         self.undo.clear();
         self.undo_keys.clear();
         self.savepoint = Some(self.writes);
+        self.meter.at_savepoint = self.meter.bytes;
     }
 
     /// Takes back the writes since the savepoint, and the savepoint. False: there is none.
@@ -157,7 +207,11 @@ impl Overlay {
             let gone = gone.as_ref().map_or(0, Write::size);
             self.size = self.size.saturating_add(restored).saturating_sub(gone).saturating_sub(key_size);
         }
-        self.savepoint.take().is_some()
+        let had_savepoint = self.savepoint.take().is_some();
+        if had_savepoint {
+            self.meter.bytes = self.meter.at_savepoint;
+        }
+        had_savepoint
     }
 
     /// Walks the rows of a range.
@@ -279,6 +333,27 @@ mod tests {
             assert!(held(&overlay) <= 2 * (1 + LONG), "{} bytes", held(&overlay));
         }
         assert_eq!((overlay.len(), overlay.size()), (1, 1 + LONG));
+    }
+
+    #[test]
+    fn the_meter_counts_a_row_once_and_forgets_what_is_taken_back() {
+        let mut overlay = Overlay::default();
+        put(&mut overlay, b"before", b"12345");
+        overlay.start_meter();
+        assert_eq!(overlay.metered(), 0);
+        put(&mut overlay, b"a", b"123");
+        put(&mut overlay, b"a", b"1");
+        assert_eq!(overlay.metered(), ROW + 1 + 1);
+        overlay.savepoint();
+        put(&mut overlay, b"a", b"12345");
+        overlay.write(Family::Subkey, b"b", None);
+        assert_eq!(overlay.metered(), (ROW + 1 + 5) + (ROW + 1));
+        assert!(overlay.rollback());
+        assert_eq!(overlay.metered(), ROW + 1 + 1);
+        put(&mut overlay, b"before", b"1");
+        assert_eq!(overlay.metered(), (ROW + 1 + 1) + (ROW + 6 + 1), "as if it had not been there");
+        overlay.start_meter();
+        assert_eq!(overlay.metered(), 0);
     }
 
     #[test]

@@ -69,6 +69,7 @@ pub(crate) mod types;
 pub use config::{Config, FatalError, FatalHook, Sync};
 pub use error::{Action, ProposeError, ReadError, StoreError};
 pub use machine::{ApplyContext, ApplyError, Stamp, StateMachine};
+pub use propose::Progress;
 pub use read::ReadPoint;
 pub use region::Region;
 pub use slots::SlotTable;

@@ -55,10 +55,28 @@ pub trait StateMachine: Send + Sync + 'static {
 
     /// Applies one entry: one reply per command, in order. Runs on an apply thread and may block on the engine.
     ///
+    /// The machine may leave the last commands of an entry out, if those before them did much: it then returns fewer
+    /// replies, at least one. That is a decision like any other: a pure function of state and entry (law 1), the same on every
+    /// replica. The leader proposes the commands again that were left out.
+    ///
     /// # Errors
     ///
     /// [`ApplyError`] when the payload cannot be understood or the engine fails. Nothing of the entry is kept then.
     fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Vec<Self::Reply>, ApplyError>;
+
+    /// The commands of an entry, in order, without the first `done` of them. Called on the leader, where [`apply`] has left
+    /// commands out, with the payload that [`encode`] made.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::Undecodable`]; also from a machine that never leaves commands out, which need not implement this.
+    ///
+    /// [`apply`]: Self::apply
+    /// [`encode`]: Self::encode
+    fn commands_behind(&self, payload: &Bytes, done: usize) -> Result<Vec<Self::Command>, ApplyError> {
+        let _ = (payload, done);
+        Err(ApplyError::Undecodable("the machine left commands out of an entry and cannot name them".to_owned()))
+    }
 
     /// The Region's data has been replaced by a snapshot: drop what was cached about it in memory.
     fn installed(&self, descriptor: &Descriptor) {

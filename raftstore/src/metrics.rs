@@ -43,6 +43,7 @@ declare! {
     COMMANDS, "neokv_raft_commands_proposed_total", Counter, "Commands in those entries.";
     REFUSED, "neokv_raft_proposals_refused_total", Counter, "Submissions refused before they reached the log.";
     UNKNOWN, "neokv_raft_proposals_unknown_total", Counter, "Submissions whose outcome could not be told.";
+    LEFT_OUT, "neokv_raft_commands_left_out_total", Counter, "Commands proposed again, after others of their entry did much.";
     QUEUE_BYTES, "neokv_raft_queue_bytes", Gauge, "Bytes waiting for an entry, of the Region that proposed last.";
     APPLIED, "neokv_raft_entries_applied_total", Counter, "Log entries applied.";
     APPLY_WRITES, "neokv_raft_apply_writes_total", Counter, "Engine writes that applied them.";
@@ -73,6 +74,10 @@ pub(crate) fn refused() {
 
 pub(crate) fn unknown(submissions: usize) {
     metrics::counter!(UNKNOWN).increment(submissions as u64);
+}
+
+pub(crate) fn left_out(commands: usize) {
+    metrics::counter!(LEFT_OUT).increment(commands as u64);
 }
 
 pub(crate) fn applied(took: Duration, entries: usize) {

@@ -12,7 +12,7 @@ use crate::apply::{Adapter, Applier};
 use crate::error::{ProposeError, ReadError, StoreError};
 use crate::log::GroupLog;
 use crate::machine::StateMachine;
-use crate::propose::Proposer;
+use crate::propose::{Outcome, Progress, Proposer};
 use crate::read::{ReadPoint, ReadRounds};
 use crate::status::{Role, Status};
 use crate::types::{StoreNode, TypeConfig, log_id_out};
@@ -43,20 +43,41 @@ impl<M: StateMachine> Region<M> {
 
     /// Writes these commands, in order, and returns their replies, in order, once they are durable on a majority and
     /// applied here. Commands of one call may share entries with those of others; nothing comes between two commands of
-    /// one entry. If the returned future is dropped, the write goes on all the same.
+    /// one entry. If the returned future is dropped, the entry on its way goes on all the same.
     ///
     /// # Errors
     ///
     /// [`ProposeError`]. Everything but [`ProposeError::Unknown`] means that nothing happened.
     pub async fn propose(&self, commands: Vec<M::Command>) -> Result<Vec<M::Reply>, ProposeError> {
+        let mut progress = self.propose_some(commands).await?;
+        let mut replies = progress.replies;
+        while !progress.rest.is_empty() {
+            progress = self.propose_some(progress.rest).await.map_err(|error| ProposeError::Unknown {
+                why: Arc::from(format!("the first commands took effect, then: {error}")),
+            })?;
+            replies.append(&mut progress.replies);
+        }
+        Ok(replies)
+    }
+
+    /// Like [`propose`](Self::propose), but only as many of the commands as one entry carries out. The caller decides when
+    /// the rest goes: it can send the first replies on before more of them come.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError`]. Everything but [`ProposeError::Unknown`] means that nothing happened.
+    pub async fn propose_some(
+        &self,
+        commands: Vec<M::Command>,
+    ) -> Result<Progress<M::Command, M::Reply>, ProposeError> {
         if commands.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Progress { replies: Vec::new(), rest: commands });
         }
         if !self.applier.published.serving() {
             crate::metrics::refused();
             return Err(self.not_serving().into());
         }
-        let wait = self.proposer.submit(commands).inspect_err(|_| crate::metrics::refused())?;
+        let wait: Outcome<M> = self.proposer.submit(commands).inspect_err(|_| crate::metrics::refused())?;
         let outcome = wait.await.unwrap_or_else(|_| {
             Err(ProposeError::Unknown { why: Arc::from("the region stopped while the write was in flight") })
         });

@@ -84,6 +84,7 @@ impl Bench {
             slots: self.descriptor.slots,
             seed: self.seed,
             cursors: Some(&self.cursors),
+            most: u64::MAX,
         })
     }
 
@@ -127,8 +128,13 @@ impl Bench {
 
     /// Applies one entry as it came out of the log.
     pub fn apply_entry(&mut self, payload: &Bytes) -> Result<Vec<Reply>, ApplyError> {
+        Ok(self.apply_group(std::slice::from_ref(payload))?.remove(0))
+    }
+
+    /// Applies consecutive entries in one write, as a replica that catches up does.
+    pub fn apply_group(&mut self, payloads: &[Bytes]) -> Result<Vec<Vec<Reply>>, ApplyError> {
         let mut cx = ApplyContext::new(self.engine.batch(), &self.descriptor, self.clock);
-        let replies = RedisMachine.apply(&mut cx, payload)?;
+        let replies = payloads.iter().map(|payload| RedisMachine.apply(&mut cx, payload)).collect::<Result<_, _>>()?;
         self.clock = cx.clock;
         self.engine.write(cx.batch, Durability::Buffered)?;
         Ok(replies)

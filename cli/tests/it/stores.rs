@@ -80,7 +80,7 @@ fn client(words: &[&[u8]]) -> WriteCommand {
 }
 
 fn request(ms: u64, commands: Vec<WriteCommand>) -> Payload {
-    let request = RedisWriteRequest { hlc: hlc::from_ms(ms), seed: 42, namespace: 0, commands };
+    let request = RedisWriteRequest { hlc: hlc::from_ms(ms), seed: 42, commands, ..Default::default() };
     Payload::Command(Bytes::from(request.encode_to_vec()))
 }
 

@@ -324,6 +324,7 @@ fn payload(args: &mut Args<'_>) -> Result<Payload, Box<dyn Error>> {
         "opaque" => return Ok(Payload::Command(hex(args)?.into())),
         "command" => {
             let (hlc, seed) = (option(args, "hlc")?, option(args, "seed")?);
+            let (enough_bytes, command_bytes) = (option(args, "enough")?, option(args, "most")?);
             let mut words = Vec::new();
             while let Some(word) = args.next_pos() {
                 words.push(Bytes::copy_from_slice(word.as_bytes()));
@@ -332,7 +333,8 @@ fn payload(args: &mut Args<'_>) -> Result<Payload, Box<dyn Error>> {
             let commands = words.split(|word| &word[..] == b";").map(|args| proto::WriteCommand {
                 kind: Some(Kind::Client(proto::ClientCommand { args: args.to_vec() })),
             });
-            let request = proto::RedisWriteRequest { hlc, seed, namespace: 0, commands: commands.collect() };
+            let commands = commands.collect();
+            let request = proto::RedisWriteRequest { hlc, seed, namespace: 0, commands, enough_bytes, command_bytes };
             return Ok(Payload::Command(request.encode_to_vec().into()));
         }
         "purge" => {

@@ -80,8 +80,16 @@ fn request() -> impl Strategy<Value = proto::RedisWriteRequest> {
         .prop_map(|(slot, namespace, key, expire_ms)| proto::ExpiredKey { slot, namespace, key, expire_ms });
     let purge = vec(key, 0..3).prop_map(|keys| proto::write_command::Kind::Purge(proto::PurgeExpired { keys }));
     let command = prop::option::of(prop_oneof![client, purge]).prop_map(|kind| proto::WriteCommand { kind });
-    (number(), number(), any::<u32>(), vec(command, 0..4))
-        .prop_map(|(hlc, seed, namespace, commands)| proto::RedisWriteRequest { hlc, seed, namespace, commands })
+    (number(), number(), any::<u32>(), vec(command, 0..4), number(), number()).prop_map(
+        |(hlc, seed, namespace, commands, enough_bytes, command_bytes)| proto::RedisWriteRequest {
+            hlc,
+            seed,
+            namespace,
+            commands,
+            enough_bytes,
+            command_bytes,
+        },
+    )
 }
 
 fn payload() -> impl Strategy<Value = Payload> {

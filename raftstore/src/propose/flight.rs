@@ -9,14 +9,15 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::queue::{Submission, Waiter};
+use super::Progress;
+use super::queue::{Answer, Waiter};
 use crate::error::ProposeError;
 use crate::metrics;
 
 /// Told about the fate of flights.
 pub(super) trait Tower<C, R>: Send + Sync {
-    /// The first part of a cut submission is decided: go on, with its rest if it succeeded.
-    fn resume(&self, rest: Option<Submission<C, R>>);
+    /// These commands were left out of their entry, all of their caller's: they are next.
+    fn put_back(&self, left: Vec<(Vec<C>, Answer<C, R>)>);
     /// A flight's entry is committed, or the flight ended without: the log is free for the next.
     fn cleared(&self);
     /// A flight is over: the window has room.
@@ -25,6 +26,8 @@ pub(super) trait Tower<C, R>: Send + Sync {
 
 /// See the module.
 pub(super) struct Flight<C, R> {
+    /// Commands of the entry.
+    commands: usize,
     waiters: Mutex<Vec<Waiter<C, R>>>,
     cleared: AtomicBool,
     tower: Arc<dyn Tower<C, R>>,
@@ -33,7 +36,13 @@ pub(super) struct Flight<C, R> {
 impl<C, R> Flight<C, R> {
     /// An entry that these wait for.
     pub(super) fn new(waiters: Vec<Waiter<C, R>>, tower: Arc<dyn Tower<C, R>>) -> Arc<Flight<C, R>> {
-        Arc::new(Flight { waiters: Mutex::new(waiters), cleared: AtomicBool::new(false), tower })
+        let commands = waiters.iter().map(|waiter| waiter.count).fold(0, usize::saturating_add);
+        Arc::new(Flight { commands, waiters: Mutex::new(waiters), cleared: AtomicBool::new(false), tower })
+    }
+
+    /// Number of commands in the entry.
+    pub(super) fn commands(&self) -> usize {
+        self.commands
     }
 
     /// The entry is committed. Counts once.
@@ -43,31 +52,28 @@ impl<C, R> Flight<C, R> {
         }
     }
 
-    /// Deals the replies out, in order.
-    pub(super) fn succeed(&self, replies: Vec<R>) {
-        let mut replies = replies.into_iter();
-        for waiter in std::mem::take(&mut *self.waiters.lock()) {
-            match waiter {
-                Waiter::Whole(count, answer) => {
-                    let mine: Vec<R> = replies.by_ref().take(count).collect();
-                    let complete = mine.len() == count;
-                    let _ = answer.send(if complete { Ok(mine) } else { Err(short_of_replies()) });
-                }
-                Waiter::Part(count, mut submission) => {
-                    let complete = collect(&mut submission, &mut replies, count);
-                    if complete {
-                        self.tower.resume(Some(*submission));
-                    } else {
-                        let _ = submission.answer.send(Err(short_of_replies()));
-                        self.tower.resume(None);
-                    }
-                }
-                Waiter::Last(count, mut submission) => {
-                    let complete = collect(&mut submission, &mut replies, count);
-                    let _ =
-                        submission.answer.send(if complete { Ok(submission.done) } else { Err(short_of_replies()) });
-                }
+    /// Deals the replies out, in order. `left` are the commands behind them that the machine has left out of the entry. A
+    /// caller of whose commands some were carried out gets the others back; one of whose commands none was waits on.
+    pub(super) fn succeed(&self, replies: Vec<R>, left: Vec<C>) {
+        let (mut replies, mut left) = (replies.into_iter(), left.into_iter());
+        let mut untouched = Vec::new();
+        for Waiter { count, rest: behind, answer } in std::mem::take(&mut *self.waiters.lock()) {
+            let mine: Vec<R> = replies.by_ref().take(count).collect();
+            let missing = count.saturating_sub(mine.len());
+            let mut rest: Vec<C> = left.by_ref().take(missing).collect();
+            if rest.len() < missing {
+                let _ = answer.send(Err(short_of_replies()));
+                continue;
             }
+            rest.extend(behind);
+            if mine.is_empty() {
+                untouched.push((rest, answer));
+            } else {
+                let _ = answer.send(Ok(Progress { replies: mine, rest }));
+            }
+        }
+        if !untouched.is_empty() {
+            self.tower.put_back(untouched);
         }
     }
 
@@ -78,14 +84,7 @@ impl<C, R> Flight<C, R> {
             metrics::unknown(waiters.len());
         }
         for waiter in waiters {
-            match waiter {
-                Waiter::Whole(_, answer) => drop(answer.send(Err(error.clone()))),
-                Waiter::Last(_, submission) => refuse(*submission, error),
-                Waiter::Part(_, submission) => {
-                    refuse(*submission, error);
-                    self.tower.resume(None);
-                }
-            }
+            let _ = waiter.answer.send(Err(error.clone()));
         }
     }
 }
@@ -98,13 +97,6 @@ impl<C, R> Drop for Flight<C, R> {
         self.clear();
         self.tower.landed();
     }
-}
-
-/// Moves the replies of one part to those of the earlier ones; `false` if there are too few.
-fn collect<C, R>(submission: &mut Submission<C, R>, replies: &mut impl Iterator<Item = R>, count: usize) -> bool {
-    let before = submission.done.len();
-    submission.done.extend(replies.take(count));
-    submission.done.len().saturating_sub(before) == count
 }
 
 /// The flights that have not ended.
@@ -131,17 +123,6 @@ impl<C, R> Flights<C, R> {
             flight.fail(&ProposeError::Unknown { why: Arc::from(why) });
         }
     }
-}
-
-/// Answers a submission with an error. If some of its commands have been done already, a definite refusal of the rest
-/// would hide that.
-pub(super) fn refuse<C, R>(submission: Submission<C, R>, error: &ProposeError) {
-    let error = if submission.done.is_empty() {
-        error.clone()
-    } else {
-        ProposeError::Unknown { why: Arc::from(format!("the first commands took effect, then: {error}")) }
-    };
-    let _ = submission.answer.send(Err(error));
 }
 
 fn short_of_replies() -> ProposeError {

@@ -15,9 +15,16 @@
 //!
 //! # Order
 //!
-//! The commands of one submission take effect in order. A submission that does not fit into one entry (or holds a
-//! command that must be alone in its entry) is cut, and its rest waits at the head of the queue until the first part
-//! has succeeded, so that a later part never takes effect without the earlier one.
+//! The commands of one submission take effect in order, because its caller has only one at a time: of a submission that
+//! does not fit into one entry (or holds a command that must be alone in its entry), the first commands go, and the caller
+//! gets the others back together with the replies ([`Progress`]) and submits them again.
+//!
+//! # Entries with large effects
+//!
+//! How much an entry does is known only when it is applied. A machine may stop within an entry whose effects have become
+//! large, and leave the commands behind that point out; their effect is none, on every replica alike. They are proposed
+//! again: a caller that got some replies gets its other commands back, one that got none is put back to the head of the
+//! queue, so that it is the first of the next entry and nobody starves.
 //!
 //! # Errors
 //!
@@ -35,4 +42,13 @@ mod proposer;
 mod queue;
 mod window;
 
-pub(crate) use proposer::Proposer;
+pub(crate) use proposer::{Outcome, Proposer};
+
+/// How far a submission has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress<C, R> {
+    /// The replies of the commands that have been carried out: the first ones, at least one.
+    pub replies: Vec<R>,
+    /// The commands behind them, in order. Nothing of them has happened; submit them again.
+    pub rest: Vec<C>,
+}

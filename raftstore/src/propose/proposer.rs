@@ -10,13 +10,14 @@ use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::flight::{Flight, Flights, Tower, refuse};
-use super::queue::{Draft, Judge, Queue, Submission};
+use super::Progress;
+use super::flight::{Flight, Flights, Tower};
+use super::queue::{Answer, Draft, Judge, Queue, Submission};
 use super::window::Window;
 use crate::apply::Adapter;
 use crate::config::Config;
 use crate::error::ProposeError;
-use crate::machine::{Stamp, StateMachine};
+use crate::machine::{ApplyError, Stamp, StateMachine};
 use crate::metrics;
 use crate::published::Published;
 use crate::types::{Data, Follow, Responder, TypeConfig, WriteResult};
@@ -26,6 +27,11 @@ const LEASE_RETRY: Duration = Duration::from_millis(10);
 
 type Raft<M> = openraft::Raft<TypeConfig, Adapter<M>>;
 type FlightOf<M> = Flight<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
+type AnswerOf<M> = Answer<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
+type SubmissionOf<M> = Submission<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
+/// Where a caller waits for the outcome of its submission.
+pub(crate) type Outcome<M> =
+    oneshot::Receiver<Result<Progress<<M as StateMachine>::Command, <M as StateMachine>::Reply>, ProposeError>>;
 
 /// Bounds of the queue and of entries; see [`Config`].
 #[derive(Debug, Clone)]
@@ -94,34 +100,24 @@ impl<M: StateMachine> Proposer<M> {
         })
     }
 
-    /// Queues the commands of one caller; their replies arrive on the channel.
-    #[expect(clippy::type_complexity, reason = "an alias would need a name for what is named where it is awaited")]
-    pub(crate) fn submit(
-        &self,
-        commands: Vec<M::Command>,
-    ) -> Result<oneshot::Receiver<Result<Vec<M::Reply>, ProposeError>>, ProposeError> {
+    /// Queues the commands of one caller; what became of them arrives on the channel.
+    pub(crate) fn submit(&self, commands: Vec<M::Command>) -> Result<Outcome<M>, ProposeError> {
         if self.stalled.load(Ordering::Acquire) {
             return Err(ProposeError::NoSpace);
         }
-        let (mut weight, mut has_alone) = (0usize, false);
-        for command in &commands {
-            let bytes = StateMachine::weight(&*self.machine, command);
-            if bytes > self.limits.command_bytes {
-                return Err(ProposeError::TooBig { bytes, limit: self.limits.command_bytes });
-            }
-            weight = weight.saturating_add(bytes);
-            has_alone |= StateMachine::alone(&*self.machine, command);
-        }
         let (answer, wait) = oneshot::channel();
+        let submission = Submission::new(commands, &*self.machine, answer);
+        if submission.heaviest > self.limits.command_bytes {
+            return Err(ProposeError::TooBig { bytes: submission.heaviest, limit: self.limits.command_bytes });
+        }
         let wake = {
             let mut queue = self.queue.lock();
             if queue.is_closed() {
                 return Err(shutting_down(self.region));
             }
-            if !queue.has_room(weight, commands.len(), &self.limits) {
+            if !queue.has_room(submission.weight, submission.commands.len(), &self.limits) {
                 return Err(ProposeError::Busy { region: self.region, waiting: queue.bytes() });
             }
-            let submission = Submission { commands, weight, has_alone, done: Vec::new(), answer };
             queue.push(submission);
             self.window.is_open(queue.bytes())
         };
@@ -182,7 +178,13 @@ impl<M: StateMachine> Proposer<M> {
         retries: u32,
     ) {
         match result {
-            Ok(response) => flight.succeed(response.data.take::<M::Reply>().unwrap_or_default()),
+            Ok(response) => {
+                let replies = response.data.take::<M::Reply>().unwrap_or_default();
+                match self.left_out(&payload, replies.len(), flight.commands()) {
+                    Ok(left) => flight.succeed(replies, left),
+                    Err(error) => flight.fail(&ProposeError::Unknown { why: Arc::from(error.to_string()) }),
+                }
+            }
             Err(ClientWriteError::ForwardToLeader(forward)) if forward.reason == ForwardReason::LeaseExpired => {
                 if retries == 0 || !self.published.leads() {
                     let why = "its majority does not answer";
@@ -195,6 +197,15 @@ impl<M: StateMachine> Proposer<M> {
             }
             Err(error) => flight.fail(&self.error(error)),
         }
+    }
+
+    /// The commands of an entry that the machine has left out: those behind the `done` first ones of `all`.
+    fn left_out(&self, payload: &Bytes, done: usize, all: usize) -> Result<Vec<M::Command>, ApplyError> {
+        if done == 0 || done >= all {
+            return Ok(Vec::new());
+        }
+        metrics::left_out(all.saturating_sub(done));
+        self.machine.commands_behind(payload, done)
     }
 
     fn error(&self, error: ClientWriteError<TypeConfig>) -> ProposeError {
@@ -226,15 +237,14 @@ impl<M: StateMachine> Proposer<M> {
     /// Refuses what waits and what will come.
     pub(crate) fn close(&self) {
         let waiting = self.queue.lock().close();
-        let error = shutting_down(self.region);
-        waiting.into_iter().for_each(|submission| refuse(submission, &error));
+        refuse::<M>(waiting, &shutting_down(self.region));
         self.wake.notify_one();
     }
 
     /// Refuses what waits.
     pub(crate) fn refuse_waiting(&self, error: &ProposeError) {
         let waiting = self.queue.lock().drain();
-        waiting.into_iter().for_each(|submission| refuse(submission, error));
+        refuse::<M>(waiting, error);
     }
 
     /// Entries in flight.
@@ -264,20 +274,19 @@ impl<M: StateMachine> Follow<WriteResult> for Pilot<M> {
 }
 
 impl<M: StateMachine> Tower<M::Command, M::Reply> for Proposer<M> {
-    fn resume(&self, rest: Option<Submission<M::Command, M::Reply>>) {
-        let refused = {
-            let mut queue = self.queue.lock();
-            if queue.is_closed() {
-                rest
-            } else {
-                queue.resume(rest);
-                None
-            }
-        };
-        if let Some(rest) = refused {
-            refuse(rest, &shutting_down(self.region));
+    fn put_back(&self, left: Vec<(Vec<M::Command>, AnswerOf<M>)>) {
+        let back = left.into_iter().map(|(commands, answer)| Submission::new(commands, &*self.machine, answer));
+        let back: Vec<SubmissionOf<M>> = back.collect();
+        let mut queue = self.queue.lock();
+        if queue.is_closed() {
+            drop(queue);
+            refuse::<M>(back, &shutting_down(self.region));
+        } else if self.stalled.load(Ordering::Acquire) {
+            drop(queue);
+            refuse::<M>(back, &ProposeError::NoSpace);
+        } else {
+            queue.put_back(back);
         }
-        self.wake.notify_one();
     }
 
     fn cleared(&self) {
@@ -288,6 +297,13 @@ impl<M: StateMachine> Tower<M::Command, M::Reply> for Proposer<M> {
     fn landed(&self) {
         self.window.landed();
         self.wake.notify_one();
+    }
+}
+
+/// Answers submissions of which nothing has been done with an error.
+fn refuse<M: StateMachine>(submissions: Vec<SubmissionOf<M>>, error: &ProposeError) {
+    for submission in submissions {
+        let _ = submission.answer.send(Err(error.clone()));
     }
 }
 

@@ -4,34 +4,48 @@ use std::collections::VecDeque;
 
 use tokio::sync::oneshot;
 
+use super::Progress;
 use super::proposer::Limits;
 use crate::error::ProposeError;
 
 /// Where the replies of a submission go.
-pub(super) type Answer<R> = oneshot::Sender<Result<Vec<R>, ProposeError>>;
+pub(super) type Answer<C, R> = oneshot::Sender<Result<Progress<C, R>, ProposeError>>;
 
 /// The consecutive commands of one caller.
 pub(super) struct Submission<C, R> {
-    /// What is left to do.
+    /// What is to be done.
     pub(super) commands: Vec<C>,
     /// Weight of those commands.
     pub(super) weight: usize,
+    /// Weight of the heaviest of them.
+    pub(super) heaviest: usize,
     /// Whether one of them must be alone in its entry.
     pub(super) has_alone: bool,
-    /// Replies of the commands that are done already.
-    pub(super) done: Vec<R>,
     /// Who waits.
-    pub(super) answer: Answer<R>,
+    pub(super) answer: Answer<C, R>,
+}
+
+impl<C, R> Submission<C, R> {
+    /// A submission of these commands.
+    pub(super) fn new(commands: Vec<C>, judge: &impl Judge<C>, answer: Answer<C, R>) -> Submission<C, R> {
+        let (mut weight, mut heaviest, mut has_alone) = (0usize, 0, false);
+        for command in &commands {
+            let bytes = judge.weight(command);
+            weight = weight.saturating_add(bytes);
+            heaviest = heaviest.max(bytes);
+            has_alone |= judge.alone(command);
+        }
+        Submission { commands, weight, heaviest, has_alone, answer }
+    }
 }
 
 /// One caller's part of an entry.
-pub(super) enum Waiter<C, R> {
-    /// The whole submission: so many commands.
-    Whole(usize, Answer<R>),
-    /// The first commands of it; the rest goes back to the head of the queue when they have succeeded.
-    Part(usize, Box<Submission<C, R>>),
-    /// The last commands of one whose earlier parts are done.
-    Last(usize, Box<Submission<C, R>>),
+pub(super) struct Waiter<C, R> {
+    /// How many of the entry's commands are the caller's.
+    pub(super) count: usize,
+    /// The commands that did not fit into the entry. They go back to the caller.
+    pub(super) rest: Vec<C>,
+    pub(super) answer: Answer<C, R>,
 }
 
 /// The commands of the next entry and who waits for them.
@@ -47,14 +61,12 @@ pub(super) struct Queue<C, R> {
     waiting: VecDeque<Submission<C, R>>,
     bytes: usize,
     commands: usize,
-    /// A cut submission's first part is in flight: nothing may overtake its rest.
-    blocked: bool,
     closed: bool,
 }
 
 impl<C, R> Default for Queue<C, R> {
     fn default() -> Self {
-        Queue { waiting: VecDeque::new(), bytes: 0, commands: 0, blocked: false, closed: false }
+        Queue { waiting: VecDeque::new(), bytes: 0, commands: 0, closed: false }
     }
 }
 
@@ -86,19 +98,21 @@ impl<C, R> Queue<C, R> {
 
     /// Adds a submission at the end.
     pub(super) fn push(&mut self, submission: Submission<C, R>) {
-        self.bytes = self.bytes.saturating_add(submission.weight);
-        self.commands = self.commands.saturating_add(submission.commands.len());
+        self.count_in(&submission);
         self.waiting.push_back(submission);
     }
 
-    /// Puts the rest of a cut submission back to the head and lets the queue go on.
-    pub(super) fn resume(&mut self, rest: Option<Submission<C, R>>) {
-        self.blocked = false;
-        if let Some(rest) = rest {
-            self.bytes = self.bytes.saturating_add(rest.weight);
-            self.commands = self.commands.saturating_add(rest.commands.len());
-            self.waiting.push_front(rest);
+    /// Puts submissions that were taken, in this order, back to the head.
+    pub(super) fn put_back(&mut self, submissions: Vec<Submission<C, R>>) {
+        for submission in submissions.into_iter().rev() {
+            self.count_in(&submission);
+            self.waiting.push_front(submission);
         }
+    }
+
+    fn count_in(&mut self, submission: &Submission<C, R>) {
+        self.bytes = self.bytes.saturating_add(submission.weight);
+        self.commands = self.commands.saturating_add(submission.commands.len());
     }
 
     /// Refuses further submissions and returns those that wait.
@@ -116,26 +130,19 @@ impl<C, R> Queue<C, R> {
 
     /// Cuts the next entry from the head.
     pub(super) fn take(&mut self, limits: &Limits, judge: &impl Judge<C>) -> Option<Draft<C, R>> {
-        if self.blocked {
-            return None;
-        }
         let mut draft = Draft { commands: Vec::new(), bytes: 0, waiters: Vec::new() };
         while let Some(next) = self.waiting.front() {
             let fits = draft.bytes.saturating_add(next.weight) <= limits.entry_bytes
                 && draft.commands.len().saturating_add(next.commands.len()) <= limits.entry_commands;
-            let single = next.commands.len() == 1;
-            let whole = if next.has_alone { single && draft.commands.is_empty() } else { fits };
+            let whole = fits && !next.has_alone;
             if !whole && !draft.commands.is_empty() {
                 break;
             }
             let Some(next) = self.pop() else { break };
-            let last = next.has_alone || !fits;
-            if whole || single {
+            if whole {
                 join(&mut draft, next);
             } else {
-                self.cut(&mut draft, next, limits, judge);
-            }
-            if last || self.blocked {
+                cut(&mut draft, next, limits, judge);
                 break;
             }
         }
@@ -148,33 +155,6 @@ impl<C, R> Queue<C, R> {
         self.commands = self.commands.saturating_sub(next.commands.len());
         Some(next)
     }
-
-    /// Moves the first commands of a submission into the (empty) draft and blocks the queue until they are done.
-    fn cut(&mut self, draft: &mut Draft<C, R>, mut next: Submission<C, R>, limits: &Limits, judge: &impl Judge<C>) {
-        let mut bytes = 0usize;
-        let mut count = 0usize;
-        for command in &next.commands {
-            let weight = judge.weight(command);
-            let alone = judge.alone(command);
-            let full = bytes.saturating_add(weight) > limits.entry_bytes || count >= limits.entry_commands;
-            if count > 0 && (alone || full) {
-                break;
-            }
-            bytes = bytes.saturating_add(weight);
-            count = count.saturating_add(1);
-            if alone {
-                break;
-            }
-        }
-        let rest = next.commands.split_off(count.min(next.commands.len()));
-        draft.commands = std::mem::replace(&mut next.commands, rest);
-        debug_assert!(!next.commands.is_empty(), "a submission that fits is not cut");
-        draft.bytes = bytes;
-        next.weight = next.weight.saturating_sub(bytes);
-        next.has_alone = next.commands.iter().any(|command| judge.alone(command));
-        self.blocked = true;
-        draft.waiters.push(Waiter::Part(count, Box::new(next)));
-    }
 }
 
 /// Adds a whole submission to the draft.
@@ -182,15 +162,34 @@ fn join<C, R>(draft: &mut Draft<C, R>, mut next: Submission<C, R>) {
     let count = next.commands.len();
     draft.bytes = draft.bytes.saturating_add(next.weight);
     if draft.commands.is_empty() {
-        draft.commands = std::mem::take(&mut next.commands);
+        draft.commands = next.commands;
     } else {
         draft.commands.append(&mut next.commands);
     }
-    draft.waiters.push(if next.done.is_empty() {
-        Waiter::Whole(count, next.answer)
-    } else {
-        Waiter::Last(count, Box::new(next))
-    });
+    draft.waiters.push(Waiter { count, rest: Vec::new(), answer: next.answer });
+}
+
+/// Moves the first commands of a submission into the empty draft: as many as may share an entry, at least one.
+fn cut<C, R>(draft: &mut Draft<C, R>, mut next: Submission<C, R>, limits: &Limits, judge: &impl Judge<C>) {
+    let mut bytes = 0usize;
+    let mut count = 0usize;
+    for command in &next.commands {
+        let weight = judge.weight(command);
+        let alone = judge.alone(command);
+        let full = bytes.saturating_add(weight) > limits.entry_bytes || count >= limits.entry_commands;
+        if count > 0 && (alone || full) {
+            break;
+        }
+        bytes = bytes.saturating_add(weight);
+        count = count.saturating_add(1);
+        if alone {
+            break;
+        }
+    }
+    let rest = next.commands.split_off(count.min(next.commands.len()));
+    draft.commands = next.commands;
+    draft.bytes = bytes;
+    draft.waiters.push(Waiter { count, rest, answer: next.answer });
 }
 
 #[cfg(test)]
@@ -213,30 +212,22 @@ mod tests {
         Limits { entry_bytes: 100, entry_commands: 4, queue_bytes: 1000, queue_commands: 100, command_bytes: 500 }
     }
 
-    fn submit(queue: &mut Queue<i64, i64>, commands: &[i64]) -> oneshot::Receiver<Result<Vec<i64>, ProposeError>> {
-        let (answer, wait) = oneshot::channel();
-        queue.push(Submission {
-            commands: commands.to_vec(),
-            weight: commands.iter().map(|command| ByValue.weight(command)).sum(),
-            has_alone: commands.iter().any(|command| *command < 0),
-            done: Vec::new(),
-            answer,
-        });
-        wait
+    fn submit(queue: &mut Queue<i64, i64>, commands: &[i64]) {
+        queue.push(Submission::new(commands.to_vec(), &ByValue, oneshot::channel().0));
     }
 
-    /// Takes all entries, letting every part succeed at once.
+    /// Takes all entries; each caller submits what did not fit again.
     fn entries(queue: &mut Queue<i64, i64>) -> Vec<Vec<i64>> {
         let mut all = Vec::new();
         while let Some(draft) = queue.take(&limits(), &ByValue) {
             assert_eq!(draft.bytes, draft.commands.iter().map(|command| ByValue.weight(command)).sum::<usize>());
+            assert_eq!(draft.commands.len(), draft.waiters.iter().map(|waiter| waiter.count).sum::<usize>());
             all.push(draft.commands);
-            for waiter in draft.waiters {
-                if let Waiter::Part(count, mut rest) = waiter {
-                    rest.done.extend(std::iter::repeat_n(0, count));
-                    queue.resume(Some(*rest));
-                }
-            }
+            draft
+                .waiters
+                .iter()
+                .filter(|waiter| !waiter.rest.is_empty())
+                .for_each(|waiter| submit(queue, &waiter.rest));
         }
         all
     }
@@ -258,20 +249,29 @@ mod tests {
         for commands in [&[1, -2, 3][..], &[-4], &[5], &[6, -7]] {
             submit(&mut queue, commands);
         }
-        assert_eq!(entries(&mut queue), [vec![1], vec![-2], vec![3], vec![-4], vec![5], vec![6], vec![-7]]);
+        assert_eq!(entries(&mut queue), [vec![1], vec![-4], vec![5], vec![6], vec![-2], vec![-7], vec![3]]);
     }
 
     #[test]
-    fn a_large_submission_is_cut_and_nothing_overtakes_its_rest() {
+    fn of_a_large_submission_the_first_commands_go_and_the_rest_goes_back() {
         let mut queue = Queue::default();
         submit(&mut queue, &[60, 60, 10, 200]);
         submit(&mut queue, &[1]);
         let draft = queue.take(&limits(), &ByValue).unwrap();
-        assert_eq!(draft.commands, [60]);
-        assert!(queue.take(&limits(), &ByValue).is_none(), "the rest waits for the first part");
-        let Some(Waiter::Part(1, rest)) = draft.waiters.into_iter().next() else { panic!("a part") };
-        queue.resume(Some(*rest));
-        assert_eq!(entries(&mut queue), [vec![60, 10], vec![200], vec![1]]);
+        assert_eq!((draft.commands, draft.waiters[0].count), (vec![60], 1));
+        assert_eq!(draft.waiters[0].rest, [60, 10, 200]);
+        submit(&mut queue, &draft.waiters[0].rest);
+        assert_eq!(entries(&mut queue), [vec![1], vec![60, 10], vec![200]]);
+    }
+
+    #[test]
+    fn what_is_put_back_is_next_and_in_order() {
+        let mut queue = Queue::default();
+        submit(&mut queue, &[1]);
+        let back = [&[2, 3][..], &[4]];
+        queue.put_back(back.map(|commands| Submission::new(commands.to_vec(), &ByValue, oneshot::channel().0)).into());
+        assert_eq!((queue.bytes(), queue.commands), (10, 4));
+        assert_eq!(entries(&mut queue), [vec![2, 3, 4, 1]]);
     }
 
     #[test]

@@ -81,6 +81,40 @@ async fn large_and_solitary_commands_are_cut_and_stay_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn commands_behind_one_that_did_much_go_back_to_their_caller() {
+    let node = Node::alone(|_| {}).await;
+    let region = node.region();
+    let progress =
+        region.propose_some(vec![Command::Fail, Command::Much, Command::Pad(3), Command::Much]).await.unwrap();
+    assert_eq!(progress.replies, [Reply::Error, Reply::Sum(1)]);
+    assert_eq!(progress.rest, [Command::Pad(3), Command::Much]);
+    assert_eq!(sum(&node.engine, 0), 1, "nothing of the rest has happened");
+    let replies = region.propose(vec![Command::Much, Command::Much, Command::Add(0, 5), Command::Much]).await.unwrap();
+    assert_eq!(replies, [2, 3, 8, 9].map(Reply::Sum));
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_left_out_of_an_entry_is_first_in_the_next() {
+    let node = Arc::new(Node::alone(|_| {}).await);
+    let clients = (1..=48u8).map(|client| {
+        let node = Arc::clone(&node);
+        tokio::spawn(async move {
+            for round in 1..=10u64 {
+                let commands = vec![Command::Add(client, 1), Command::Much, Command::Much, Command::Add(client, 1)];
+                let replies = node.region().propose(commands).await.unwrap();
+                assert_eq!((&replies[0], &replies[3]), (&Reply::Sum(2 * round - 1), &Reply::Sum(2 * round)));
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.unwrap();
+    }
+    assert_eq!(sum(&node.engine, 0), 48 * 10 * 2, "each once");
+    Arc::into_inner(node).unwrap().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restart_applies_nothing_twice_and_loses_nothing() {
     for sync in [Sync::Always, Sync::EverySecond, Sync::Never] {
         let mut node = Node::alone(|config| config.sync = sync).await;
@@ -143,12 +177,12 @@ async fn an_entry_that_cannot_be_decoded_stops_the_region_loudly() {
     let error = region.propose(vec![Command::Poison]).await.unwrap_err();
     assert!(matches!(error, ProposeError::Unknown { .. }), "{error}");
     let error = region.propose(vec![Command::Add(1, 1)]).await.unwrap_err();
-    assert!(matches!(&error, ProposeError::Stopped { why, .. } if why.contains("tag 4")), "{error}");
+    assert!(matches!(&error, ProposeError::Stopped { why, .. } if why.contains("poison")), "{error}");
     assert_eq!(error.action(), Action::Stop);
     assert!(matches!(region.read_now(), Err(ReadError::Stopped { .. })));
     let status = region.status();
     assert_eq!((status.role, status.serving), (Role::Stopped, false));
-    assert!(status.stopped.unwrap().contains("tag 4"));
+    assert!(status.stopped.unwrap().contains("poison"));
     assert_eq!(sum(&node.engine, 1), 7, "what came before is kept");
     node.close().await;
 }

@@ -29,6 +29,8 @@ pub enum Command {
     Poison,
     /// Nothing, of this many bytes.
     Pad(usize),
+    /// Adds 1 to counter 0, answers the sum, and leaves the commands behind it out of the entry.
+    Much,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +76,36 @@ pub fn sum(from: &dyn Read, key: u8) -> u64 {
     stored.map_or(0, |bytes| u64::from_be_bytes(<[u8; 8]>::try_from(&bytes[..]).unwrap()))
 }
 
+/// Clock and commands of an entry.
+fn decode(payload: &Bytes) -> Result<(u64, Vec<Command>), ApplyError> {
+    let mut from = payload.clone();
+    let (hlc, _seed) = (from.get_u64(), from.get_u64());
+    let mut commands = Vec::new();
+    while from.has_remaining() {
+        let (tag, key, number) = (from.get_u8(), from.get_u8(), from.get_u64());
+        commands.push(match tag {
+            0 => Command::Add(key, number),
+            1 => Command::Fill(key, number),
+            2 => Command::Fail,
+            3 => Command::Clear,
+            4 => Command::Poison,
+            5 => {
+                from.advance(number as usize);
+                Command::Pad(number as usize)
+            }
+            6 => Command::Much,
+            _ => return Err(ApplyError::Undecodable(format!("tag {tag}"))),
+        });
+    }
+    Ok((hlc, commands))
+}
+
+fn add(cx: &mut ApplyContext<'_>, key: u8, number: u64) -> Reply {
+    let sum = sum(&cx.batch, key) + number;
+    cx.batch.put(Family::Metadata, user_key(key).metadata(), sum.to_be_bytes());
+    Reply::Sum(sum)
+}
+
 impl StateMachine for Toy {
     type Command = Command;
     type Reply = Reply;
@@ -102,6 +134,7 @@ impl StateMachine for Toy {
                 Command::Clear => (3, 0, 0),
                 Command::Poison => (4, 0, 0),
                 Command::Pad(bytes) => (5, 0, *bytes as u64),
+                Command::Much => (6, 0, 0),
             };
             out.put_u8(tag);
             out.put_u8(key);
@@ -114,25 +147,22 @@ impl StateMachine for Toy {
     }
 
     fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Vec<Reply>, ApplyError> {
-        let mut from = payload.clone();
-        let (hlc, _seed) = (from.get_u64(), from.get_u64());
+        let (hlc, commands) = decode(payload)?;
+        let total = commands.len() as u64;
         let mut replies = Vec::new();
-        while from.has_remaining() {
-            let (tag, key, number) = (from.get_u8(), from.get_u8(), from.get_u64());
-            replies.push(match tag {
-                0 => {
-                    let sum = sum(&cx.batch, key) + number;
-                    cx.batch.put(Family::Metadata, user_key(key).metadata(), sum.to_be_bytes());
-                    Reply::Sum(sum)
-                }
-                1 => {
+        for command in commands {
+            let much = command == Command::Much;
+            replies.push(match command {
+                Command::Add(key, number) => add(cx, key, number),
+                Command::Much => add(cx, 0, 1),
+                Command::Fill(key, number) => {
                     for (family, row) in rows(key, number) {
                         cx.batch.put(family, row, number.to_be_bytes());
                     }
                     Reply::Done
                 }
-                2 => Reply::Error,
-                3 => {
+                Command::Fail => Reply::Error,
+                Command::Clear => {
                     if !cx.is_fresh() {
                         return Err(ApplyError::NeedsFreshBatch);
                     }
@@ -142,16 +172,20 @@ impl StateMachine for Toy {
                     }
                     Reply::Done
                 }
-                5 => {
-                    from.advance(number as usize);
-                    Reply::Done
-                }
-                _ => return Err(ApplyError::Undecodable(format!("tag {tag}"))),
+                Command::Pad(_) => Reply::Done,
+                Command::Poison => return Err(ApplyError::Undecodable("poison".to_owned())),
             });
+            if much {
+                break;
+            }
         }
-        cx.clock = cx.clock.max(hlc) + replies.len() as u64;
+        cx.clock = cx.clock.max(hlc) + total;
         self.applied.fetch_add(1, Ordering::Relaxed);
         Ok(replies)
+    }
+
+    fn commands_behind(&self, payload: &Bytes, done: usize) -> Result<Vec<Command>, ApplyError> {
+        Ok(decode(payload)?.1.split_off(done))
     }
 
     fn installed(&self, _: &Descriptor) {

@@ -106,6 +106,9 @@ pub enum CommandError {
     /// Two options exclude each other (ZADD).
     #[error("ERR XX and NX options at the same time are not compatible")]
     NxWithXx,
+    /// The command would change or return more than one log entry may.
+    #[error("ERR the command would change or return too much at once, give it less to do")]
+    TooMuch,
     /// Any other text, with its code.
     #[error("{0}")]
     Custom(Cow<'static, str>),

@@ -165,7 +165,7 @@ fn set_fields(tx: &mut Tx<'_>, args: &Args, name: &'static str) -> Result<u64, C
 /// Sets one field; returns whether it is new. The caller saves the hash.
 fn set_field(tx: &mut Tx<'_>, hash: &mut Collection, field: &[u8], value: &[u8]) -> Result<bool, CommandError> {
     let is_new = hash.is_empty() || !tx.view().has_subkey(hash, field)?;
-    tx.put_subkey(hash, field, value);
+    tx.put_subkey(hash, field, value)?;
     hash.meta.size = hash.meta.size.saturating_add(u64::from(is_new));
     Ok(is_new)
 }
@@ -231,7 +231,7 @@ pub fn remove_subkeys(tx: &mut Tx<'_>, from: &mut Collection, subkeys: &[Bytes])
             break;
         }
         if tx.view().has_subkey(from, subkey)? {
-            tx.delete_subkey(from, subkey);
+            tx.delete_subkey(from, subkey)?;
             from.meta.size = from.meta.size.saturating_sub(1);
             removed = removed.saturating_add(1);
         }

@@ -93,7 +93,7 @@ fn change(tx: &mut Tx<'_>, args: &Args, by: i64) -> Outcome {
         None => 0,
     };
     let new = old.checked_add(by).ok_or(CommandError::Overflow)?;
-    tx.put_string(&entry, new.to_string().as_bytes(), entry.expire_ms());
+    tx.put_string(&entry, new.to_string().as_bytes(), entry.expire_ms())?;
     Ok(Reply::Integer(new))
 }
 
@@ -105,7 +105,7 @@ fn incrbyfloat(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     };
     let by = LongDouble::parse(args::get(args, 2)?).ok_or(CommandError::NotFloat)?;
     let new = old.plus(by).ok_or(CommandError::NotFinite)?.to_string();
-    tx.put_string(&entry, new.as_bytes(), entry.expire_ms());
+    tx.put_string(&entry, new.as_bytes(), entry.expire_ms())?;
     Ok(Reply::bulk(new))
 }
 

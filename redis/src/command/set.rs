@@ -139,7 +139,7 @@ fn sadd(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 fn add(tx: &mut Tx<'_>, set: &mut Collection, member: &[u8]) -> Result<bool, CommandError> {
     let is_new = set.is_empty() || !tx.view().has_subkey(set, member)?;
     if is_new {
-        tx.put_subkey(set, member, b"");
+        tx.put_subkey(set, member, b"")?;
         set.meta.size = set.meta.size.saturating_add(1);
     }
     Ok(is_new)
@@ -217,8 +217,9 @@ fn existing(view: &View<'_>, key: &Bytes) -> Result<Option<Collection>, CommandE
 /// All members of a set, in order.
 fn members(view: &View<'_>, set: &Collection) -> Result<Vec<Bytes>, CommandError> {
     let mut rows = view.subkeys(set, Direction::Forward)?;
-    let mut members = Vec::new();
+    let (mut members, mut tally) = (Vec::new(), view.tally());
     while let Some((member, _)) = rows.next()? {
+        tally.add(member.len())?;
         members.push(member);
     }
     Ok(members)

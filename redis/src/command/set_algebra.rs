@@ -143,7 +143,7 @@ fn store(tx: &mut Tx<'_>, target: &Bytes, plan: &Plan) -> Outcome {
     loop {
         let page = plan.page(&tx.view(), &start, PAGE)?;
         for member in &page {
-            tx.put_subkey(&set, member, b"");
+            tx.put_subkey(&set, member, b"")?;
             set.meta.size = set.meta.size.saturating_add(1);
         }
         match page.last() {

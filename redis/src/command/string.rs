@@ -350,7 +350,7 @@ fn set_with_expiry(tx: &mut Tx<'_>, args: &Args, expiry: Expiry, command: &'stat
 
 fn getset(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let entry = tx.string_entry(key(args)?)?;
-    tx.put_string(&entry, args::get(args, 2)?, 0);
+    tx.put_string(&entry, args::get(args, 2)?, 0)?;
     Ok(bulk_or_nil(entry.current.map(|(value, _)| value)))
 }
 
@@ -368,8 +368,8 @@ fn getex(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let Some((value, old_expire_ms)) = entry.current.clone() else { return Ok(Reply::Nil) };
     match options.instant(tx.now_ms(), "getex")? {
         Some(expire_ms) if tx.view().is_expired(expire_ms) => tx.delete_string(&entry),
-        Some(expire_ms) => tx.put_string(&entry, &value, expire_ms),
-        None if options.persist && old_expire_ms != 0 => tx.put_string(&entry, &value, 0),
+        Some(expire_ms) => tx.put_string(&entry, &value, expire_ms)?,
+        None if options.persist && old_expire_ms != 0 => tx.put_string(&entry, &value, 0)?,
         None => {}
     }
     Ok(Reply::Bulk(value))
@@ -408,7 +408,7 @@ fn append(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let mut value = Vec::with_capacity(entry.value().len().saturating_add(tail.len()));
     value.extend_from_slice(entry.value());
     value.extend_from_slice(tail);
-    tx.put_string(&entry, &value, entry.expire_ms());
+    tx.put_string(&entry, &value, entry.expire_ms())?;
     Ok(Reply::count(length(&value)))
 }
 
@@ -431,7 +431,7 @@ fn setrange(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     if let Some(place) = value.get_mut(start..end) {
         place.copy_from_slice(patch);
     }
-    tx.put_string(&entry, &value, entry.expire_ms());
+    tx.put_string(&entry, &value, entry.expire_ms())?;
     Ok(Reply::count(length(&value)))
 }
 

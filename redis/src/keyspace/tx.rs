@@ -5,6 +5,7 @@
 //! * a record with an expiry has exactly one row in family `expire`, with that very instant; one without has none;
 //! * [`KeyCount`] moves by exactly the number of records that appear and disappear;
 //! * a string of the older format is gone once its key has been written;
+//! * a command that writes too much fails, whatever it wrote is undone, and it has held no more than that in memory;
 //! * a collection that is created where something else stood gets the version of this command, which no collection
 //!   ever had, so nothing of its predecessor shows through, and deleting costs one row whatever the size.
 //!
@@ -35,6 +36,8 @@ pub trait WriteBatch: Read {
     fn savepoint(&mut self);
     /// Undoes everything since the savepoint.
     fn rollback(&mut self) -> Result<(), CommandError>;
+    /// Bytes of the rows written since the log entry began.
+    fn metered(&self) -> u64;
     /// The batch as something to read from.
     fn as_read(&self) -> &dyn Read;
 }
@@ -60,6 +63,10 @@ impl WriteBatch for Batch<'_> {
         Ok(Batch::rollback(self)?)
     }
 
+    fn metered(&self) -> u64 {
+        u64::try_from(Batch::metered(self)).unwrap_or(u64::MAX)
+    }
+
     fn as_read(&self) -> &dyn Read {
         self
     }
@@ -82,6 +89,8 @@ pub struct TxSource<'a> {
     pub region: u64,
     /// The slots of that Region.
     pub slots: SlotRange,
+    /// Bytes that the command may write, and bytes that it may return. One that would exceed them fails.
+    pub most: u64,
 }
 
 /// How a command changed the number of keys of its Region.
@@ -135,6 +144,8 @@ pub struct Tx<'a> {
     count: KeyCount,
     /// Whether anything has been written, and therefore a savepoint set.
     dirty: bool,
+    /// What the batch's meter may show.
+    full_at: u64,
     /// For building row keys without an allocation each.
     scratch: Vec<u8>,
 }
@@ -143,7 +154,8 @@ impl<'a> Tx<'a> {
     /// A transaction that has written nothing.
     pub fn new(source: TxSource<'a>) -> Tx<'a> {
         let random = SplitMix64::new(source.seed);
-        Tx { source, random, count: KeyCount::default(), dirty: false, scratch: Vec::new() }
+        let full_at = source.batch.metered().saturating_add(source.most);
+        Tx { source, random, count: KeyCount::default(), dirty: false, full_at, scratch: Vec::new() }
     }
 
     /// The keyspace as this command has left it so far.
@@ -156,6 +168,7 @@ impl<'a> Tx<'a> {
             slots: self.source.slots,
             seed: self.source.seed,
             cursors: None,
+            most: self.source.most,
         })
     }
 
@@ -183,8 +196,7 @@ impl<'a> Tx<'a> {
     pub fn set_string(&mut self, key: &Bytes, value: &[u8], expire_ms: u64) -> Result<(), CommandError> {
         let user = self.view().user_key(key);
         let stored = self.stored(&user)?.0;
-        self.put_record(&user, stored, expire_ms, encode_string(expire_ms, value));
-        Ok(())
+        self.put_record(&user, stored, expire_ms, encode_string(expire_ms, value))
     }
 
     /// Opens `key` as a string; WRONGTYPE if there is something else.
@@ -210,8 +222,8 @@ impl<'a> Tx<'a> {
     }
 
     /// Writes back a string opened by [`Tx::string_entry`], without having written that key in between.
-    pub fn put_string(&mut self, entry: &StringEntry, value: &[u8], expire_ms: u64) {
-        self.put_record(&entry.user, entry.stored, expire_ms, encode_string(expire_ms, value));
+    pub fn put_string(&mut self, entry: &StringEntry, value: &[u8], expire_ms: u64) -> Result<(), CommandError> {
+        self.put_record(&entry.user, entry.stored, expire_ms, encode_string(expire_ms, value))
     }
 
     /// Deletes a string opened by [`Tx::string_entry`], without having written that key in between.
@@ -242,7 +254,7 @@ impl<'a> Tx<'a> {
             Metadata::Collection(meta) => Metadata::Collection(metadata::Collection { expire_ms, ..meta }).encode(),
         };
         drop(row);
-        self.put_record(&user, stored, expire_ms, record);
+        self.put_record(&user, stored, expire_ms, record)?;
         Ok(true)
     }
 
@@ -299,31 +311,35 @@ impl<'a> Tx<'a> {
     }
 
     /// Stores a subkey. The handler counts: `size` changes by its hand only.
-    pub fn put_subkey(&mut self, c: &Collection, subkey: &[u8], value: &[u8]) {
+    pub fn put_subkey(&mut self, c: &Collection, subkey: &[u8], value: &[u8]) -> Result<(), CommandError> {
         self.build_row(c, None, subkey);
         self.mark();
         self.source.batch.put(Family::Subkey, &self.scratch, value.to_vec());
+        self.check()
     }
 
     /// Removes a subkey.
-    pub fn delete_subkey(&mut self, c: &Collection, subkey: &[u8]) {
+    pub fn delete_subkey(&mut self, c: &Collection, subkey: &[u8]) -> Result<(), CommandError> {
         self.build_row(c, None, subkey);
         self.mark();
         self.source.batch.delete(Family::Subkey, &self.scratch);
+        self.check()
     }
 
     /// Stores a row of the score index.
-    pub fn put_score(&mut self, c: &Collection, score: f64, member: &[u8]) {
+    pub fn put_score(&mut self, c: &Collection, score: f64, member: &[u8]) -> Result<(), CommandError> {
         self.build_row(c, Some(score), member);
         self.mark();
         self.source.batch.put(Family::ZsetScore, &self.scratch, Vec::new());
+        self.check()
     }
 
     /// Removes a row of the score index.
-    pub fn delete_score(&mut self, c: &Collection, score: f64, member: &[u8]) {
+    pub fn delete_score(&mut self, c: &Collection, score: f64, member: &[u8]) -> Result<(), CommandError> {
         self.build_row(c, Some(score), member);
         self.mark();
         self.source.batch.delete(Family::ZsetScore, &self.scratch);
+        self.check()
     }
 
     /// Writes the header of a collection; without elements, deletes the key.
@@ -332,7 +348,7 @@ impl<'a> Tx<'a> {
             self.drop_record(&c.key, c.stored);
         } else if c.saved.as_ref() != Some(&c.meta) {
             let expire_ms = c.meta.expire_ms;
-            self.put_record(&c.key, c.stored, expire_ms, Metadata::Collection(c.meta).encode());
+            self.put_record(&c.key, c.stored, expire_ms, Metadata::Collection(c.meta).encode())?;
         }
         Ok(())
     }
@@ -375,7 +391,13 @@ impl<'a> Tx<'a> {
     }
 
     /// Writes a metadata record over what stands there, with everything that follows from it.
-    fn put_record(&mut self, user: &UserKey, stored: Stored, expire_ms: u64, record: Vec<u8>) {
+    fn put_record(
+        &mut self,
+        user: &UserKey,
+        stored: Stored,
+        expire_ms: u64,
+        record: Vec<u8>,
+    ) -> Result<(), CommandError> {
         if stored.v1 {
             self.delete_row(Family::Subkey, &user.v1_string());
         }
@@ -393,6 +415,7 @@ impl<'a> Tx<'a> {
         }
         self.mark();
         self.source.batch.put(Family::Metadata, &user.metadata(), record);
+        self.check()
     }
 
     /// Removes the record of a key, with everything that follows from it.
@@ -412,6 +435,11 @@ impl<'a> Tx<'a> {
     fn delete_row(&mut self, family: Family, row: &[u8]) {
         self.mark();
         self.source.batch.delete(family, row);
+    }
+
+    /// Fails once the command has written too much.
+    fn check(&self) -> Result<(), CommandError> {
+        if self.source.batch.metered() > self.full_at { Err(CommandError::TooMuch) } else { Ok(()) }
     }
 
     /// Sets the savepoint before the first write. Commands that only find out that they must fail write nothing and

@@ -21,7 +21,7 @@ use neokv_encoding::slot::SlotRange;
 use neokv_encoding::{DecodeError, v1};
 use neokv_engine::{Direction, Read, Slice};
 
-use super::{Collection, CursorTable, ScoreSpan, Scores, SplitMix64, Subkeys};
+use super::{Collection, CursorTable, ScoreSpan, Scores, SplitMix64, Subkeys, Tally};
 use crate::command::CommandError;
 
 /// Whether this process has come across a string of the older format.
@@ -49,6 +49,8 @@ pub struct ViewSource<'a> {
     pub seed: u64,
     /// The positions of cursors handed out earlier; `None` where no cursor can occur (apply).
     pub cursors: Option<&'a CursorTable>,
+    /// Bytes that the command may gather: see [`View::tally`].
+    pub most: u64,
 }
 
 /// The keyspace at one instant, for reading.
@@ -134,6 +136,11 @@ impl<'a> View<'a> {
     /// The positions of cursors handed out earlier.
     pub fn cursors(&self) -> Option<&'a CursorTable> {
         self.source.cursors
+    }
+
+    /// Counts what the command gathers, from nothing.
+    pub fn tally(&self) -> Tally {
+        Tally::new(self.source.most)
     }
 
     /// Where rows come from.

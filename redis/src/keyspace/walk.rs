@@ -40,7 +40,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use neokv_engine::Direction;
 
-use super::{Collection, SplitMix64, Subkeys, View};
+use super::{Collection, SplitMix64, Subkeys, Tally, View};
 use crate::command::CommandError;
 
 /// A subkey and its value.
@@ -97,9 +97,9 @@ pub fn distinct(
     random: &mut SplitMix64,
 ) -> Result<Vec<Element>, CommandError> {
     let count = count.min(from.size());
-    let mut chosen = BTreeMap::new();
+    let (mut chosen, mut tally) = (BTreeMap::new(), view.tally());
     if is_dense(from.size(), count) {
-        complete(view, from, count, &mut chosen, random)?;
+        complete(view, from, count, &mut chosen, &mut tally, random)?;
     } else {
         let mut walker = Walker::new(view, from)?;
         // Few walks meet an element for the second time, unless they are badly biased. Then one pass over the rows
@@ -108,9 +108,14 @@ pub fn distinct(
             if count_of(chosen.len()) == count {
                 break;
             }
-            chosen.extend(walker.walk(random)?);
+            if let Some((subkey, value)) = walker.walk(random)? {
+                let len = subkey.len().saturating_add(value.len());
+                if chosen.insert(subkey, value).is_none() {
+                    tally.add(len)?;
+                }
+            }
         }
-        complete(view, from, count, &mut chosen, random)?;
+        complete(view, from, count, &mut chosen, &mut tally, random)?;
     }
     Ok(chosen.into_iter().collect())
 }
@@ -176,6 +181,7 @@ fn complete(
     from: &Collection,
     count: u64,
     chosen: &mut BTreeMap<Bytes, Bytes>,
+    tally: &mut Tally,
     random: &mut SplitMix64,
 ) -> Result<(), CommandError> {
     let mut left = from.size().saturating_sub(count_of(chosen.len()));
@@ -190,6 +196,7 @@ fn complete(
             continue;
         }
         if random.below(left) < missing {
+            tally.add(subkey.len().saturating_add(value.len()))?;
             chosen.insert(subkey, value);
             missing = missing.saturating_sub(1);
         }

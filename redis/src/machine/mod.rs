@@ -1,7 +1,7 @@
 //! What a log entry does: the state machine that Raft drives.
 //!
 //! ```text
-//! leader    Command, Command, … ──encode(stamp)──► RedisWriteRequest { hlc, seed, commands }      one log entry
+//! leader    Command, Command, … ──encode(stamp)──► RedisWriteRequest { hlc, seed, commands, bounds }      one log entry
 //! replicas  RedisWriteRequest ──apply──► rows in the batch, one Reply per command
 //! ```
 //!
@@ -13,6 +13,12 @@
 //! * **Versions** of new collections are `base + position of the command`. Afterwards the Region's clock is
 //!   `base + number of commands`, so no version is used twice, also not after a change of leader.
 //! * **Randomness** starts from the entry's seed and the position of the command.
+//! * **Bounds**: one command may write and answer [`COMMAND_BYTES`]; what would be more fails and is undone. Once the commands
+//!   of an entry have written and answered [`ENOUGH_BYTES`], those behind are left out of it: they have no effect and no reply,
+//!   and the leader proposes them again. So an entry takes bounded memory to apply, however much its few bytes ask for
+//!   (`EXPIRE` writes a whole string again, `SUNIONSTORE` a whole set). The leader writes both bounds into the entry, and
+//!   what is counted follows from state and entry alone ([`Batch::metered`], [`tally::weight`]), so all replicas stop at the
+//!   same command.
 //! * **A failing command** leaves nothing behind: its writes are undone, and the error is its reply. An entry that
 //!   cannot be understood, or a store that cannot be read, stops the Region instead: guessing would split the replicas.
 //!
@@ -25,19 +31,26 @@ use neokv_encoding::family::Family;
 use neokv_encoding::hlc;
 use neokv_encoding::key::{self, RegionKind};
 use neokv_encoding::proto::write_command::Kind;
-use neokv_encoding::proto::{PurgeExpired, RedisWriteRequest};
+use neokv_encoding::proto::{PurgeExpired, RedisWriteRequest, WriteCommand};
 use neokv_encoding::region::Stats;
 use neokv_engine::{Batch, EngineError, Read};
 use neokv_raftstore::{ApplyContext, ApplyError, Stamp, StateMachine};
 use neokv_resp::Reply;
 use prost::Message;
 
+use self::request::Head;
 pub use self::request::{Command, ExpiredKey};
 use crate::command::{self, Args, CommandError, Flag, Handler, Outcome, table};
-use crate::keyspace::{KeyCount, SplitMix64, Tx, TxSource};
+use crate::keyspace::{KeyCount, SplitMix64, Tx, TxSource, tally};
 
 /// The namespace of every key, until there are more.
 pub const NAMESPACE: u32 = 0;
+
+/// See the module. Many times what the largest ordinary entry, of a megabyte of small commands, writes.
+const ENOUGH_BYTES: u64 = 32 << 20;
+
+/// See the module. Room for replacing a string of 512 MB, or for storing a set of ten million members.
+const COMMAND_BYTES: u64 = 2 << 30;
 
 /// The state machine of a Region that holds Redis keys. It has no state of its own: all of it is in the engine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,28 +69,40 @@ impl StateMachine for RedisMachine {
     }
 
     fn encode(&self, stamp: Stamp, commands: &[Command]) -> Bytes {
-        request::encode(stamp, NAMESPACE, commands)
+        request::encode(&Head { stamp, namespace: NAMESPACE, enough: ENOUGH_BYTES, most: COMMAND_BYTES }, commands)
+    }
+
+    fn commands_behind(&self, payload: &Bytes, done: usize) -> Result<Vec<Command>, ApplyError> {
+        decode(payload)?.commands.into_iter().skip(done).map(command_of).collect()
     }
 
     fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Vec<Reply>, ApplyError> {
-        let undecodable = |why: prost::DecodeError| ApplyError::Undecodable(why.to_string());
-        let request = RedisWriteRequest::decode(payload.clone()).map_err(undecodable)?;
-        let entry = Entry { base: request.hlc.max(cx.clock), seed: request.seed, namespace: request.namespace };
+        let request = decode(payload)?;
+        let base = request.hlc.max(cx.clock);
+        let most = bound(request.command_bytes);
+        let entry = Entry { base, seed: request.seed, namespace: request.namespace, most };
+        let enough = bound(request.enough_bytes);
         let total = request.commands.len();
         let mut replies = Vec::with_capacity(total);
         let mut count = KeyCount::default();
-        let mut position = 0u64;
+        let (mut position, mut answered) = (0u64, 0u64);
+        cx.batch.start_meter();
         for command in request.commands {
+            if position > 0 && u64::try_from(cx.batch.metered()).unwrap_or(u64::MAX).saturating_add(answered) >= enough
+            {
+                break;
+            }
             let (reply, change) = match command.kind {
                 Some(Kind::Client(client)) => entry.client(cx, position, &client.args, total == 1)?,
                 Some(Kind::Purge(purge)) => entry.purge(cx, position, &purge)?,
                 None => return Err(ApplyError::Undecodable("a command of an unknown kind".to_owned())),
             };
+            answered = answered.saturating_add(tally::weight(&reply));
             replies.push(reply);
             count = count.then(change);
             position = position.saturating_add(1);
         }
-        cx.clock = entry.base.saturating_add(position);
+        cx.clock = base.saturating_add(u64::try_from(total).unwrap_or(u64::MAX));
         save_count(&mut cx.batch, cx.descriptor.id, count)?;
         Ok(replies)
     }
@@ -92,6 +117,8 @@ struct Entry {
     base: u64,
     seed: u64,
     namespace: u32,
+    /// What one command may write, and what it may answer.
+    most: u64,
 }
 
 impl Entry {
@@ -106,6 +133,7 @@ impl Entry {
             namespace: self.namespace,
             region: cx.descriptor.id,
             slots: cx.descriptor.slots,
+            most: self.most,
         })
     }
 
@@ -145,8 +173,7 @@ impl Entry {
     ) -> Result<(Reply, KeyCount), ApplyError> {
         let (mut removed, mut count) = (0i64, KeyCount::default());
         for expired in &purge.keys {
-            let slot = u16::try_from(expired.slot)
-                .map_err(|_| ApplyError::Undecodable(format!("slot {} does not exist", expired.slot)))?;
+            let slot = request::slot(expired.slot)?;
             let entry = Entry { namespace: expired.namespace, ..*self };
             let mut tx = entry.tx(cx, position);
             let gone = tx.purge(slot, &expired.key, expired.expire_ms).map_err(fault)?;
@@ -154,6 +181,28 @@ impl Entry {
             count = count.then(tx.commit());
         }
         Ok((Reply::Integer(removed), count))
+    }
+}
+
+fn decode(payload: &Bytes) -> Result<RedisWriteRequest, ApplyError> {
+    RedisWriteRequest::decode(payload.clone()).map_err(|why| ApplyError::Undecodable(why.to_string()))
+}
+
+/// A bound as the entry has it, where 0 is none.
+fn bound(bytes: u64) -> u64 {
+    if bytes == 0 { u64::MAX } else { bytes }
+}
+
+/// A command out of an entry, as it was when it went in.
+fn command_of(command: WriteCommand) -> Result<Command, ApplyError> {
+    match command.kind {
+        Some(Kind::Client(client)) => {
+            Ok(Command::Client { command: write_command(&client.args)?.0, args: client.args })
+        }
+        Some(Kind::Purge(purge)) => {
+            purge.keys.into_iter().map(ExpiredKey::of).collect::<Result<_, _>>().map(Command::Purge)
+        }
+        None => Err(ApplyError::Undecodable("a command of an unknown kind".to_owned())),
     }
 }
 

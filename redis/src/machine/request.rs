@@ -5,7 +5,8 @@
 //! is. Decoding uses the generated code, and a test holds the two against each other.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use neokv_raftstore::Stamp;
+use neokv_encoding::proto;
+use neokv_raftstore::{ApplyError, Stamp};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use crate::command;
@@ -41,6 +42,8 @@ const REQUEST_HLC: u32 = 1;
 const REQUEST_SEED: u32 = 2;
 const REQUEST_NAMESPACE: u32 = 3;
 const REQUEST_COMMANDS: u32 = 4;
+const REQUEST_ENOUGH_BYTES: u32 = 5;
+const REQUEST_COMMAND_BYTES: u32 = 6;
 const COMMAND_CLIENT: u32 = 1;
 const COMMAND_PURGE: u32 = 2;
 const CLIENT_ARGS: u32 = 1;
@@ -49,6 +52,9 @@ const KEY_SLOT: u32 = 1;
 const KEY_NAMESPACE: u32 = 2;
 const KEY_KEY: u32 = 3;
 const KEY_EXPIRE_MS: u32 = 4;
+
+/// Room for all fields but the commands.
+const HEAD_BYTES: usize = 48;
 
 impl Command {
     /// Roughly the bytes that the command takes in the log and in memory.
@@ -97,7 +103,18 @@ impl Command {
     }
 }
 
+/// A slot as the message has it.
+pub(super) fn slot(number: u32) -> Result<u16, ApplyError> {
+    u16::try_from(number).map_err(|_| ApplyError::Undecodable(format!("slot {number} does not exist")))
+}
+
 impl ExpiredKey {
+    /// The key that a message names.
+    pub(super) fn of(key: proto::ExpiredKey) -> Result<ExpiredKey, ApplyError> {
+        let proto::ExpiredKey { slot: number, namespace, key, expire_ms } = key;
+        Ok(ExpiredKey { slot: slot(number)?, namespace, key, expire_ms })
+    }
+
     /// Length of the `ExpiredKey` message.
     fn len(&self) -> usize {
         let key = if self.key.is_empty() { 0 } else { field_len(KEY_KEY, self.key.len()) };
@@ -122,14 +139,25 @@ impl ExpiredKey {
     }
 }
 
+/// What an entry says besides its commands.
+pub(super) struct Head {
+    pub(super) stamp: Stamp,
+    pub(super) namespace: u32,
+    /// `enough_bytes` of the message.
+    pub(super) enough: u64,
+    /// `command_bytes` of the message.
+    pub(super) most: u64,
+}
+
 /// The bytes of a `RedisWriteRequest`.
-pub(super) fn encode(stamp: Stamp, namespace: u32, commands: &[Command]) -> Bytes {
+pub(super) fn encode(head: &Head, commands: &[Command]) -> Bytes {
+    let Head { stamp, namespace, enough, most } = *head;
     let bodies: Vec<usize> = commands.iter().map(Command::body_len).collect();
     let commands_len = commands
         .iter()
         .zip(&bodies)
         .map(|(command, body)| field_len(REQUEST_COMMANDS, field_len(command.field(), *body)));
-    let mut out = BytesMut::with_capacity(commands_len.fold(24, usize::saturating_add));
+    let mut out = BytesMut::with_capacity(commands_len.fold(HEAD_BYTES, usize::saturating_add));
     put_fixed(REQUEST_HLC, stamp.hlc, &mut out);
     put_fixed(REQUEST_SEED, stamp.seed, &mut out);
     put_number(REQUEST_NAMESPACE, u64::from(namespace), &mut out);
@@ -138,6 +166,8 @@ pub(super) fn encode(stamp: Stamp, namespace: u32, commands: &[Command]) -> Byte
         put_length(command.field(), body, &mut out);
         command.put_body(&mut out);
     }
+    put_number(REQUEST_ENOUGH_BYTES, enough, &mut out);
+    put_number(REQUEST_COMMAND_BYTES, most, &mut out);
     out.freeze()
 }
 
@@ -178,8 +208,8 @@ fn wide(len: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use neokv_encoding::proto::RedisWriteRequest;
     use neokv_encoding::proto::write_command::Kind;
-    use neokv_encoding::proto::{self, RedisWriteRequest};
     use prost::Message;
 
     use super::*;
@@ -207,14 +237,18 @@ mod tests {
             Kind::Purge(proto::PurgeExpired { keys }),
             Kind::Purge(proto::PurgeExpired::default()),
         ];
-        for (stamp, namespace) in [(Stamp { hlc: 77, seed: u64::MAX }, 5), (Stamp { hlc: 0, seed: 0 }, 0)] {
+        let full = Head { stamp: Stamp { hlc: 77, seed: u64::MAX }, namespace: 5, enough: 3, most: u64::MAX };
+        let empty = Head { stamp: Stamp { hlc: 0, seed: 0 }, namespace: 0, enough: 0, most: 0 };
+        for head in [full, empty] {
             let message = RedisWriteRequest {
-                hlc: stamp.hlc,
-                seed: stamp.seed,
-                namespace,
+                hlc: head.stamp.hlc,
+                seed: head.stamp.seed,
+                namespace: head.namespace,
+                enough_bytes: head.enough,
+                command_bytes: head.most,
                 commands: kinds.iter().map(|kind| proto::WriteCommand { kind: Some(kind.clone()) }).collect(),
             };
-            assert_eq!(encode(stamp, namespace, &commands), message.encode_to_vec());
+            assert_eq!(encode(&head, &commands), message.encode_to_vec());
         }
     }
 }

@@ -22,7 +22,8 @@ fn entry(hlc: u64, lines: &[&[&str]]) -> Bytes {
     let args = |line: &[&str]| line.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
     let kind = |line: &&[&str]| Some(Kind::Client(proto::ClientCommand { args: args(line) }));
     let commands = lines.iter().map(|line| proto::WriteCommand { kind: kind(line) }).collect();
-    Bytes::from(RedisWriteRequest { hlc, seed: 9, namespace: NAMESPACE, commands }.encode_to_vec())
+    let request = RedisWriteRequest { hlc, seed: 9, namespace: NAMESPACE, commands, ..Default::default() };
+    Bytes::from(request.encode_to_vec())
 }
 
 #[test]
@@ -255,4 +256,121 @@ fn deleting_a_big_collection_writes_as_much_as_deleting_a_small_one() {
         assert_eq!(cx.batch.len(), 2, "{key}");
     }
     bench.check(&[("DEL big", "1"), ("HLEN big", "0"), ("HSET big f1 new", "1"), ("HGETALL big", r#"{"f1": "new"}"#)]);
+}
+
+/// An entry with these bounds.
+fn bounded(hlc: u64, enough_bytes: u64, command_bytes: u64, lines: &[String]) -> Bytes {
+    let words = |line: &String| line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+    let kind = |line: &String| Some(Kind::Client(proto::ClientCommand { args: words(line) }));
+    let commands = lines.iter().map(|line| proto::WriteCommand { kind: kind(line) }).collect();
+    let request = RedisWriteRequest { hlc, seed: hlc, namespace: NAMESPACE, commands, enough_bytes, command_bytes };
+    Bytes::from(request.encode_to_vec())
+}
+
+#[test]
+fn an_entry_ends_behind_the_command_that_makes_it_enough() {
+    let mut bench = Bench::new();
+    let long = "x".repeat(600);
+    let lines = [format!("set a {long}"), "incr b".into(), "set c 3".into(), "set d 4".into()];
+    let payload = bounded(7 << 16, 600, 0, &lines);
+    assert_eq!(bench.apply_entry(&payload).unwrap(), [Reply::Ok]);
+    assert_eq!(bench.clock, (7 << 16) + 4, "every command owns a value of the clock, also one that was left out");
+    bench.check(&[("EXISTS a b c d", "1"), ("DBSIZE", "1")]);
+    let rest = RedisMachine.commands_behind(&payload, 1).unwrap();
+    let again = RedisMachine.encode(Stamp { hlc: 9 << 16, seed: 0 }, &rest);
+    assert_eq!(bench.apply_entry(&again).unwrap(), [Reply::Integer(1), Reply::Ok, Reply::Ok]);
+    bench.check(&[("MGET b c d", r#"["1", "3", "4"]"#), ("DBSIZE", "4")]);
+    // Answers count like writes.
+    let replies = bench.apply_entry(&bounded(10 << 16, 600, 0, &["getdel a".into(), "incr b".into()])).unwrap();
+    assert_eq!(replies, [Reply::bulk(long)]);
+    // A string that is written again and again is counted once.
+    let lines: Vec<String> = (0..9).map(|n| format!("append s {}", n.to_string().repeat(60))).collect();
+    assert_eq!(bench.apply_entry(&bounded(11 << 16, 1500, 0, &lines)).unwrap().len(), 9);
+    // Without a bound, as in entries of earlier releases, all is done.
+    let replies = bench.apply_entry(&entry(12 << 16, &[&["append", "s", &"y".repeat(5000)], &["incr", "b"]])).unwrap();
+    assert_eq!(replies.len(), 2);
+}
+
+#[test]
+fn what_is_left_out_does_not_depend_on_the_entries_beside() {
+    let (mut singly, mut grouped) = (Bench::new(), Bench::new());
+    let mut random = SplitMix64::new(5);
+    let mut left_out = 0;
+    for round in 0..150u64 {
+        let mut entries = Vec::new();
+        for place in 0..1 + random.below(5) {
+            let lines: Vec<String> = (0..1 + random.below(6)).map(|_| any_line(&mut random)).collect();
+            let hlc = hlc::from_ms(START_MS + round * 10 + place);
+            left_out += lines.len();
+            entries.push(bounded(hlc, 200 + random.below(1500), 100 + random.below(3000), &lines));
+        }
+        let together = grouped.apply_group(&entries).unwrap();
+        for (payload, expected) in entries.iter().zip(&together) {
+            assert_eq!(&singly.apply_entry(payload).unwrap(), expected);
+            left_out -= expected.len();
+        }
+        assert_eq!(singly.clock, grouped.clock);
+    }
+    assert!(left_out > 50, "only {left_out} commands were left out");
+    assert_eq!(all_rows(&singly), all_rows(&grouped));
+    singly.check_invariants();
+}
+
+/// A command with small, large or no effects.
+fn any_line(random: &mut SplitMix64) -> String {
+    let key = ["a", "b", "c"][usize::try_from(random.below(3)).unwrap()];
+    match random.below(12) {
+        0 => format!("append {key} {}", "x".repeat(usize::try_from(random.below(200)).unwrap())),
+        1 => format!("setrange {key} {} tail", random.below(900)),
+        2 => format!("pexpire {key} {}", 1000 + random.below(9000)),
+        3 => format!("getdel {key}"),
+        4 => format!("sadd s{key} {} {}", random.below(40), random.below(40)),
+        5 => format!("sunionstore s{key} sa sb sc"),
+        6 => format!("spop s{key} {}", random.below(5)),
+        7 => format!("rpush l{key} {} {}", "e".repeat(40), random.below(9)),
+        8 => format!("lpop l{key} {}", random.below(6)),
+        9 => format!("zadd z{key} {} m{}", random.below(9), random.below(30)),
+        10 => format!("zpopmin z{key} {}", random.below(8)),
+        _ => format!("lpush {key} wrong"),
+    }
+}
+
+#[test]
+fn a_command_that_would_do_too_much_fails_and_changes_nothing() {
+    let mut bench = Bench::new();
+    let many = |word: &str| (0..40).map(|n| format!("{word}{n}")).collect::<Vec<_>>().join(" ");
+    let scores = (0..40).map(|n| format!("{n} m{n}")).collect::<Vec<_>>().join(" ");
+    for line in [format!("SADD s {}", many("m")), format!("RPUSH l {}", many("e")), format!("ZADD z {scores}")] {
+        bench.run(&line);
+    }
+    bench.run(&format!("SET k {}", "x".repeat(3000)));
+    let before = all_rows(&bench);
+    let too_much = CommandError::TooMuch.reply();
+    for line in [
+        "expire k 100",
+        "append k y",
+        "getex k ex 100",
+        "setrange new 3000 y",
+        "sunionstore new s",
+        "spop s 39",
+        "spop s 40",
+        "lpop l 39",
+        "lpop l 40",
+        "ltrim l 39 39",
+        "linsert l before e20 new",
+        "lmpop 1 l left count 40",
+        "zpopmin z 39",
+        "zpopmax z 40",
+        "zremrangebyrank z 0 38",
+    ] {
+        let hlc = bench.clock + 1;
+        let replies = bench.apply_entry(&bounded(hlc, 0, 2000, &[line.to_owned(), "incr n".into()])).unwrap();
+        assert_eq!(replies[0], too_much, "{line}");
+        bench.run("DEL n");
+        assert_eq!(all_rows(&bench)["metadata"], before["metadata"], "{line}");
+        assert_eq!(all_rows(&bench)["subkey"], before["subkey"], "{line}");
+    }
+    // With room they are done.
+    let replies = bench.apply_entry(&bounded(bench.clock + 1, 0, 20_000, &["spop s 39".into(), "lpop l 40".into()]));
+    assert!(replies.unwrap().iter().all(|reply| !reply.is_error()));
 }

@@ -268,35 +268,50 @@ impl Connection {
     }
 
     async fn settle_some(&mut self) -> Result<(), Ended> {
-        let commands = std::mem::take(&mut self.writes.commands);
+        let mut commands = std::mem::take(&mut self.writes.commands);
+        let mut positions = std::mem::take(&mut self.writes.positions);
         self.writes.bytes = 0;
         let Some(Destination { region, slot, .. }) = self.writes.destination.take() else { return Ok(()) };
-        let outcome = region.propose(commands).await;
-        let mut positions = std::mem::take(&mut self.writes.positions);
-        self.count_writes(&positions);
-        match outcome {
-            Ok(replies) => {
-                // One reply per command is the proposer's promise; without it no reply could be told from another.
-                if replies.len() != positions.len() {
-                    return Err(Ended::Panicked);
+        let mut done = 0usize;
+        // Nearly always once. What one entry did not carry out goes when the replies before it are on their way, so that a
+        // client which does not read them gets no more of them made.
+        while !commands.is_empty() {
+            match region.propose_some(commands).await {
+                Ok(progress) => {
+                    let waiting = positions.get(done..).unwrap_or_default();
+                    let mine = waiting.get(..progress.replies.len()).unwrap_or_default();
+                    // One reply per command is the proposer's promise; without it no reply could be told from another.
+                    if mine.is_empty() || mine.len().saturating_add(progress.rest.len()) != waiting.len() {
+                        return Err(Ended::Panicked);
+                    }
+                    self.count_writes(mine);
+                    done = done.saturating_add(mine.len());
+                    self.answer_writes(mine, progress.replies)?;
+                    commands = progress.rest;
                 }
-                for (reply, position) in replies.into_iter().zip(&positions) {
-                    self.answer_write(*position, &reply);
-                    // Each is given up as soon as it is copied: together they may be large.
-                    drop(reply);
-                    self.shed()?;
+                Err(error) => {
+                    let waiting = positions.get(done..).unwrap_or_default();
+                    self.count_writes(waiting);
+                    let reply = write_refused(&self.context.redirect, slot, &error);
+                    waiting.iter().for_each(|position| self.answer_write(*position, &reply));
+                    commands = Vec::new();
                 }
             }
-            Err(error) => {
-                let reply = write_refused(&self.context.redirect, slot, &error);
-                for position in &positions {
-                    self.answer_write(*position, &reply);
-                }
-            }
+            self.relieve().await?;
         }
         positions.clear();
         self.writes.positions = positions;
-        self.relieve().await
+        Ok(())
+    }
+
+    /// Appends the replies of writes; each is given up as soon as it is copied, because together they may be large.
+    fn answer_writes(&mut self, positions: &[usize], replies: Vec<Reply>) -> Result<(), Ended> {
+        for (reply, position) in replies.into_iter().zip(positions) {
+            self.answer_write(*position, &reply);
+            drop(reply);
+            self.shed()?;
+        }
+        Ok(())
     }
 
     fn answer_write(&mut self, position: usize, reply: &Reply) {
@@ -366,6 +381,7 @@ impl Moment {
             slots: self.slots,
             seed: self.seed,
             cursors: Some(&context.cursors),
+            most: u64::MAX,
         })
     }
 }

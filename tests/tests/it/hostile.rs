@@ -210,6 +210,33 @@ fn a_row_that_an_entry_rewrites_again_and_again_costs_bounded_memory() {
 }
 
 #[test]
+fn small_commands_with_large_effects_cost_bounded_memory() {
+    const STRINGS: u64 = 48;
+    let server = neokv(&[]);
+    let mut c = server.connect().unwrap();
+    for n in 0..STRINGS {
+        check(&mut c, &[(&format!("SETRANGE k{n} {} x", 8 * MB - 1), &(8 * MB).to_string())]);
+    }
+    let rewrites: String = (0..STRINGS).map(|n| format!("EXPIRE k{n} 1000\r\nINCR n\r\n")).collect();
+    let expected: String = (1..=STRINGS).map(|n| format!(r":1\r\n:{n}\r\n")).collect();
+    let written = peak(&server, || assert_eq!(answer(&server, rewrites.as_bytes()), expected));
+    // All of them in one write would be 1200 MB.
+    assert!(written < 700 * MB, "{} MB to write {STRINGS} strings again", written / MB);
+    check(&mut c, &[("DEL n", "1")]);
+    let reads: String = (0..STRINGS).map(|n| format!("GETEX k{n} PERSIST\r\nINCR n\r\n")).collect();
+    let answered = peak(&server, || {
+        let mut stream = socket(&server);
+        stream.write_all(reads.as_bytes()).unwrap();
+        for n in 1..=STRINGS {
+            let mut reply = vec![0; format!("${0}\r\n\r\n:{n}\r\n", 8 * MB).len() + 8 * (1 << 20)];
+            stream.read_exact(&mut reply).unwrap();
+            assert!(reply.ends_with(format!("x\r\n:{n}\r\n").as_bytes()), "reply {n}");
+        }
+    });
+    assert!(answered < 700 * MB, "{} MB to return {STRINGS} strings", answered / MB);
+}
+
+#[test]
 fn half_open_connections_and_resets_leave_nothing_behind() {
     let server = neokv(&[]);
     let mut c = server.connect().unwrap();

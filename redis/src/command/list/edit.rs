@@ -17,7 +17,7 @@ pub fn lset(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let list = tx.existing(args::get(args, 1)?, DataType::List)?.ok_or(CommandError::NoSuchKey)?;
     let index = args::integer(args::get(args, 2)?)?;
     let position = elements::position(&list, index).ok_or(CommandError::IndexOutOfRange)?;
-    elements::put(tx, &list, position, args::get(args, 3)?);
+    elements::put(tx, &list, position, args::get(args, 3)?)?;
     Ok(Reply::Ok)
 }
 
@@ -32,7 +32,7 @@ pub fn linsert(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let pivot = find(tx.view(), &list, args::get(args, 3)?, End::Left, 1)?;
     let Some(&pivot) = pivot.first() else { return Ok(Reply::Integer(-1)) };
     let position = open_gap(tx, &mut list, pivot.saturating_add(u64::from(after)))?;
-    elements::put(tx, &list, position, args::get(args, 4)?);
+    elements::put(tx, &list, position, args::get(args, 4)?)?;
     let size = list.size();
     tx.save(list)?;
     Ok(Reply::count(size))
@@ -104,8 +104,8 @@ fn close_gaps(tx: &mut Tx<'_>, list: &mut Collection, gone: &[u64]) -> Result<()
     let (before, after) = gone.split_at(gone.partition_point(|position| *position < stays.start));
     let new_head = elements::pack(tx, list, head..stays.start, before, End::Right, stays.start)?;
     let new_tail = elements::pack(tx, list, stays.end..tail, after, End::Left, stays.end)?;
-    elements::delete(tx, list, head..new_head);
-    elements::delete(tx, list, new_tail..tail);
+    elements::delete(tx, list, head..new_head)?;
+    elements::delete(tx, list, new_tail..tail)?;
     elements::place(list, new_head, new_tail);
     Ok(())
 }
@@ -135,8 +135,8 @@ pub fn ltrim(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let (new_head, new_tail) = (head.saturating_add(kept.start), head.saturating_add(kept.end));
     // A list that becomes empty is deleted, and its rows with it.
     if !kept.is_empty() {
-        elements::delete(tx, &list, head..new_head);
-        elements::delete(tx, &list, new_tail..tail);
+        elements::delete(tx, &list, head..new_head)?;
+        elements::delete(tx, &list, new_tail..tail)?;
     }
     elements::place(&mut list, new_head, new_tail);
     tx.save(list)?;

@@ -36,15 +36,13 @@ pub fn get(view: View<'_>, list: &Collection, position: u64) -> Result<Bytes, Co
 }
 
 /// Writes the element at a position.
-pub fn put(tx: &mut Tx<'_>, list: &Collection, position: u64, element: &[u8]) {
-    tx.put_subkey(list, &position.to_be_bytes(), element);
+pub fn put(tx: &mut Tx<'_>, list: &Collection, position: u64, element: &[u8]) -> Result<(), CommandError> {
+    tx.put_subkey(list, &position.to_be_bytes(), element)
 }
 
 /// Deletes the rows at these positions.
-pub fn delete(tx: &mut Tx<'_>, list: &Collection, positions: Range<u64>) {
-    for position in positions {
-        tx.delete_subkey(list, &position.to_be_bytes());
-    }
+pub fn delete(tx: &mut Tx<'_>, list: &Collection, mut positions: Range<u64>) -> Result<(), CommandError> {
+    positions.try_for_each(|position| tx.delete_subkey(list, &position.to_be_bytes()))
 }
 
 /// Notes where the list now lies. Its rows are the caller's care.
@@ -93,10 +91,11 @@ impl<'a> Walk<'a> {
 
 /// All elements of a run of positions, in order, beginning at its end `from`.
 pub fn read(view: View<'_>, list: &Collection, positions: Range<u64>, from: End) -> Result<Vec<Bytes>, CommandError> {
-    let mut elements = Vec::new();
+    let (mut elements, mut tally) = (Vec::new(), view.tally());
     if !positions.is_empty() {
         let mut walk = Walk::new(view, list, positions, from)?;
         while let Some((_, element)) = walk.next()? {
+            tally.add(element.len())?;
             elements.push(Bytes::copy_from_slice(element));
         }
     }
@@ -135,12 +134,12 @@ pub fn pack(
         for element in moved {
             match toward {
                 End::Left => {
-                    put(tx, list, to, &element);
+                    put(tx, list, to, &element)?;
                     to = next_toward(End::Right, to)?;
                 }
                 End::Right => {
                     to = next_toward(End::Left, to)?;
-                    put(tx, list, to, &element);
+                    put(tx, list, to, &element)?;
                 }
             }
         }

@@ -149,11 +149,11 @@ fn push(tx: &mut Tx<'_>, list: &mut Collection, end: End, element: &[u8]) -> Res
     match end {
         End::Left => {
             let head = elements::next_toward(End::Left, head)?;
-            elements::put(tx, list, head, element);
+            elements::put(tx, list, head, element)?;
             elements::place(list, head, tail);
         }
         End::Right => {
-            elements::put(tx, list, tail, element);
+            elements::put(tx, list, tail, element)?;
             elements::place(list, head, elements::next_toward(End::Right, tail)?);
         }
     }
@@ -164,7 +164,7 @@ fn push(tx: &mut Tx<'_>, list: &mut Collection, end: End, element: &[u8]) -> Res
 fn pop_one(tx: &mut Tx<'_>, list: &mut Collection, end: End) -> Result<Bytes, CommandError> {
     let position = outermost(list, end)?;
     let element = elements::get(tx.view(), list, position)?;
-    elements::delete(tx, list, position..position.saturating_add(1));
+    elements::delete(tx, list, position..position.saturating_add(1))?;
     let (head, tail) = (list.meta.head, list.meta.tail);
     match end {
         End::Left => elements::place(list, position.saturating_add(1), tail),
@@ -192,7 +192,7 @@ fn pop(tx: &mut Tx<'_>, mut list: Collection, end: End, count: u64) -> Result<Ve
     let popped = elements::read(tx.view(), &list, taken.clone(), end)?;
     // A list that becomes empty is deleted, and its rows with it.
     if !kept.is_empty() {
-        elements::delete(tx, &list, taken);
+        elements::delete(tx, &list, taken)?;
     }
     elements::place(&mut list, kept.start, kept.end);
     tx.save(list)?;

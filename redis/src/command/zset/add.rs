@@ -135,7 +135,7 @@ fn add_all(
             Some(current) if current == new => continue,
             Some(_) => tally.changed = tally.changed.saturating_add(1),
         }
-        rows::set(tx, &mut zset, member, current, new);
+        rows::set(tx, &mut zset, member, current, new)?;
     }
     tx.save(zset)?;
     Ok(tally)

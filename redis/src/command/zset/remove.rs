@@ -14,7 +14,7 @@ pub fn zrem(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let mut removed = 0u64;
     for member in args::rest(args, 2) {
         if let Some(score) = rows::score(tx.view(), &zset, member)? {
-            rows::remove(tx, &mut zset, score, member);
+            rows::remove(tx, &mut zset, score, member)?;
             removed = removed.saturating_add(1);
         }
     }

@@ -31,22 +31,28 @@ pub fn score(view: View<'_>, zset: &Collection, member: &[u8]) -> Result<Option<
 }
 
 /// Gives a member its score. `old` is the one that it has now, if it is a member. The caller saves the sorted set.
-pub fn set(tx: &mut Tx<'_>, zset: &mut Collection, member: &[u8], old: Option<f64>, new: f64) {
+pub fn set(
+    tx: &mut Tx<'_>,
+    zset: &mut Collection,
+    member: &[u8],
+    old: Option<f64>,
+    new: f64,
+) -> Result<(), CommandError> {
     match old {
-        Some(old) => tx.delete_score(zset, old, member),
+        Some(old) => tx.delete_score(zset, old, member)?,
         None => zset.meta.size = zset.meta.size.saturating_add(1),
     }
     // Adding 0 turns -0 into 0 and changes nothing else: both families then hold the same score.
     let new = new + 0.0;
-    tx.put_score(zset, new, member);
-    tx.put_subkey(zset, member, &double::encode_value(new));
+    tx.put_score(zset, new, member)?;
+    tx.put_subkey(zset, member, &double::encode_value(new))
 }
 
 /// Removes a member, whose score is `score`. The caller saves the sorted set.
-pub fn remove(tx: &mut Tx<'_>, zset: &mut Collection, score: f64, member: &[u8]) {
-    tx.delete_score(zset, score, member);
-    tx.delete_subkey(zset, member);
+pub fn remove(tx: &mut Tx<'_>, zset: &mut Collection, score: f64, member: &[u8]) -> Result<(), CommandError> {
     zset.meta.size = zset.meta.size.saturating_sub(1);
+    tx.delete_score(zset, score, member)?;
+    tx.delete_subkey(zset, member)
 }
 
 /// Removes members, with their scores, and saves the sorted set.
@@ -57,7 +63,7 @@ pub fn remove_all(tx: &mut Tx<'_>, mut zset: Collection, rows: &[Row]) -> Result
         zset.meta.size = 0;
     } else {
         for (score, member) in rows {
-            remove(tx, &mut zset, *score, member);
+            remove(tx, &mut zset, *score, member)?;
         }
     }
     tx.save(zset)
@@ -100,16 +106,16 @@ pub fn select(
     match selection {
         Selection::Index(range) => by_index(view, zset, *range, direction),
         Selection::Score(range) => match range.span() {
-            Some(span) => collect(take, |visit| visit_scores(view, zset, &span, direction, skip, visit)),
+            Some(span) => collect(view, take, |visit| visit_scores(view, zset, &span, direction, skip, visit)),
             None => Ok(Vec::new()),
         },
-        Selection::Lex(range) => collect(take, |visit| visit_lex(view, zset, range, direction, skip, visit)),
+        Selection::Lex(range) => collect(view, take, |visit| visit_lex(view, zset, range, direction, skip, visit)),
     }
 }
 
 /// The first members in `direction`, `most` of them if there are so many.
 pub fn first(view: View<'_>, zset: &Collection, direction: Direction, most: u64) -> Result<Vec<Row>, CommandError> {
-    collect(most, |visit| visit_scores(view, zset, &ScoreSpan::all(), direction, 0, visit))
+    collect(view, most, |visit| visit_scores(view, zset, &ScoreSpan::all(), direction, 0, visit))
 }
 
 /// How many members lie in a range of scores.
@@ -170,28 +176,30 @@ fn by_index(
     view.expect_rows(take.saturating_add(ranks.start.min(behind)))?;
     let everything = ScoreSpan::all();
     if ranks.start <= behind {
-        return collect(take, |visit| visit_scores(view, zset, &everything, direction, ranks.start, visit));
+        return collect(view, take, |visit| visit_scores(view, zset, &everything, direction, ranks.start, visit));
     }
     let back = opposite(direction);
-    let mut rows = collect(take, |visit| visit_scores(view, zset, &everything, back, behind, visit))?;
+    let mut rows = collect(view, take, |visit| visit_scores(view, zset, &everything, back, behind, visit))?;
     rows.reverse();
     Ok(rows)
 }
 
 /// The first `take` members that `walk` visits. Stops the walk at the last one.
 fn collect(
+    view: View<'_>,
     mut take: u64,
     walk: impl FnOnce(&mut Visitor<'_>) -> Result<(), CommandError>,
 ) -> Result<Vec<Row>, CommandError> {
-    let mut rows = Vec::new();
+    let (mut rows, mut tally, mut counted) = (Vec::new(), view.tally(), Ok(()));
     if take > 0 {
         walk(&mut |score, member| {
+            counted = tally.add(member.len());
             rows.push((score, Bytes::copy_from_slice(member)));
             take = take.saturating_sub(1);
-            take > 0
+            take > 0 && counted.is_ok()
         })?;
     }
-    Ok(rows)
+    counted.map(|()| rows)
 }
 
 /// How many members `walk` visits.

@@ -20,6 +20,7 @@ fn transact(bench: &mut Bench, now_ms: u64, work: impl FnOnce(&mut Tx<'_>)) {
         namespace: 0,
         region: REGION,
         slots: SlotRange::ALL,
+        most: u64::MAX,
     });
     work(&mut tx);
     let before = tx.view().key_count().unwrap();
@@ -49,7 +50,7 @@ fn any_sequence_of_writes_keeps_index_and_count_in_step() {
                     4 => {
                         if let Ok(mut set) = tx.open(key, DataType::Set) {
                             let member = random.next_u64().to_be_bytes();
-                            tx.put_subkey(&set, &member, b"");
+                            tx.put_subkey(&set, &member, b"").unwrap();
                             set.meta.size += 1;
                             tx.save(set).unwrap();
                         }
@@ -68,7 +69,7 @@ fn any_sequence_of_writes_keeps_index_and_count_in_step() {
                     7 => drop(tx.purge(neokv_encoding::slot::slot_of(key), key, now_ms - 1).unwrap()),
                     _ => {
                         if let Ok(entry) = tx.string_entry(key) {
-                            tx.put_string(&entry, b"w", entry.expire_ms());
+                            tx.put_string(&entry, b"w", entry.expire_ms()).unwrap();
                         }
                     }
                 }
@@ -94,9 +95,10 @@ fn a_header_that_has_not_changed_is_not_written() {
         namespace: 0,
         region: REGION,
         slots: SlotRange::ALL,
+        most: u64::MAX,
     });
     let hash = tx.open(&Bytes::from_static(b"h"), DataType::Hash).unwrap();
-    tx.put_subkey(&hash, b"f", b"w");
+    tx.put_subkey(&hash, b"f", b"w").unwrap();
     tx.save(hash).unwrap();
     assert_eq!(tx.commit(), KeyCount::default());
     assert_eq!(batch.len(), 1);
