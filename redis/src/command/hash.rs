@@ -262,7 +262,12 @@ fn hmget(view: &View<'_>, args: &Args) -> Outcome {
     let Some(hash) = existing(view, key)? else {
         return Ok(Reply::Array(fields.iter().map(|_| Reply::Nil).collect()));
     };
-    let value = |field: &Bytes| Ok(view.subkey(&hash, field)?.map_or(Reply::Nil, Reply::Bulk));
+    let mut tally = view.tally();
+    let value = |field: &Bytes| {
+        let value = view.subkey(&hash, field)?;
+        tally.add(value.as_ref().map_or(0, Bytes::len))?;
+        Ok(value.map_or(Reply::Nil, Reply::Bulk))
+    };
     fields.iter().map(value).collect::<Result<_, CommandError>>().map(Reply::Array)
 }
 
@@ -304,6 +309,7 @@ fn all(view: &View<'_>, args: &Args, shape: Shape, add: impl Fn(&mut Bulks, &[u8
         let mut fields = view.subkeys(&hash, Direction::Forward)?;
         while let Some((field, value)) = fields.next_ref()? {
             add(&mut strings, field, value);
+            view.check_answer(strings.size())?;
         }
     }
     Ok(Reply::Bulks(shape, strings))

@@ -50,7 +50,7 @@ fn scan(view: &View<'_>, args: &Args) -> Outcome {
     let options = ScanOptions::parse(args, 2, true)?;
     let wanted = options.kind.as_ref().map(|name| DataType::from_name(name));
     let owner = Owner::Keys { namespace: view.namespace() };
-    let mut budget = options.budget();
+    let mut budget = options.budget(view);
     let mut items = Vec::new();
     let mut rows = view.read().cursor(Family::Metadata, scan_range(view, owner, cursor), Direction::Forward)?;
     while let Some((row, record)) = rows.next()? {
@@ -63,7 +63,7 @@ fn scan(view: &View<'_>, args: &Args) -> Outcome {
         let (kind, expire_ms) = decode_header(record)?;
         let fits = wanted.is_none_or(|wanted| wanted == Some(kind)) && options.matches(&user.key);
         let taken = fits && user.namespace == view.namespace() && !view.is_expired(expire_ms);
-        budget.examined(taken);
+        budget.examined(taken.then_some(user.key.len()));
         if taken {
             items.push(Reply::Bulk(user.key));
         }
@@ -87,11 +87,12 @@ fn keys(view: &View<'_>, args: &Args) -> Outcome {
     let pattern = (pattern.as_ref() != b"*").then(|| Pattern::new(pattern.clone()));
     let (start, end) = slot_bounds(view.slots());
     let mut rows = view.read().cursor(Family::Metadata, KeyRange::new(start, end), Direction::Forward)?;
-    let mut found = Vec::new();
+    let (mut found, mut tally) = (Vec::new(), view.tally());
     while let Some((row, record)) = rows.next()? {
         let user = UserKey::decode_metadata(row)?;
         let matches = pattern.as_ref().is_none_or(|pattern| pattern.matches(&user.key));
         if matches && user.namespace == view.namespace() && !view.is_expired(decode_header(record)?.1) {
+            tally.add(user.key.len())?;
             found.push(Reply::Bulk(user.key));
         }
     }

@@ -255,6 +255,7 @@ fn smembers(view: &View<'_>, args: &Args) -> Outcome {
         let mut rows = view.subkeys(&set, Direction::Forward)?;
         while let Some((member, _)) = rows.next_ref()? {
             members.push(member);
+            view.check_answer(members.size())?;
         }
     }
     Ok(Reply::Bulks(Shape::Set, members))

@@ -28,7 +28,7 @@ use neokv_engine::Direction;
 use neokv_resp::Reply;
 
 use super::{Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args};
-use crate::keyspace::{Collection, Subkeys, Tx, View};
+use crate::keyspace::{Collection, Subkeys, Tally, Tx, View};
 
 /// A command that combines sets.
 const fn command(
@@ -94,8 +94,8 @@ pub const COMMANDS: &[Command] = &[
     ),
 ];
 
-/// Members per page where the whole result need not be in memory at once.
-const PAGE: usize = 4096;
+/// Members, and bytes of them, per page where the whole result need not be in memory at once.
+const PAGE: (usize, u64) = (4096, 16 << 20);
 /// With more sets than this to ask, they are asked by point look-ups: a cursor holds blocks in memory.
 const MAX_CURSORS: usize = 16;
 /// A set up to this many times as big as the walked one is asked by a cursor.
@@ -117,8 +117,8 @@ fn sdiff(view: &View<'_>, args: &Args) -> Outcome {
 
 /// The whole result as a reply.
 fn answer(view: &View<'_>, plan: Plan) -> Outcome {
-    let members = plan.page(view, &[], usize::MAX)?;
-    Ok(Reply::Set(members.into_iter().map(Reply::Bulk).collect()))
+    let Page { members, more } = plan.page(view, &[], Room { members: usize::MAX, tally: view.tally() })?;
+    if more { Err(CommandError::TooMuch) } else { Ok(Reply::Set(members.into_iter().map(Reply::Bulk).collect())) }
 }
 
 fn sinterstore(tx: &mut Tx<'_>, args: &Args) -> Outcome {
@@ -141,13 +141,13 @@ fn store(tx: &mut Tx<'_>, target: &Bytes, plan: &Plan) -> Outcome {
     let mut set = tx.open_fresh(target, DataType::Set)?;
     let mut start = Vec::new();
     loop {
-        let page = plan.page(&tx.view(), &start, PAGE)?;
-        for member in &page {
+        let Page { members, more } = plan.page(&tx.view(), &start, Room::page(PAGE.0))?;
+        for member in &members {
             tx.put_subkey(&set, member, b"")?;
             set.meta.size = set.meta.size.saturating_add(1);
         }
-        match page.last() {
-            Some(last) if page.len() >= PAGE => start = just_after(last),
+        match members.last() {
+            Some(last) if more => start = just_after(last),
             _ => break,
         }
     }
@@ -162,11 +162,11 @@ fn sintercard(view: &View<'_>, args: &Args) -> Outcome {
     let mut start = Vec::new();
     let mut counted = 0u64;
     while counted < limit {
-        let wanted = usize::try_from(limit.saturating_sub(counted)).unwrap_or(PAGE).min(PAGE);
-        let page = plan.page(view, &start, wanted)?;
-        counted = counted.saturating_add(u64::try_from(page.len()).unwrap_or(u64::MAX));
-        match page.last() {
-            Some(last) if page.len() >= wanted => start = just_after(last),
+        let wanted = usize::try_from(limit.saturating_sub(counted)).unwrap_or(PAGE.0).min(PAGE.0);
+        let Page { members, more } = plan.page(view, &start, Room::page(wanted))?;
+        counted = counted.saturating_add(u64::try_from(members.len()).unwrap_or(u64::MAX));
+        match members.last() {
+            Some(last) if more => start = just_after(last),
             _ => break,
         }
     }
@@ -236,13 +236,33 @@ impl Plan {
         Ok(Plan::Filter { walked, others, wanted: false })
     }
 
-    /// The members of the result from `start` on, in order, at most `limit`.
-    fn page(&self, view: &View<'_>, start: &[u8], limit: usize) -> Result<Vec<Bytes>, CommandError> {
+    /// The members of the result from `start` on, in order, as many as there is room for.
+    fn page(&self, view: &View<'_>, start: &[u8], room: Room) -> Result<Page, CommandError> {
         match self {
-            Plan::Empty => Ok(Vec::new()),
-            Plan::Union(sets) => union_page(view, sets, start, limit),
-            Plan::Filter { walked, others, wanted } => filter_page(view, walked, others, *wanted, start, limit),
+            Plan::Empty => Ok(Page { members: Vec::new(), more: false }),
+            Plan::Union(sets) => union_page(view, sets, start, room),
+            Plan::Filter { walked, others, wanted } => filter_page(view, (walked, others), *wanted, start, room),
         }
+    }
+}
+
+/// A stretch of the result.
+struct Page {
+    members: Vec<Bytes>,
+    /// Whether there may be members behind them.
+    more: bool,
+}
+
+/// What a page may hold: so many members, and so many bytes of them, but one member in any case.
+struct Room {
+    members: usize,
+    tally: Tally,
+}
+
+impl Room {
+    /// Room for a page of at most so many members.
+    fn page(members: usize) -> Room {
+        Room { members, tally: Tally::new(PAGE.1) }
     }
 }
 
@@ -253,37 +273,38 @@ fn resolve(view: &View<'_>, keys: &Args) -> Result<Vec<Option<Collection>>, Comm
     different.map(|key| view.collection(key, DataType::Set)).collect()
 }
 
-/// The `limit` smallest members of `sets` from `start` on.
+/// The smallest members of `sets` from `start` on.
 ///
 /// One set after the other adds its members to the page until it reaches the largest one of a full page; a member too
 /// many pushes out the largest. However many sets there are, one cursor is open at a time and one page is in memory.
-fn union_page(view: &View<'_>, sets: &[Collection], start: &[u8], limit: usize) -> Result<Vec<Bytes>, CommandError> {
-    let mut page = BTreeSet::new();
+fn union_page(view: &View<'_>, sets: &[Collection], start: &[u8], mut room: Room) -> Result<Page, CommandError> {
+    let (mut page, mut full) = (BTreeSet::new(), false);
     for set in sets {
         let mut members = view.subkeys_from(set, start, Direction::Forward)?;
         while let Some((member, _)) = members.next()? {
-            if page.len() >= limit && page.last().is_none_or(|last| member >= *last) {
+            full |= page.len() >= room.members;
+            if full && page.last().is_none_or(|last| member >= *last) {
                 break;
             }
-            page.insert(member);
-            if page.len() > limit {
-                page.pop_last();
+            let len = member.len();
+            let mut over = page.insert(member) && room.tally.add(len).is_err();
+            while page.len() > room.members || (over && page.len() > 1) {
+                room.tally.remove(page.pop_last().map_or(0, |last| last.len()));
+                (full, over) = (true, room.tally.is_over());
             }
         }
     }
-    Ok(page.into_iter().collect())
+    Ok(Page { members: page.into_iter().collect(), more: full })
 }
 
-/// The members of `walked`, from `start` on, which all (`wanted`) or none (not `wanted`) of `others` have; at most
-/// `limit` of them.
+/// The members of `walked`, from `start` on, which all (`wanted`) or none (not `wanted`) of `others` have.
 fn filter_page(
     view: &View<'_>,
-    walked: &Collection,
-    others: &[Collection],
+    (walked, others): (&Collection, &[Collection]),
     wanted: bool,
     start: &[u8],
-    limit: usize,
-) -> Result<Vec<Bytes>, CommandError> {
+    mut room: Room,
+) -> Result<Page, CommandError> {
     let cursors = others.len() <= MAX_CURSORS;
     let probes = others.iter().map(|set| {
         let comparable = set.size() <= walked.size().saturating_mul(COMPARABLE);
@@ -296,14 +317,15 @@ fn filter_page(
     let mut probes = probes.collect::<Result<Vec<_>, _>>()?;
     let mut page = Vec::new();
     let mut members = view.subkeys_from(walked, start, Direction::Forward)?;
-    while page.len() < limit
-        && let Some((member, _)) = members.next()?
-    {
+    while page.len() < room.members && !room.tally.is_over() {
+        let Some((member, _)) = members.next()? else { return Ok(Page { members: page, more: false }) };
         if all_answer(&mut probes, &member, wanted)? {
+            // The member that is too much still belongs to the page.
+            let _ = room.tally.add(member.len());
             page.push(member);
         }
     }
-    Ok(page)
+    Ok(Page { members: page, more: true })
 }
 
 /// Whether every probe, asked for `member`, answers `wanted`. Stops at the first that does not.

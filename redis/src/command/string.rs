@@ -219,12 +219,18 @@ fn strlen(view: &View<'_>, args: &Args) -> Outcome {
 }
 
 fn mget(view: &View<'_>, args: &Args) -> Outcome {
-    let value = |key: &Bytes| match view.string(key) {
-        Ok(found) => Ok(bulk_or_nil(found.map(|(value, _)| value))),
-        Err(CommandError::WrongType) => Ok(Reply::Nil),
-        Err(error) => Err(error),
-    };
-    Ok(Reply::Array(args::rest(args, 1).iter().map(value).collect::<Result<_, _>>()?))
+    let keys = args::rest(args, 1);
+    let (mut values, mut tally) = (Vec::with_capacity(keys.len()), view.tally());
+    for key in keys {
+        let value = match view.string(key) {
+            Ok(found) => found.map(|(value, _)| value),
+            Err(CommandError::WrongType) => None,
+            Err(error) => return Err(error),
+        };
+        tally.add(value.as_ref().map_or(0, Bytes::len))?;
+        values.push(bulk_or_nil(value));
+    }
+    Ok(Reply::Array(values))
 }
 
 fn getrange(view: &View<'_>, args: &Args) -> Outcome {

@@ -210,7 +210,7 @@ options! {
     max_args: usize = "max-args", Limits, Kind::Count { min: 16, max: 16_777_216 }, "1048576", "max-args",
         "Most arguments of one command.";
     client_output_buffer_limit: usize = "client-output-buffer-limit", Limits, Kind::Bytes { min: MIB, max: 64 * GIB }, "1gb", "client-output-buffer-limit",
-        "A connection whose unread replies grow beyond this is closed.";
+        "A connection whose unread replies grow beyond this is closed; a single larger one is an error.";
 
     dir: PathBuf = "dir", Storage, Kind::Path, "./neokv-data", "dir",
         "The data directory; created if missing. One server at a time.";

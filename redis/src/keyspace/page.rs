@@ -18,7 +18,7 @@ use neokv_resp::Reply;
 
 use super::cursor_table::Owner;
 use super::glob::Pattern;
-use super::{Collection, View};
+use super::{Collection, Tally, View};
 use crate::command::{Args, CommandError, Outcome, args};
 
 /// Collections up to this size are returned at once.
@@ -70,9 +70,9 @@ impl ScanOptions {
     }
 
     /// How many elements a page returns, and how many it examines, at most.
-    pub fn budget(&self) -> Budget {
+    pub fn budget(&self, view: &View<'_>) -> Budget {
         let examine = if self.filters() { self.count.saturating_mul(FILTER_FACTOR) } else { self.count };
-        Budget { take: self.count, examine }
+        Budget { take: self.count, examine, tally: view.tally() }
     }
 }
 
@@ -81,21 +81,27 @@ impl ScanOptions {
 pub struct Budget {
     take: u64,
     examine: u64,
+    tally: Tally,
 }
 
 impl Budget {
-    /// No bound.
-    pub const UNBOUNDED: Budget = Budget { take: u64::MAX, examine: u64::MAX };
+    /// All elements, as long as they are not too many bytes for one reply.
+    pub fn all(view: &View<'_>) -> Budget {
+        Budget { take: u64::MAX, examine: u64::MAX, tally: view.tally() }
+    }
 
     /// Whether the page is full.
     pub fn is_spent(&self) -> bool {
         self.take == 0 || self.examine == 0
     }
 
-    /// Counts one examined row.
-    pub fn examined(&mut self, taken: bool) {
+    /// Counts one examined row, and the bytes that the page has got from it, if any. More bytes than one reply may have end
+    /// the page.
+    pub fn examined(&mut self, taken: Option<usize>) {
         self.examine = self.examine.saturating_sub(1);
-        self.take = self.take.saturating_sub(u64::from(taken));
+        if let Some(bytes) = taken {
+            self.take = if self.tally.add(bytes).is_ok() { self.take.saturating_sub(1) } else { 0 };
+        }
     }
 }
 
@@ -150,7 +156,7 @@ fn collection_page(
     let owner = Owner::Collection { prefix: collection.prefix() };
     let resume = if cursor == 0 { None } else { view.cursors().and_then(|table| table.recall(owner, cursor)) };
     let mut rows = view.subkeys_from(collection, resume.as_deref().unwrap_or_default(), Direction::Forward)?;
-    let mut budget = if collection.size() <= SMALL { Budget::UNBOUNDED } else { options.budget() };
+    let mut budget = if collection.size() <= SMALL { Budget::all(view) } else { options.budget(view) };
     let mut items = Vec::new();
     while let Some((subkey, value)) = rows.next_ref()? {
         if budget.is_spent() {
@@ -162,7 +168,7 @@ fn collection_page(
         if taken {
             emit(&mut items, subkey, value)?;
         }
-        budget.examined(taken);
+        budget.examined(taken.then(|| subkey.len().saturating_add(value.len())));
     }
     Ok((0, items))
 }

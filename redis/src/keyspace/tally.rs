@@ -17,14 +17,24 @@ pub struct Tally {
 
 impl Tally {
     /// Nothing yet; `most` bytes may come.
-    pub(super) fn new(most: u64) -> Tally {
+    pub fn new(most: u64) -> Tally {
         Tally { bytes: 0, most }
     }
 
     /// Counts a value of `len` bytes.
     pub fn add(&mut self, len: usize) -> Result<(), CommandError> {
         self.bytes = self.bytes.saturating_add(item(len));
-        if self.bytes > self.most { Err(CommandError::TooMuch) } else { Ok(()) }
+        if self.is_over() { Err(CommandError::TooMuch) } else { Ok(()) }
+    }
+
+    /// Whether there were too many.
+    pub fn is_over(&self) -> bool {
+        self.bytes > self.most
+    }
+
+    /// Gives a value of `len` bytes, which was counted, up again.
+    pub fn remove(&mut self, len: usize) {
+        self.bytes = self.bytes.saturating_sub(item(len));
     }
 }
 
@@ -63,6 +73,8 @@ mod tests {
     fn a_tally_refuses_the_value_that_is_too_much() {
         let mut tally = Tally::new(2 * ITEM + 10);
         tally.add(4).unwrap();
+        tally.add(6).unwrap();
+        tally.remove(6);
         tally.add(6).unwrap();
         assert!(matches!(tally.add(0), Err(CommandError::TooMuch)));
     }

@@ -49,7 +49,7 @@ pub struct ViewSource<'a> {
     pub seed: u64,
     /// The positions of cursors handed out earlier; `None` where no cursor can occur (apply).
     pub cursors: Option<&'a CursorTable>,
-    /// Bytes that the command may gather: see [`View::tally`].
+    /// Bytes that the command may gather before it answers: see [`View::tally`].
     pub most: u64,
 }
 
@@ -136,6 +136,12 @@ impl<'a> View<'a> {
     /// The positions of cursors handed out earlier.
     pub fn cursors(&self) -> Option<&'a CursorTable> {
         self.source.cursors
+    }
+
+    /// Fails if an answer of so many bytes is too much.
+    pub fn check_answer(&self, bytes: usize) -> Result<(), CommandError> {
+        let fits = u64::try_from(bytes).is_ok_and(|bytes| bytes <= self.source.most);
+        if fits { Ok(()) } else { Err(CommandError::TooMuch) }
     }
 
     /// Counts what the command gathers, from nothing.

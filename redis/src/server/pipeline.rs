@@ -381,7 +381,8 @@ impl Moment {
             slots: self.slots,
             seed: self.seed,
             cursors: Some(&context.cursors),
-            most: u64::MAX,
+            // A client that has more than this waiting is disconnected.
+            most: u64::try_from(context.limits.output).unwrap_or(u64::MAX),
         })
     }
 }

@@ -47,6 +47,12 @@ impl Bulks {
         self.count
     }
 
+    /// Bytes that they take, in memory and in the reply.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.encoded.len()
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -5,10 +5,10 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use neokv_resp::client::encode_command;
+use neokv_resp::client::{Value, encode_command};
 use neokv_tests::process::Server;
 
-use crate::support::{check, info, neokv, noise, peak, resident, until};
+use crate::support::{array, check, info, neokv, noise, peak, resident, until};
 
 const MB: u64 = 1 << 20;
 
@@ -234,6 +234,51 @@ fn small_commands_with_large_effects_cost_bounded_memory() {
         }
     });
     assert!(answered < 700 * MB, "{} MB to return {STRINGS} strings", answered / MB);
+}
+
+#[test]
+fn an_answer_larger_than_the_output_limit_is_an_error_and_costs_no_more_than_the_limit() {
+    const TOO_MUCH: &str = "-ERR the command would change or return too much at once, give it less to do";
+    let server = neokv(&["--client-output-buffer-limit", "32mb"]);
+    let mut c = server.connect().unwrap();
+    let long = "v".repeat(8 << 20);
+    check(&mut c, &[(&format!("SET k {long}"), "OK")]);
+    for n in 0..6 {
+        check(&mut c, &[(&format!("RPUSH l {n}{long}"), &(n + 1).to_string())]);
+        check(&mut c, &[(&format!("HSET h f{n} {n}{long}"), "1"), (&format!("SADD s {n}{long}"), "1")]);
+        check(&mut c, &[(&format!("ZADD z {n} {n}{long}"), "1"), (&format!("SET {n}{long} v"), "OK")]);
+    }
+    let keys = " k".repeat(500);
+    let fields = " f1".repeat(500);
+    let lines =
+        [&format!("MGET{keys}"), &format!("HMGET h{fields}"), "LRANGE l 0 -1", "HGETALL h", "HVALS h", "SMEMBERS s"];
+    let more = [
+        "SUNION s s",
+        "SINTER s s",
+        "SDIFF s",
+        "ZRANGE z 0 -1",
+        "SRANDMEMBER s 6",
+        "HRANDFIELD h 6 WITHVALUES",
+        "KEYS *",
+    ];
+    let before = resident(&server);
+    let peak = peak(&server, || lines.iter().chain(&more).for_each(|line| check(&mut c, &[(line, TOO_MUCH)])));
+    // MGET alone would be 4000 MB.
+    assert!(peak < before + 400 * MB, "{} MB before, {} MB", before / MB, peak / MB);
+    // What fits is answered, and a page of a scan ends early.
+    check(&mut c, &[("LLEN l", "6"), ("ZCARD z", "6"), ("SINTERCARD 2 s s", "6")]);
+    for (scan, fewest) in [("HSCAN h {} COUNT 100", 6), ("SSCAN s {} COUNT 100", 6), ("SCAN {} COUNT 100", 11)] {
+        let (mut cursor, mut pages, mut seen) = ("0".to_owned(), 0, 0);
+        loop {
+            let page = array(&mut c, &scan.replace("{}", &cursor));
+            let [Value::Bulk(next), Value::Array(items)] = &page[..] else { panic!("{scan}: a cursor and a page") };
+            (cursor, pages, seen) = (String::from_utf8(next.to_vec()).unwrap(), pages + 1, seen + items.len());
+            if cursor == "0" {
+                break;
+            }
+        }
+        assert!(pages > 1 && seen >= fewest, "{scan}: {pages} pages, {seen} elements");
+    }
 }
 
 #[test]

@@ -38,6 +38,7 @@ pub fn lrange(view: &View<'_>, args: &Args) -> Outcome {
         let mut walk = Walk::new(*view, &list, positions, End::Left)?;
         while let Some((_, element)) = walk.next()? {
             elements.push(element);
+            view.check_answer(elements.size())?;
         }
     }
     Ok(Reply::Bulks(Shape::Array, elements))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::*;
 use crate::keyspace::SplitMix64;
 use crate::testing::Bench;
 
@@ -154,4 +155,38 @@ fn many_sources() {
     assert_eq!(bench.run(&format!("SDIFF {all}")), r#"<"own0">"#);
     assert_eq!(bench.run(&format!("SUNIONSTORE d {all}")), "41");
     assert_eq!(bench.run(&format!("SINTERCARD 40 {all}")), "1");
+}
+
+#[test]
+fn pages_of_any_room_put_together_are_the_whole() {
+    let mut bench = Bench::new();
+    let mut random = SplitMix64::new(21);
+    for key in ["a", "b", "c"] {
+        for _ in 0..120 {
+            let member = random.below(200);
+            let padding = "-".repeat(usize::try_from(random.below(90)).unwrap());
+            bench.run(&format!("SADD {key} {member} {member}{padding}"));
+        }
+    }
+    let keys = ["a", "b", "c"].map(Bytes::from);
+    let view = bench.view();
+    for plan in [Plan::union(&view, &keys), Plan::inter(&view, &keys), Plan::diff(&view, &keys)] {
+        let plan = plan.unwrap();
+        let whole = plan.page(&view, &[], Room { members: usize::MAX, tally: view.tally() }).unwrap();
+        assert!(!whole.more && whole.members.len() > 5);
+        for _ in 0..40 {
+            let (members, bytes) = (1 + usize::try_from(random.below(50)).unwrap(), random.below(4000));
+            let (mut start, mut all) = (Vec::new(), Vec::new());
+            loop {
+                let page = plan.page(&view, &start, Room { members, tally: Tally::new(bytes) }).unwrap();
+                assert!(page.members.len() <= members);
+                all.extend(page.members);
+                if !page.more {
+                    break;
+                }
+                start = all.last().map(|last| just_after(last)).unwrap();
+            }
+            assert_eq!(all, whole.members, "{members} members, {bytes} bytes");
+        }
+    }
 }
