@@ -121,6 +121,8 @@ impl Connection {
                 self.refuse(&refusal);
             }
         }
+        // Arguments share the input's memory, which can grow in place only without them.
+        self.args.clear();
         self.relieve().await
     }
 

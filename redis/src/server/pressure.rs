@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 use super::connection::{Connection, Ended, Received, Woken};
 
 impl Connection {
-    /// Called between commands: goes on at once below the high water mark.
+    /// Called between commands, and between a command and the writes before it: goes on at once below the high water mark.
     #[inline]
     pub(super) async fn relieve(&mut self) -> Result<(), Ended> {
         if self.output.len() < self.context.limits.high_water {
@@ -43,8 +43,6 @@ impl Connection {
     /// Sends, and keeps what comes in, until the client has taken enough.
     #[cold]
     async fn hold(&mut self) -> Result<(), Ended> {
-        // Arguments share the input's memory, which must be able to grow in place.
-        self.args.clear();
         loop {
             self.shed()?;
             if self.output.len() < self.context.limits.high_water {

@@ -281,6 +281,27 @@ fn an_answer_larger_than_the_output_limit_is_an_error_and_costs_no_more_than_the
     }
 }
 
+/// A write whose reply the client does not take at once holds the connection up in the middle of the next command.
+#[test]
+fn what_follows_a_large_reply_to_a_write_is_run_as_it_was_sent() {
+    let server = neokv(&[]);
+    let mut c = server.connect().unwrap();
+    check(&mut c, &[("SETRANGE big 8388607 x", "8388608"), ("MSET a 1 b 2", "OK"), ("SADD s m", "1")]);
+    let lines = [("EXISTS big", ":1"), ("MGET a b", r"*2\r\n$1\r\n1\r\n$1\r\n2"), ("GET a", r"$1\r\n1")];
+    let more =
+        [("SMEMBERS s", r"*1\r\n$1\r\nm"), ("ECHO hello", r"$5\r\nhello"), ("SET a 1", "+OK"), ("NOSUCH x", "-ERR")];
+    let wrong = [("GET", "-ERR wrong number of arguments for \\'get\\' command")];
+    for (line, expected) in lines.iter().chain(&more).chain(&wrong) {
+        let mut stream = socket(&server);
+        stream.write_all(format!("GETEX big PERSIST\r\n{line}\r\n").as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).unwrap();
+        let behind = reply.get("$8388608\r\n".len() + (8 << 20) + 2..).unwrap_or_default();
+        assert!(behind.escape_ascii().to_string().starts_with(expected), "{line}: {}", behind.escape_ascii());
+    }
+}
+
 #[test]
 fn half_open_connections_and_resets_leave_nothing_behind() {
     let server = neokv(&[]);
