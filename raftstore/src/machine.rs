@@ -53,7 +53,7 @@ pub trait StateMachine: Send + Sync + 'static {
     /// The payload of the entry that carries these commands, in order. Called on the leader only.
     fn encode(&self, stamp: Stamp, commands: &[Self::Command]) -> Bytes;
 
-    /// Applies one entry: one reply per command, in order. Runs on an apply thread and may block on the engine.
+    /// Applies one entry: a reply for each command, in order. Runs on an apply thread and may block on the engine.
     ///
     /// The machine may leave the last commands of an entry out, if those before them did much: it then returns fewer
     /// replies, at least one. That is a decision like any other: a pure function of state and entry (law 1), the same on every
@@ -96,6 +96,9 @@ pub struct ApplyContext<'e> {
     pub descriptor: &'e Descriptor,
     /// The Region's hybrid logical clock: the next unused value. The machine must move it, see the module.
     pub clock: u64,
+    /// Bytes of memory that the replies so far take, about. The machine adds to it: they wait for the write, so that many
+    /// of them end the batch as large effects do.
+    pub answered: u64,
     pub(crate) fresh: bool,
     pub(crate) sealed: bool,
 }
@@ -103,7 +106,7 @@ pub struct ApplyContext<'e> {
 impl<'e> ApplyContext<'e> {
     /// A context over an empty batch. Public for the tests of state machines; the store makes its own.
     pub fn new(batch: Batch<'e>, descriptor: &'e Descriptor, clock: u64) -> ApplyContext<'e> {
-        ApplyContext { batch, descriptor, clock, fresh: true, sealed: false }
+        ApplyContext { batch, descriptor, clock, answered: 0, fresh: true, sealed: false }
     }
 
     /// Whether no entry before this one shares the batch.

@@ -43,7 +43,8 @@ impl<M: StateMachine> Region<M> {
 
     /// Writes these commands, in order, and returns their replies, in order, once they are durable on a majority and
     /// applied here. Commands of one call may share entries with those of others; nothing comes between two commands of
-    /// one entry. If the returned future is dropped, the entry on its way goes on all the same.
+    /// one entry. If the returned future is dropped, what waits or is on its way goes on all the same, and what did not fit into
+    /// its entry is not proposed any more.
     ///
     /// # Errors
     ///

@@ -116,8 +116,8 @@ impl<M: StateMachine> Applier<M> {
         let mut group = Vec::new();
         let mut bytes = 0usize;
         for (position, entry) in entries.iter().enumerate() {
-            let full = bytes >= self.apply_bytes || cx.batch.size() >= self.apply_bytes;
-            if position > 0 && (cx.sealed || full) {
+            let held = cx.batch.size().saturating_add(usize::try_from(cx.answered).unwrap_or(usize::MAX));
+            if position > 0 && (cx.sealed || bytes.max(held) >= self.apply_bytes) {
                 break;
             }
             cx.fresh = position == 0;

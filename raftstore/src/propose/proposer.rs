@@ -229,7 +229,7 @@ impl<M: StateMachine> Proposer<M> {
     pub(crate) fn stall(&self, full: bool) {
         self.stalled.store(full, Ordering::Release);
         if full {
-            self.flights.abandon("the disk is full; the write takes effect if space returns");
+            self.flights.abandon("the disk is full; the write may take effect when space returns");
             self.refuse_waiting(&ProposeError::NoSpace);
         }
     }

@@ -59,6 +59,8 @@ pub(super) struct Draft<C, R> {
 /// See the module.
 pub(super) struct Queue<C, R> {
     waiting: VecDeque<Submission<C, R>>,
+    /// How many at the head were put back.
+    returned: usize,
     bytes: usize,
     commands: usize,
     closed: bool,
@@ -66,7 +68,7 @@ pub(super) struct Queue<C, R> {
 
 impl<C, R> Default for Queue<C, R> {
     fn default() -> Self {
-        Queue { waiting: VecDeque::new(), bytes: 0, commands: 0, closed: false }
+        Queue { waiting: VecDeque::new(), returned: 0, bytes: 0, commands: 0, closed: false }
     }
 }
 
@@ -102,11 +104,12 @@ impl<C, R> Queue<C, R> {
         self.waiting.push_back(submission);
     }
 
-    /// Puts submissions that were taken, in this order, back to the head.
+    /// Puts submissions that were taken, in this order, back to the head, behind those that were put back before.
     pub(super) fn put_back(&mut self, submissions: Vec<Submission<C, R>>) {
-        for submission in submissions.into_iter().rev() {
+        for submission in submissions {
             self.count_in(&submission);
-            self.waiting.push_front(submission);
+            self.waiting.insert(self.returned, submission);
+            self.returned = self.returned.saturating_add(1);
         }
     }
 
@@ -123,8 +126,7 @@ impl<C, R> Queue<C, R> {
 
     /// Takes everything out.
     pub(super) fn drain(&mut self) -> Vec<Submission<C, R>> {
-        self.bytes = 0;
-        self.commands = 0;
+        (self.bytes, self.commands, self.returned) = (0, 0, 0);
         self.waiting.drain(..).collect()
     }
 
@@ -151,6 +153,7 @@ impl<C, R> Queue<C, R> {
 
     fn pop(&mut self) -> Option<Submission<C, R>> {
         let next = self.waiting.pop_front()?;
+        self.returned = self.returned.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(next.weight);
         self.commands = self.commands.saturating_sub(next.commands.len());
         Some(next)
@@ -268,10 +271,14 @@ mod tests {
     fn what_is_put_back_is_next_and_in_order() {
         let mut queue = Queue::default();
         submit(&mut queue, &[1]);
-        let back = [&[2, 3][..], &[4]];
-        queue.put_back(back.map(|commands| Submission::new(commands.to_vec(), &ByValue, oneshot::channel().0)).into());
-        assert_eq!((queue.bytes(), queue.commands), (10, 4));
-        assert_eq!(entries(&mut queue), [vec![2, 3, 4, 1]]);
+        for back in [&[2][..], &[3]] {
+            queue.put_back(vec![Submission::new(back.to_vec(), &ByValue, oneshot::channel().0)]);
+        }
+        assert_eq!((queue.bytes(), queue.commands), (6, 3));
+        assert_eq!(entries(&mut queue), [vec![2, 3, 1]]);
+        queue.put_back(vec![Submission::new(vec![4], &ByValue, oneshot::channel().0)]);
+        submit(&mut queue, &[5]);
+        assert_eq!(entries(&mut queue), [vec![4, 5]]);
     }
 
     #[test]

@@ -106,7 +106,8 @@ pub enum CommandError {
     /// Two options exclude each other (ZADD).
     #[error("ERR XX and NX options at the same time are not compatible")]
     NxWithXx,
-    /// The command would change or return more than one log entry may.
+    /// A write would change or gather more than its log entry allows, or a read would return more than the connection may
+    /// have waiting.
     #[error("ERR the command would change or return too much at once, give it less to do")]
     TooMuch,
     /// Any other text, with its code.

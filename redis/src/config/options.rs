@@ -210,7 +210,7 @@ options! {
     max_args: usize = "max-args", Limits, Kind::Count { min: 16, max: 16_777_216 }, "1048576", "max-args",
         "Most arguments of one command.";
     client_output_buffer_limit: usize = "client-output-buffer-limit", Limits, Kind::Bytes { min: MIB, max: 64 * GIB }, "1gb", "client-output-buffer-limit",
-        "A connection whose unread replies grow beyond this is closed; a single larger one is an error.";
+        "A connection whose unread replies grow beyond this is closed; many values that take more are an error.";
 
     dir: PathBuf = "dir", Storage, Kind::Path, "./neokv-data", "dir",
         "The data directory; created if missing. One server at a time.";
@@ -231,7 +231,7 @@ options! {
         "Applied log kept for followers before the oldest part is purged, in bytes.";
     raft_log_entries: u64 = "raft-log-entries", Raft, Kind::Count { min: 100, max: 100_000_000 }, "100000", "raft-log-entries",
         "The same in entries; what is reached first counts.";
-    proposer_bytes: usize = "proposer-bytes", Raft, Kind::Bytes { min: 4 * KIB, max: 64 * MIB }, "1mb", "proposer-bytes",
+    proposer_bytes: usize = "proposer-bytes", Raft, Kind::Bytes { min: 4 * KIB, max: 16 * MIB }, "1mb", "proposer-bytes",
         "Commands that wait are gathered into one log entry up to this size.";
     proposer_commands: usize = "proposer-commands", Raft, Kind::Count { min: 1, max: 65_536 }, "4096", "proposer-commands",
         "The same in commands.";

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! * A page is bounded by COUNT, or, when MATCH or TYPE leave elements out, by [`FILTER_FACTOR`] times COUNT examined
-//!   rows.
-//! * A collection of at most [`SMALL`] elements comes as one page, as the compact encodings of Redis do.
+//!   rows. More bytes than one reply may have end it, too.
+//! * A collection of at most [`SMALL`] elements comes as one page otherwise, as the compact encodings of Redis do.
 //! * What is there from the first page to the last is returned at least once (see [`super::cursor_table`]).
 
 use bytes::Bytes;

@@ -5,7 +5,7 @@
 //! * a record with an expiry has exactly one row in family `expire`, with that very instant; one without has none;
 //! * [`KeyCount`] moves by exactly the number of records that appear and disappear;
 //! * a string of the older format is gone once its key has been written;
-//! * a command that writes too much fails, whatever it wrote is undone, and it has held no more than that in memory;
+//! * a command that writes too much fails when it does, and whatever it wrote is undone;
 //! * a collection that is created where something else stood gets the version of this command, which no collection
 //!   ever had, so nothing of its predecessor shows through, and deleting costs one row whatever the size.
 //!
@@ -89,7 +89,7 @@ pub struct TxSource<'a> {
     pub region: u64,
     /// The slots of that Region.
     pub slots: SlotRange,
-    /// Bytes that the command may write, and bytes that it may return. One that would exceed them fails.
+    /// Bytes that the command may write. It may gather half as many for its answer. What would be more fails.
     pub most: u64,
 }
 
@@ -168,7 +168,7 @@ impl<'a> Tx<'a> {
             slots: self.source.slots,
             seed: self.source.seed,
             cursors: None,
-            most: self.source.most,
+            most: self.source.most / 2,
         })
     }
 

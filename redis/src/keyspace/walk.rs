@@ -56,6 +56,8 @@ const MAX_WALKS: u32 = 64;
 const MAX_DEPTH: u32 = 512;
 /// A node expected to hold at most this many elements is read as a whole.
 const SMALL_RUN: usize = 32;
+/// A value of at most so many bytes is kept while such a node is read.
+const KEPT: usize = 4096;
 /// An element whose chance is at least one in this many times the size is met as often as any other such element. Also
 /// the number of walks that one element takes on average.
 const EVENNESS: f64 = 4.0;
@@ -167,7 +169,7 @@ fn nth(view: &View<'_>, from: &Collection, index: u64) -> Result<Option<Element>
     let (direction, skip) = if back < index { (Direction::Reverse, back) } else { (Direction::Forward, index) };
     let mut rows = view.subkeys(from, direction)?;
     for _ in 0..skip {
-        rows.next()?;
+        rows.next_ref()?;
     }
     rows.next()
 }
@@ -337,13 +339,23 @@ impl<'a> Walker<'a> {
     ) -> Result<Option<(Element, f64)>, CommandError> {
         let mut run = Vec::new();
         self.up.seek(&node.low.0)?;
-        while let Some(element) = self.up.next()? {
-            let is_last = element.0 >= node.high;
-            run.push(element);
+        while let Some((subkey, value)) = self.up.next_ref()? {
+            let is_last = *subkey >= node.high[..];
+            // Short values are kept, because reading a row again costs more.
+            let value = (value.len() <= KEPT).then(|| Bytes::copy_from_slice(value));
+            run.push((Bytes::copy_from_slice(subkey), value));
             if is_last {
                 let size = count_of(run.len());
                 let index = usize::try_from(random.below(size)).unwrap_or(0);
-                return Ok(run.into_iter().nth(index).map(|element| (element, node.chance / to_f64(size))));
+                let Some((subkey, value)) = run.into_iter().nth(index) else { return Ok(None) };
+                let element = match value {
+                    Some(value) => Some((subkey, value)),
+                    None => {
+                        self.up.seek(&subkey)?;
+                        self.up.next()?
+                    }
+                };
+                return Ok(element.map(|element| (element, node.chance / to_f64(size))));
             }
             if run.len() > SMALL_RUN * 2 {
                 break;

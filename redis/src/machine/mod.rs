@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! leader    Command, Command, … ──encode(stamp)──► RedisWriteRequest { hlc, seed, commands, bounds }      one log entry
-//! replicas  RedisWriteRequest ──apply──► rows in the batch, one Reply per command
+//! replicas  RedisWriteRequest ──apply──► rows in the batch, a Reply for each command that was carried out
 //! ```
 //!
 //! [`RedisMachine::apply`] is a pure function of the stored state and the entry, so that every replica, whenever it
@@ -13,12 +13,13 @@
 //! * **Versions** of new collections are `base + position of the command`. Afterwards the Region's clock is
 //!   `base + number of commands`, so no version is used twice, also not after a change of leader.
 //! * **Randomness** starts from the entry's seed and the position of the command.
-//! * **Bounds**: one command may write and answer [`COMMAND_BYTES`]; what would be more fails and is undone. Once the commands
-//!   of an entry have written and answered [`ENOUGH_BYTES`], those behind are left out of it: they have no effect and no reply,
-//!   and the leader proposes them again. So an entry takes bounded memory to apply, however much its few bytes ask for
-//!   (`EXPIRE` writes a whole string again, `SUNIONSTORE` a whole set). The leader writes both bounds into the entry, and
-//!   what is counted follows from state and entry alone ([`Batch::metered`], [`tally::weight`]), so all replicas stop at the
-//!   same command.
+//! * **Bounds**: one command may write [`COMMAND_BYTES`], and gather half as many for its answer; what would be more fails
+//!   and is undone. Once the commands of an entry have written and answered [`ENOUGH_BYTES`], or one has failed so, those
+//!   behind are left out of it: they have no effect and no reply, and the leader proposes them again. So an entry takes
+//!   bounded memory to apply, however much its few bytes ask for (`EXPIRE` writes a whole string again, `SUNIONSTORE` a
+//!   whole set). The leader writes both bounds into the entry, and what is counted follows from state and entry alone
+//!   ([`Batch::metered`], [`tally::weight`]), so all replicas stop at the same command. That makes the count a part of what
+//!   an entry means: a handler that comes to count differently would part replicas of two releases.
 //! * **A failing command** leaves nothing behind: its writes are undone, and the error is its reply. An entry that
 //!   cannot be understood, or a store that cannot be read, stops the Region instead: guessing would split the replicas.
 //!
@@ -49,8 +50,9 @@ pub const NAMESPACE: u32 = 0;
 /// See the module. Many times what the largest ordinary entry, of a megabyte of small commands, writes.
 const ENOUGH_BYTES: u64 = 32 << 20;
 
-/// See the module. Room for replacing a string of 512 MB, or for storing a set of ten million members.
-const COMMAND_BYTES: u64 = 2 << 30;
+/// See the module. Room for replacing a string of 512 MB, or for storing a set of some million members. While a command is
+/// applied it may take three times as much memory: its rows, their record for RocksDB, and the memtable.
+const COMMAND_BYTES: u64 = 1 << 30;
 
 /// The state machine of a Region that holds Redis keys. It has no state of its own: all of it is in the engine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,19 +87,21 @@ impl StateMachine for RedisMachine {
         let total = request.commands.len();
         let mut replies = Vec::with_capacity(total);
         let mut count = KeyCount::default();
-        let (mut position, mut answered) = (0u64, 0u64);
+        let (mut position, mut spent) = (0u64, 0u64);
         cx.batch.start_meter();
         for command in request.commands {
-            if position > 0 && u64::try_from(cx.batch.metered()).unwrap_or(u64::MAX).saturating_add(answered) >= enough
-            {
+            let written = u64::try_from(cx.batch.metered()).unwrap_or(u64::MAX);
+            if position > 0 && written.saturating_add(spent) >= enough {
                 break;
             }
-            let (reply, change) = match command.kind {
+            let Done { reply, change, undone } = match command.kind {
                 Some(Kind::Client(client)) => entry.client(cx, position, &client.args, total == 1)?,
                 Some(Kind::Purge(purge)) => entry.purge(cx, position, &purge)?,
                 None => return Err(ApplyError::Undecodable("a command of an unknown kind".to_owned())),
             };
-            answered = answered.saturating_add(tally::weight(&reply));
+            let answered = tally::weight(&reply);
+            cx.answered = cx.answered.saturating_add(answered);
+            spent = spent.saturating_add(answered).saturating_add(undone);
             replies.push(reply);
             count = count.then(change);
             position = position.saturating_add(1);
@@ -110,6 +114,14 @@ impl StateMachine for RedisMachine {
 
 type WriteHandler = fn(&mut Tx<'_>, &Args) -> Outcome;
 
+/// What has come of a command.
+struct Done {
+    reply: Reply,
+    change: KeyCount,
+    /// Bytes of work that were undone, because they became too many.
+    undone: u64,
+}
+
 /// What all commands of one entry share.
 #[derive(Clone, Copy)]
 struct Entry {
@@ -117,7 +129,7 @@ struct Entry {
     base: u64,
     seed: u64,
     namespace: u32,
-    /// What one command may write, and what it may answer.
+    /// What one command may write.
     most: u64,
 }
 
@@ -144,7 +156,7 @@ impl Entry {
         position: u64,
         args: &[Bytes],
         alone: bool,
-    ) -> Result<(Reply, KeyCount), ApplyError> {
+    ) -> Result<Done, ApplyError> {
         let (command, handler) = write_command(args)?;
         if command.has(Flag::Alone) {
             if !alone {
@@ -155,32 +167,28 @@ impl Entry {
         }
         let mut tx = self.tx(cx, position);
         match handler(&mut tx, args) {
-            Ok(reply) => Ok((reply, tx.commit())),
+            Ok(reply) => Ok(Done { reply, change: tx.commit(), undone: 0 }),
             Err(error) if error.is_fault() => Err(fault(error)),
             Err(error) => {
                 tx.rollback().map_err(fault)?;
-                Ok((error.reply(), KeyCount::default()))
+                let undone = if matches!(error, CommandError::TooMuch) { self.most } else { 0 };
+                Ok(Done { reply: error.reply(), change: KeyCount::default(), undone })
             }
         }
     }
 
     /// Removes keys whose time is over. Answers how many they were.
-    fn purge(
-        &self,
-        cx: &mut ApplyContext<'_>,
-        position: u64,
-        purge: &PurgeExpired,
-    ) -> Result<(Reply, KeyCount), ApplyError> {
-        let (mut removed, mut count) = (0i64, KeyCount::default());
+    fn purge(&self, cx: &mut ApplyContext<'_>, position: u64, purge: &PurgeExpired) -> Result<Done, ApplyError> {
+        let (mut removed, mut change) = (0i64, KeyCount::default());
         for expired in &purge.keys {
             let slot = request::slot(expired.slot)?;
             let entry = Entry { namespace: expired.namespace, ..*self };
             let mut tx = entry.tx(cx, position);
             let gone = tx.purge(slot, &expired.key, expired.expire_ms).map_err(fault)?;
             removed = removed.saturating_add(i64::from(gone));
-            count = count.then(tx.commit());
+            change = change.then(tx.commit());
         }
-        Ok((Reply::Integer(removed), count))
+        Ok(Done { reply: Reply::Integer(removed), change, undone: 0 })
     }
 }
 

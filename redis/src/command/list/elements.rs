@@ -13,6 +13,8 @@ use crate::keyspace::{Collection, Subkeys, Tx, View};
 
 /// How many elements are read before they are written elsewhere, when a run of them moves.
 const MOVED_AT_ONCE: u64 = 256;
+/// After so many bytes of them, fewer are.
+const MOVED_BYTES: usize = 1 << 20;
 
 /// The position of the element that `index` names, -1 being the last one.
 pub fn position(list: &Collection, index: i64) -> Option<u64> {
@@ -122,11 +124,17 @@ pub fn pack(
     while !left.is_empty() {
         // What is written now has been read before, here or in an earlier round: elements move toward the side that they
         // are read from.
-        let chunk = take_chunk(&mut left, toward);
-        let mut moved = Vec::new();
-        let mut walk = Walk::new(tx.view(), list, chunk, toward)?;
-        while let Some((position, element)) = walk.next()? {
+        let (mut moved, mut bytes) = (Vec::new(), 0usize);
+        let mut walk = Walk::new(tx.view(), list, next_run(&left, toward), toward)?;
+        while bytes < MOVED_BYTES
+            && let Some((position, element)) = walk.next()?
+        {
+            match toward {
+                End::Left => left.start = position.saturating_add(1),
+                End::Right => left.end = position,
+            }
             if gone.binary_search(&position).is_err() {
+                bytes = bytes.saturating_add(element.len());
                 moved.push(Bytes::copy_from_slice(element));
             }
         }
@@ -147,20 +155,10 @@ pub fn pack(
     Ok(to)
 }
 
-/// Cuts the positions that are moved next off the end `from` of what is left.
-fn take_chunk(left: &mut Range<u64>, from: End) -> Range<u64> {
+/// The positions that are moved next: those at the end `from` of what is left.
+fn next_run(left: &Range<u64>, from: End) -> Range<u64> {
     match from {
-        End::Left => {
-            let cut = left.start.saturating_add(MOVED_AT_ONCE).min(left.end);
-            let chunk = left.start..cut;
-            left.start = cut;
-            chunk
-        }
-        End::Right => {
-            let cut = left.end.saturating_sub(MOVED_AT_ONCE).max(left.start);
-            let chunk = cut..left.end;
-            left.end = cut;
-            chunk
-        }
+        End::Left => left.start..left.start.saturating_add(MOVED_AT_ONCE).min(left.end),
+        End::Right => left.end.saturating_sub(MOVED_AT_ONCE).max(left.start)..left.end,
     }
 }

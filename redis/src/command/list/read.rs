@@ -105,7 +105,7 @@ impl Search {
 pub fn lpos(view: &View<'_>, args: &Args) -> Outcome {
     let search = Search::parse(args::rest(args, 3))?;
     let wanted = args::get(args, 2)?;
-    let mut found = Vec::new();
+    let (mut found, mut tally) = (Vec::new(), view.tally());
     if let Some(list) = view.collection(args::get(args, 1)?, DataType::List)? {
         let head = list.meta.head;
         let mut walk = Walk::new(*view, &list, head..list.meta.tail, search.from)?;
@@ -119,6 +119,7 @@ pub fn lpos(view: &View<'_>, args: &Args) -> Outcome {
             }
             matches = matches.saturating_add(1);
             if matches >= search.rank {
+                tally.add(0)?;
                 found.push(Reply::count(position.saturating_sub(head)));
                 if search.is_enough(matches) {
                     break;

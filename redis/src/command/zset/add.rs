@@ -75,7 +75,7 @@ impl Options {
 
 /// What became of the members of one command.
 #[derive(Default)]
-struct Tally {
+struct Counts {
     added: u64,
     changed: u64,
     /// The score of the last member, unless the options forbade the change.
@@ -106,14 +106,14 @@ fn add(tx: &mut Tx<'_>, args: &Args, mut options: Options) -> Outcome {
     }
     let key = args::get(args, 1)?;
     let zset = if options.only_existing { tx.existing(key, rows::KIND)? } else { Some(tx.open(key, rows::KIND)?) };
-    let tally = match zset {
+    let counts = match zset {
         Some(zset) => add_all(tx, zset, &scored, options)?,
-        None => Tally::default(),
+        None => Counts::default(),
     };
     Ok(if options.increment {
-        tally.score.map_or(Reply::Nil, Reply::Double)
+        counts.score.map_or(Reply::Nil, Reply::Double)
     } else {
-        Reply::count(tally.added.saturating_add(if options.count_changed { tally.changed } else { 0 }))
+        Reply::count(counts.added.saturating_add(if options.count_changed { counts.changed } else { 0 }))
     })
 }
 
@@ -123,20 +123,20 @@ fn add_all(
     mut zset: Collection,
     scored: &[(f64, &Bytes)],
     options: Options,
-) -> Result<Tally, CommandError> {
-    let mut tally = Tally::default();
+) -> Result<Counts, CommandError> {
+    let mut counts = Counts::default();
     for (given, member) in scored {
         // A sorted set that is being created has no rows to look for.
         let current = if zset.is_empty() { None } else { rows::score(tx.view(), &zset, member)? };
-        tally.score = options.decide(current, *given)?;
-        let Some(new) = tally.score else { continue };
+        counts.score = options.decide(current, *given)?;
+        let Some(new) = counts.score else { continue };
         match current {
-            None => tally.added = tally.added.saturating_add(1),
+            None => counts.added = counts.added.saturating_add(1),
             Some(current) if current == new => continue,
-            Some(_) => tally.changed = tally.changed.saturating_add(1),
+            Some(_) => counts.changed = counts.changed.saturating_add(1),
         }
         rows::set(tx, &mut zset, member, current, new)?;
     }
     tx.save(zset)?;
-    Ok(tally)
+    Ok(counts)
 }
