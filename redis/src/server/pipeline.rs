@@ -78,7 +78,9 @@ impl Connection {
         while !self.session.closing {
             match self.parser.parse(&mut self.input, &mut self.args) {
                 Ok(true) => self.run_command().await?,
-                Ok(false) => break,
+                Ok(false) if self.writes.is_empty() => break,
+                // More may have come while their replies waited for the client: nobody else looks at it.
+                Ok(false) => self.settle().await?,
                 Err(error) => {
                     self.settle().await?;
                     let text = format!("ERR {error}");

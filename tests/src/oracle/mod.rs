@@ -27,6 +27,10 @@ const HISTORY: usize = 4_000;
 /// Commands between two comparisons of the whole keyspace.
 const SWEEP_EVERY: u64 = 2_000;
 
+/// The key of the long string in crowded runs, and its length: more than sockets on loopback take at once.
+const LONG: (&str, usize) = ("long", 8 << 20);
+const CROWD: &Shape = &Shape { template: "", rule: Rule::Exact };
+
 /// The RESP version that both connections speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -68,6 +72,7 @@ pub struct Run {
     theirs: Connection,
     history: VecDeque<Vec<Vec<u8>>>,
     sweep_at: u64,
+    crowded: bool,
 }
 
 impl Run {
@@ -83,7 +88,24 @@ impl Run {
                 connection.words("HELLO 3")?;
             }
         }
-        Ok(Run { seed, number: 0, generator, ours, theirs, history: VecDeque::new(), sweep_at: SWEEP_EVERY })
+        Ok(Run {
+            seed,
+            number: 0,
+            generator,
+            ours,
+            theirs,
+            history: VecDeque::new(),
+            sweep_at: SWEEP_EVERY,
+            crowded: false,
+        })
+    }
+
+    /// Lets every pipeline have a reply in its middle that the sockets do not take at once, by a write or by a read, so that
+    /// what stands behind it is run while replies wait.
+    #[must_use]
+    pub fn crowded(mut self) -> Run {
+        self.crowded = true;
+        self
     }
 
     /// Sends this many commands and compares every reply.
@@ -115,11 +137,29 @@ impl Run {
                 break;
             }
         }
+        if self.crowded {
+            self.crowd(&mut batch)?;
+        }
         self.exchange(&batch)?;
         match dialogue {
             Some(next) => self.dialogue(&next),
             None => Ok(()),
         }
+    }
+
+    /// Puts the large reply into a pipeline, and sees to it that there is one.
+    fn crowd(&mut self, batch: &mut Vec<Generated>) -> io::Result<()> {
+        let (key, length) = LONG;
+        for connection in [&mut self.ours, &mut self.theirs] {
+            if connection.words(&format!("EXISTS {key}"))? == Value::Integer(0) {
+                connection.words(&format!("SETRANGE {key} {} x", length - 1))?;
+            }
+        }
+        let words: &[&str] = if self.generator.below(3) == 0 { &["GET", key] } else { &["GETEX", key, "PERSIST"] };
+        let args = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+        let at = self.generator.below(batch.len() + 1);
+        batch.insert(at, Generated { args, shape: CROWD, settle: false });
+        Ok(())
     }
 
     fn exchange(&mut self, batch: &[Generated]) -> Result<(), Box<dyn std::error::Error>> {
@@ -130,8 +170,9 @@ impl Run {
         self.ours.flush()?;
         self.theirs.flush()?;
         for next in batch {
-            let ours = self.ours.receive()?;
-            let theirs = self.theirs.receive()?;
+            let silent = |who: &str, error: io::Error| format!("{who} did not answer {}: {error}", show(&next.args));
+            let ours = self.ours.receive().map_err(|error| silent("neokv", error))?;
+            let theirs = self.theirs.receive().map_err(|error| silent("redis", error))?;
             self.check(next.shape.rule, &next.args, &ours, &theirs)?;
         }
         if batch.iter().any(|next| next.settle) {

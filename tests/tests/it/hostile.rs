@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use neokv_resp::client::{Value, encode_command};
 use neokv_tests::process::Server;
 
-use crate::support::{array, check, info, neokv, noise, peak, resident, until};
+use crate::support::{array, ask, check, info, neokv, noise, peak, resident, until};
 
 const MB: u64 = 1 << 20;
 
@@ -278,6 +278,24 @@ fn an_answer_larger_than_the_output_limit_is_an_error_and_costs_no_more_than_the
             }
         }
         assert!(pages > 1 && seen >= fewest, "{scan}: {pages} pages, {seen} elements");
+    }
+}
+
+#[test]
+fn what_arrives_while_the_last_reply_waits_is_run_too() {
+    let server = neokv(&[]);
+    let mut c = server.connect().unwrap();
+    check(&mut c, &[("SETRANGE big 16777215 x", "16777216")]);
+    for large in ["GETEX big PERSIST", "GET big"] {
+        let mut stream = socket(&server);
+        stream.write_all(format!("{large}\r\n").as_bytes()).unwrap();
+        until("a reply that waits", || {
+            ask(&mut c, "CLIENT LIST").split("\\n").any(|line| line.contains("omem=") && !line.contains("omem=0 "))
+        });
+        stream.write_all(b"PING\r\n").unwrap();
+        let mut reply = vec![0; "$16777216\r\n\r\n+PONG\r\n".len() + (16 << 20)];
+        stream.read_exact(&mut reply).unwrap();
+        assert!(reply.ends_with(b"x\r\n+PONG\r\n"), "{large}");
     }
 }
 

@@ -4,9 +4,13 @@ use neokv_tests::oracle::{Protocol, Run};
 use neokv_tests::process::Server;
 
 fn agree(seed: u64, protocol: Protocol, commands: u64) {
+    compare(seed, protocol, commands, |run| run);
+}
+
+fn compare(seed: u64, protocol: Protocol, commands: u64, how: fn(Run) -> Run) {
     let neokv = Server::neokv(&["--sync", "no"]).unwrap();
     let redis = Server::redis(&[]).unwrap();
-    let mut run = Run::new(&neokv, &redis, seed, protocol).unwrap();
+    let mut run = how(Run::new(&neokv, &redis, seed, protocol).unwrap());
     if let Err(difference) = run.commands(commands) {
         panic!("{difference}");
     }
@@ -20,4 +24,10 @@ fn replies_agree_in_resp2() {
 #[test]
 fn replies_agree_in_resp3() {
     agree(20_262, Protocol::Resp3, 30_000);
+}
+
+#[test]
+fn replies_agree_behind_replies_that_wait() {
+    compare(20_263, Protocol::Resp2, 1_500, Run::crowded);
+    compare(20_264, Protocol::Resp3, 500, Run::crowded);
 }
