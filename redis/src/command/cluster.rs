@@ -15,6 +15,7 @@ use neokv_resp::Reply;
 
 use super::subcommand::{Subcommand, dispatch};
 use super::{Args, Command, CommandError, Group, Handler, KeySpec, Outcome, args};
+use crate::keyspace::Tally;
 use crate::machine::NAMESPACE;
 use crate::node::report;
 use crate::server::SessionCx;
@@ -210,7 +211,7 @@ fn count_keys_in_slot(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     let mut count = 0_u64;
     each_key(&cx.context().engine, slot, |_| {
         count = count.saturating_add(1);
-        true
+        Ok(true)
     })?;
     Ok(Reply::count(count))
 }
@@ -221,11 +222,13 @@ fn get_keys_in_slot(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     let (Some(slot), Some(wanted)) = (slot, wanted) else {
         return Err(CommandError::custom("ERR Invalid slot or number of keys"));
     };
-    let mut keys = Vec::new();
+    let most = u64::try_from(cx.context().limits.output).unwrap_or(u64::MAX);
+    let (mut keys, mut tally) = (Vec::new(), Tally::new(most));
     if wanted > 0 {
         each_key(&cx.context().engine, slot, |key| {
+            tally.add(key.len())?;
             keys.push(Reply::Bulk(key));
-            keys.len() < wanted
+            Ok(keys.len() < wanted)
         })?;
     }
     Ok(Reply::Array(keys))
@@ -233,15 +236,22 @@ fn get_keys_in_slot(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
 
 /// Calls `visit` with the keys of a slot by name, until it returns false. Like DBSIZE this includes keys whose time is
 /// over but which the cleaner has not removed.
-fn each_key(engine: &Engine, slot: u16, mut visit: impl FnMut(Bytes) -> bool) -> Result<(), CommandError> {
+fn each_key(
+    engine: &Engine,
+    slot: u16,
+    mut visit: impl FnMut(Bytes) -> Result<bool, CommandError>,
+) -> Result<(), CommandError> {
     let range = KeyRange::prefix(&metadata_slot_prefix(slot, NAMESPACE));
-    let mut cursor = engine.cursor(Family::Metadata, range, Direction::Forward)?;
-    while let Some((row, _)) = cursor.next()? {
-        if !visit(UserKey::decode_metadata(row)?.key) {
-            break;
+    // A slot may hold every key there is: this thread's other connections go on elsewhere meanwhile.
+    tokio::task::block_in_place(|| {
+        let mut cursor = engine.cursor(Family::Metadata, range, Direction::Forward)?;
+        while let Some((row, _)) = cursor.next()? {
+            if !visit(UserKey::decode_metadata(row)?.key)? {
+                break;
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -205,7 +205,7 @@ options! {
     cluster_mode: bool = "cluster-mode", Network, Kind::Flag, "no", "cluster-enabled",
         "Speak as a cluster node: keys of one command must share a slot, or CROSSSLOT.";
 
-    proto_max_bulk_len: usize = "proto-max-bulk-len", Limits, Kind::Bytes { min: MIB, max: 2 * GIB }, "512mb", "proto-max-bulk-len",
+    proto_max_bulk_len: usize = "proto-max-bulk-len", Limits, Kind::Bytes { min: MIB, max: 1000 * MIB }, "512mb", "proto-max-bulk-len",
         "Largest single argument.";
     max_args: usize = "max-args", Limits, Kind::Count { min: 16, max: 16_777_216 }, "1048576", "max-args",
         "Most arguments of one command.";

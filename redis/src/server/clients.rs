@@ -42,7 +42,10 @@ pub struct Client {
     active_ms: AtomicU64,
     input: AtomicUsize,
     output: AtomicUsize,
+    /// It is to end when it has run what has come.
     killed: AtomicBool,
+    /// It is to end before its next command.
+    cut: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -74,6 +77,7 @@ impl Client {
             input: AtomicUsize::new(0),
             output: AtomicUsize::new(0),
             killed: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
@@ -117,10 +121,23 @@ impl Client {
         self.output.store(output, Ordering::Relaxed);
     }
 
-    /// Asks the connection to end after what it is doing.
-    pub fn kill(&self) {
+    /// Asks the connection to end after what it is doing: when the server stops.
+    pub fn dismiss(&self) {
         self.killed.store(true, Ordering::Release);
         self.waker.wake();
+    }
+
+    /// Ends the connection: CLIENT KILL. It runs no further command. False if somebody has done so before.
+    pub fn kill(&self) -> bool {
+        let first = !self.cut.swap(true, Ordering::AcqRel);
+        self.dismiss();
+        first
+    }
+
+    /// Whether it may run no further command.
+    #[inline]
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
     }
 
     /// Whether the connection was asked to end. `waker` is woken if that happens later.
@@ -190,9 +207,9 @@ impl Clients {
         self.len() == 0
     }
 
-    /// All connections, in the order in which they came.
+    /// All connections but those that were killed, in the order in which they came.
     pub fn all(&self) -> Vec<Arc<Client>> {
-        self.list.lock().values().cloned().collect()
+        self.list.lock().values().filter(|client| !client.is_cut()).cloned().collect()
     }
 
     /// The connection with this number.
@@ -224,9 +241,9 @@ impl Clients {
     }
 
     /// Asks all connections to end.
-    pub fn kill_all(&self) {
+    pub fn dismiss_all(&self) {
         for client in self.all() {
-            client.kill();
+            client.dismiss();
         }
     }
 
@@ -301,7 +318,7 @@ mod tests {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         assert!(!client.poll_killed(&waker));
-        clients.kill_all();
+        clients.dismiss_all();
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         assert!(client.poll_killed(&waker) && client.is_killed());
     }

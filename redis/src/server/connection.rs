@@ -37,7 +37,7 @@ use super::{Client, Context, buffers};
 const READ_MAX: usize = 256 << 10;
 
 /// How long a connection that ends may take to deliver its last replies.
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +86,7 @@ pub(super) struct Connection {
     chunk: usize,
     timer: Option<Pin<Box<Sleep>>>,
     /// The client has said that it sends nothing more.
-    ended: bool,
+    pub(super) ended: bool,
     /// This connection's share of [`Context::held`].
     pub(super) held: usize,
 }

@@ -88,7 +88,7 @@ impl Server {
         for acceptor in self.acceptors {
             let _panicked = acceptor.await;
         }
-        self.context.clients.kill_all();
+        self.context.clients.dismiss_all();
         let _elapsed = tokio::time::timeout(patience, self.context.clients.all_gone()).await;
         self.context.clients.len()
     }

@@ -13,6 +13,9 @@
 //! While a submission is in the log, the connection reads nothing from its socket: the client's own send buffer is the
 //! backpressure.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -21,6 +24,8 @@ use neokv_encoding::slot::SlotRange;
 use neokv_engine::{Budget, Read};
 use neokv_raftstore::{ReadError, ReadPoint};
 use neokv_resp::Reply;
+use tokio::sync::SemaphorePermit;
+use tokio::task::JoinError;
 
 use super::connection::{Connection, Ended};
 use super::context::wall_clock_ms;
@@ -28,7 +33,7 @@ use super::dispatch::{self, Call, Refusal};
 use super::routing::{Destination, read_refused, write_refused};
 use super::session::{Replies, SessionCx};
 use super::{Context, Limits};
-use crate::command::{Args, CommandError, Handler, Outcome};
+use crate::command::{Args, CommandError, Group, Handler, Outcome};
 use crate::keyspace::{View, ViewSource};
 use crate::machine::{self, NAMESPACE};
 
@@ -76,6 +81,9 @@ impl Connection {
     pub(super) async fn run_batch(&mut self) -> Result<(), Ended> {
         self.clock = Instant::now();
         while !self.session.closing {
+            if self.client.is_cut() {
+                return Err(Ended::Killed);
+            }
             match self.parser.parse(&mut self.input, &mut self.args) {
                 Ok(true) => self.run_command().await?,
                 Ok(false) if self.writes.is_empty() => break,
@@ -85,7 +93,10 @@ impl Connection {
                     self.settle().await?;
                     let text = format!("ERR {error}");
                     self.context.stats.count_error(&text);
-                    self.output.push(&Reply::error(text), self.session.protocol);
+                    self.session.begin_command();
+                    if self.session.end_command() {
+                        self.output.push(&Reply::error(text), self.session.protocol);
+                    }
                     self.session.closing = true;
                 }
             }
@@ -107,6 +118,11 @@ impl Connection {
                     Handler::Write(_) => self.gather(call).await?,
                     Handler::Session(handler) => {
                         self.settle().await?;
+                        if call.command.group == Group::Server {
+                            // INFO and CONFIG RESETSTAT must know what has been, and take their time.
+                            self.meter.flush(&self.context.stats);
+                            tokio::task::yield_now().await;
+                        }
                         let mut cx = SessionCx::new(&mut self.session, &self.context);
                         let outcome = handler(&mut cx, &self.args);
                         self.answer(call, outcome);
@@ -125,6 +141,8 @@ impl Connection {
         }
         // Arguments share the input's memory, which can grow in place only without them.
         self.args.clear();
+        // However long the pipeline, others get their turn.
+        tokio::task::coop::consume_budget().await;
         self.relieve().await
     }
 
@@ -172,28 +190,10 @@ impl Connection {
     /// Runs a read where it is, or apart if it is heavy.
     async fn read(&mut self, call: Call, handler: Reader) -> Result<(), Ended> {
         self.settle().await?;
-        let destination = match self.router.route(&self.context, call.command, &self.args) {
-            Ok(destination) => destination,
-            Err(reply) => {
-                self.redirect(call, &reply);
-                return Ok(());
-            }
-        };
-        let point = match destination.region.read_now() {
-            Err(ReadError::NeedsQuorum { .. }) => destination.region.read_index().await,
-            settled => settled,
-        };
-        let moment = match point {
-            Ok(point) => Moment::of(destination, point, self.session.seed()),
-            Err(error) => {
-                let reply = read_refused(&self.context.redirect, destination.slot, &error);
-                self.redirect(call, &reply);
-                return Ok(());
-            }
-        };
         if call.traits.heavy {
-            return self.read_apart(call, handler, moment).await;
+            return self.read_apart(call, handler).await;
         }
+        let Some(moment) = self.moment(call).await else { return Ok(()) };
         if call.traits.walk {
             return self.read_walk(call, handler, moment).await;
         }
@@ -202,13 +202,36 @@ impl Connection {
         Ok(())
     }
 
+    /// Where and when a read happens; `None` if it does not happen here, which the client has then been told.
+    async fn moment(&mut self, call: Call) -> Option<Moment> {
+        let destination = match self.router.route(&self.context, call.command, &self.args) {
+            Ok(destination) => destination,
+            Err(reply) => {
+                self.redirect(call, &reply);
+                return None;
+            }
+        };
+        let point = match destination.region.read_now() {
+            Err(ReadError::NeedsQuorum { .. }) => destination.region.read_index().await,
+            settled => settled,
+        };
+        match point {
+            Ok(point) => Some(Moment::of(destination, point, self.session.seed())),
+            Err(error) => {
+                let reply = read_refused(&self.context.redirect, destination.slot, &error);
+                self.redirect(call, &reply);
+                None
+            }
+        }
+    }
+
     /// Runs a read of many rows: where it is if a glance is enough for it, else apart.
     async fn read_walk(&mut self, call: Call, handler: Reader, moment: Moment) -> Result<(), Ended> {
         let (outcome, rows) = moment.glance(&self.context, handler, &self.args);
         self.walked = self.walked.saturating_add(rows);
         match outcome {
             Some(outcome) => self.answer(call, outcome),
-            None => self.read_apart(call, handler, moment).await?,
+            None => self.read_apart(call, handler).await?,
         }
         if self.walked >= ROWS_PER_TURN {
             self.walked = 0;
@@ -218,27 +241,42 @@ impl Connection {
     }
 
     /// Runs a heavy read on the blocking pool. The reply is encoded there too, behind those that are waiting to be sent.
-    async fn read_apart(&mut self, call: Call, handler: Reader, moment: Moment) -> Result<(), Ended> {
+    async fn read_apart(&mut self, call: Call, handler: Reader) -> Result<(), Ended> {
+        let context = self.context.clone();
+        let _permit = self.permit(&context).await?;
+        // Asked for after the wait: what is read is not older than what the answer is about.
+        let Some(moment) = self.moment(call).await else { return Ok(()) };
         let sent = self.session.end_command().then_some(self.session.protocol);
-        let (context, args, mut buffer) = (self.context.clone(), std::mem::take(&mut self.args), self.output.lend());
+        let (place, args, mut buffer) = (context.clone(), std::mem::take(&mut self.args), self.output.lend());
         let work = move || -> (BytesMut, Option<String>) {
-            let reply = moment.read(&context, false, handler, &args).unwrap_or_else(|error| error_reply(&error));
+            let reply = moment.read(&place, false, handler, &args).unwrap_or_else(|error| error_reply(&error));
             if let Some(protocol) = sent {
                 reply.write(protocol, &mut buffer);
             }
             let failure = if let Reply::Error(text) = reply { Some(text.into_owned()) } else { None };
             (buffer, failure)
         };
-        let context = self.context.clone();
-        let _permit = context.heavy.acquire().await.map_err(|_| Ended::Stopping)?;
         // A panic took the buffer with it, so the order of replies is lost: the connection ends.
-        let (buffer, failure) = tokio::task::spawn_blocking(work).await.map_err(|_| Ended::Panicked)?;
+        let lost = |error: JoinError| if error.is_panic() { Ended::Panicked } else { Ended::Stopping };
+        let (buffer, failure) = tokio::task::spawn_blocking(work).await.map_err(lost)?;
         self.output.restore(buffer);
         self.count(call.position, 1);
         if let Some(text) = failure {
             self.meter.count_failure(&self.context.stats, call.position, &text);
         }
         Ok(())
+    }
+
+    /// The right to read much, for which others may be waiting too. A connection that is killed does not wait on.
+    async fn permit<'c>(&self, context: &'c Context) -> Result<SemaphorePermit<'c>, Ended> {
+        let mut turn = pin!(context.heavy.acquire());
+        poll_fn(|cx| {
+            if self.client.poll_killed(cx.waker()) && self.client.is_cut() {
+                return Poll::Ready(Err(Ended::Killed));
+            }
+            turn.as_mut().poll(cx).map_err(|_closed| Ended::Stopping)
+        })
+        .await
     }
 
     /// Adds a write to those that wait, which may make them go.
@@ -302,6 +340,9 @@ impl Connection {
                 }
             }
             self.relieve().await?;
+            if !commands.is_empty() && self.client.is_cut() {
+                return Err(Ended::Killed);
+            }
         }
         positions.clear();
         self.writes.positions = positions;

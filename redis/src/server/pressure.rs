@@ -14,11 +14,13 @@
 //! reply: requests are kept, not the replies that they ask for, which may be a thousand times as big.
 //!
 //! Two limits end a connection: its own bytes (`client-output-buffer-limit`), and those of all connections together that
-//! hold more than the high water mark ([`Context::held`](super::Context)).
+//! hold more than the high water mark ([`Context::held`](super::Context)). A client that has not authenticated ends at the
+//! high water mark.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::connection::{Connection, Ended, Received, Woken};
+use super::connection::{Connection, Ended, FAREWELL, Received, Woken};
 
 impl Connection {
     /// Called between commands, and between a command and the writes before it: goes on at once below the high water mark.
@@ -55,7 +57,9 @@ impl Connection {
                 continue;
             }
             self.client.note(self.clock, self.last_command, self.input.len(), self.output.len());
-            match self.wait().await {
+            // Who says nothing more, and takes nothing for a while, is gone.
+            let patience = if self.ended { FAREWELL } else { Duration::MAX };
+            match tokio::time::timeout(patience, self.wait()).await.map_err(|_| Ended::Closed)? {
                 Woken::Ready => {}
                 Woken::Killed => return Err(Ended::Killed),
                 Woken::Idle => return Err(Ended::Idle),
@@ -73,6 +77,9 @@ impl Connection {
         }
         let total = self.context.hold(self.held, counted);
         self.held = counted;
+        if !self.session.authenticated && self.output.len() >= limits.high_water {
+            return Err(Ended::Unread { bytes: self.output.len(), limit: limits.high_water });
+        }
         // An argument that is still arriving has a limit of its own, the parser's.
         if self.output.len() > limits.output {
             return Err(Ended::Unread { bytes: self.output.len(), limit: limits.output });

@@ -62,7 +62,10 @@ impl Session {
         self.set_readonly(false);
         self.authenticated = !needs_password;
         self.asking = false;
-        self.replies = Replies::On;
+        // As in Redis, RESET has no reply of its own if CLIENT REPLY SKIP stands before it.
+        if self.replies != Replies::Skip {
+            self.replies = Replies::On;
+        }
         self.client.rename(|names| names.name.clear());
     }
 

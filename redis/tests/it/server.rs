@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use bytes::BytesMut;
 use neokv_resp::client::{Decoder, Value, encode_command};
 
-use crate::harness::{DEADLINE, Server, text};
+use crate::harness::{Client, DEADLINE, Server, text};
 
 fn start(args: &[&str]) -> (tempfile::TempDir, Server) {
     let dir = tempfile::tempdir().expect("a directory");
@@ -329,6 +329,39 @@ fn a_killed_connection_ends_and_others_go_on() {
 }
 
 #[test]
+fn a_killed_connection_runs_no_further_command() {
+    let (_dir, server) = start(&[]);
+    let (mut one, mut other) = (server.connect(), server.connect());
+    let Value::Integer(id) = one.call("CLIENT ID") else { panic!("expected an id") };
+    let counted = |client: &mut Client| match client.call("INCRBY n 0") {
+        Value::Integer(n) => n,
+        unexpected => panic!("{unexpected:?}"),
+    };
+    // Each pair is a trip through the log.
+    one.send(&["INCR n", "GET n"].repeat(20_000));
+    while counted(&mut other) == 0 {}
+    let kill = format!("CLIENT KILL ID {id}");
+    assert_eq!(other.call(&kill), Value::Integer(1));
+    let at_kill = counted(&mut other);
+    assert_eq!(other.call(&kill), Value::Integer(0), "once is enough");
+    assert!(!text(&other.call("CLIENT LIST")).contains(&format!("id={id} ")));
+    while one.reply().is_some() {}
+    let in_the_end = counted(&mut other);
+    assert!(in_the_end <= at_kill + 1, "{in_the_end} after {at_kill}: only what was in the log already");
+    assert!(in_the_end < 20_000, "all of it had been run: nothing is shown");
+}
+
+#[test]
+fn a_stranger_who_reads_nothing_is_not_waited_for() {
+    let (_dir, server) = start(&["--requirepass", "secret"]);
+    let mut stream = socket(&server);
+    let pings = b"PING\r\n".repeat(100_000);
+    // 34 bytes of refusal for every 6: the sockets are full before all is sent.
+    let ended = (0..200).any(|_| stream.write_all(&pings).is_err());
+    assert!(ended, "the server took 120 MB from a stranger");
+}
+
+#[test]
 fn replies_can_be_switched_off() {
     let (_dir, server) = start(&[]);
     let mut client = server.connect();
@@ -337,6 +370,13 @@ fn replies_can_be_switched_off() {
     client.send(&["CLIENT REPLY SKIP", "INCR a", "INCR a", "CLIENT REPLY SKIP", "GET a", "PING"]);
     assert_eq!(client.reply(), Some(Value::Integer(4)));
     assert_eq!(client.reply(), Some(Value::Simple("PONG".into())));
+    client.send(&["CLIENT REPLY SKIP", "RESET", "PING"]);
+    assert_eq!(client.reply(), Some(Value::Simple("PONG".into())), "RESET does not undo the SKIP before it");
+    for silence in ["OFF", "SKIP"] {
+        let mut stream = socket(&server);
+        stream.write_all(format!("PING\r\nCLIENT REPLY {silence}\r\n*1\r\nx\r\n").as_bytes()).expect("send");
+        assert_eq!(read_to_end(&mut stream), "+PONG\r\n", "{silence}");
+    }
 }
 
 #[test]

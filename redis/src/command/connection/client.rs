@@ -1,6 +1,6 @@
 //! CLIENT: a connection's name and settings, and the list of all connections.
 //!
-//! Everything that Redis 7.0 has is answered, and SETINFO and NO-TOUCH of 7.2, because client libraries send them on
+//! Everything that Redis 7.0 has but PAUSE and UNPAUSE is answered, and SETINFO and NO-TOUCH of 7.2, because client libraries send them on
 //! connecting. What would need a feature that is not there says so: TRACKING can be switched off, not on, and UNBLOCK finds nobody
 //! blocked.
 
@@ -328,12 +328,9 @@ fn kill_all(cx: &mut SessionCx<'_>, victims: &Victims<'_>) -> u64 {
         if !victims.include(&client) || (client.id == me && victims.spare_me) {
             continue;
         }
-        killed = killed.saturating_add(1);
-        if client.id == me {
-            cx.session().closing = true;
-        } else {
-            client.kill();
-        }
+        // This connection ends after its reply.
+        let first = if client.id == me { !std::mem::replace(&mut cx.session().closing, true) } else { client.kill() };
+        killed = killed.saturating_add(u64::from(first));
     }
     killed
 }
