@@ -43,6 +43,20 @@ pub fn same(rule: Rule, ours: &Value, theirs: &Value) -> bool {
     }
 }
 
+/// Whether a reply differs from another only by the sign of zeros. Redis forgets that sign in a compact sorted set and keeps
+/// it in one with a long member; here a score is one number, and its zero has no sign.
+pub fn same_but_for_signs_of_zero(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Array(ours), Value::Array(theirs)) => {
+            let same = |(ours, theirs)| same_but_for_signs_of_zero(ours, theirs);
+            ours.len() == theirs.len() && ours.iter().zip(theirs).all(same)
+        }
+        (Value::Bulk(ours), Value::Bulk(theirs)) => ours == theirs || (ours == "0" && theirs == "-0"),
+        (Value::Double(ours), Value::Double(theirs)) => ours == theirs || (ours == "0" && theirs == "-0"),
+        _ => ours == theirs,
+    }
+}
+
 /// The same kind of reply with the same number of elements.
 pub fn same_shape(ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
