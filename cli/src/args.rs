@@ -370,6 +370,8 @@ pub enum Annotate {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Raft {
     /// List entries of the log: what every replica applies, in order
+    ///
+    /// Where the first commands of an entry did much, those behind them were left out of it. They stand again in a later entry.
     #[command(help_template = TEMPLATE, before_help = "\
 Examples:
   neoctl raft log                          the last entries
