@@ -94,8 +94,10 @@ pub const COMMANDS: &[Command] = &[
     ),
 ];
 
-/// Members, and bytes of them, per page where the whole result need not be in memory at once.
-const PAGE: (usize, u64) = (4096, 16 << 20);
+/// Members per page where the whole result need not be in memory at once.
+const PAGE: usize = 4096;
+/// And bytes of them.
+const PAGE_BYTES: u64 = 16 << 20;
 /// With more sets than this to ask, they are asked by point look-ups: a cursor holds blocks in memory.
 const MAX_CURSORS: usize = 16;
 /// A set up to this many times as big as the walked one is asked by a cursor.
@@ -141,7 +143,7 @@ fn store(tx: &mut Tx<'_>, target: &Bytes, plan: &Plan) -> Outcome {
     let mut set = tx.open_fresh(target, DataType::Set)?;
     let mut start = Vec::new();
     loop {
-        let Page { members, more } = plan.page(&tx.view(), &start, Room::page(PAGE.0))?;
+        let Page { members, more } = plan.page(&tx.view(), &start, Room::page(PAGE))?;
         for member in &members {
             tx.put_subkey(&set, member, b"")?;
             set.meta.size = set.meta.size.saturating_add(1);
@@ -162,7 +164,7 @@ fn sintercard(view: &View<'_>, args: &Args) -> Outcome {
     let mut start = Vec::new();
     let mut counted = 0u64;
     while counted < limit {
-        let wanted = usize::try_from(limit.saturating_sub(counted)).unwrap_or(PAGE.0).min(PAGE.0);
+        let wanted = usize::try_from(limit.saturating_sub(counted)).unwrap_or(PAGE).min(PAGE);
         let Page { members, more } = plan.page(view, &start, Room::page(wanted))?;
         counted = counted.saturating_add(u64::try_from(members.len()).unwrap_or(u64::MAX));
         match members.last() {
@@ -262,7 +264,7 @@ struct Room {
 impl Room {
     /// Room for a page of at most so many members.
     fn page(members: usize) -> Room {
-        Room { members, tally: Tally::new(PAGE.1) }
+        Room { members, tally: Tally::new(PAGE_BYTES) }
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Client {
     input: AtomicUsize,
     output: AtomicUsize,
     /// It is to end when it has run what has come.
-    killed: AtomicBool,
+    dismissed: AtomicBool,
     /// It is to end before its next command.
     cut: AtomicBool,
     waker: AtomicWaker,
@@ -76,7 +76,7 @@ impl Client {
             active_ms: AtomicU64::new(0),
             input: AtomicUsize::new(0),
             output: AtomicUsize::new(0),
-            killed: AtomicBool::new(false),
+            dismissed: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
@@ -123,7 +123,7 @@ impl Client {
 
     /// Asks the connection to end after what it is doing: when the server stops.
     pub fn dismiss(&self) {
-        self.killed.store(true, Ordering::Release);
+        self.dismissed.store(true, Ordering::Release);
         self.waker.wake();
     }
 
@@ -141,14 +141,14 @@ impl Client {
     }
 
     /// Whether the connection was asked to end. `waker` is woken if that happens later.
-    pub fn poll_killed(&self, waker: &Waker) -> bool {
+    pub fn poll_dismissed(&self, waker: &Waker) -> bool {
         self.waker.register(waker);
-        self.killed.load(Ordering::Acquire)
+        self.dismissed.load(Ordering::Acquire)
     }
 
     /// Whether the connection was asked to end.
-    pub fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::Acquire)
+    pub fn is_dismissed(&self) -> bool {
+        self.dismissed.load(Ordering::Acquire)
     }
 
     /// Its line in CLIENT LIST, with the fields of Redis 7.0 and the library's name and version at the end. `command` is
@@ -312,14 +312,14 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_client_is_woken() {
+    fn a_dismissed_client_is_woken() {
         let clients = Clients::default();
         let client = clients.admit(1, address(1), address(2)).unwrap();
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
-        assert!(!client.poll_killed(&waker));
+        assert!(!client.poll_dismissed(&waker));
         clients.dismiss_all();
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        assert!(client.poll_killed(&waker) && client.is_killed());
+        assert!(client.poll_dismissed(&waker) && client.is_dismissed());
     }
 }

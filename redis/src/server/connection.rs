@@ -174,7 +174,7 @@ impl Connection {
     /// Reads, waiting until there is something. Unsent replies leave meanwhile.
     async fn receive(&mut self) -> Result<(), Ended> {
         loop {
-            if self.client.is_killed() {
+            if self.client.is_dismissed() {
                 return Err(Ended::Killed);
             }
             match self.read_some()? {
@@ -260,7 +260,7 @@ impl Connection {
         let idle = self.context.limits.idle;
         let (stream, client, clock, timer) = (&self.stream, &self.client, self.clock, &mut self.timer);
         poll_fn(|cx| {
-            if client.poll_killed(cx.waker()) {
+            if client.poll_dismissed(cx.waker()) {
                 return Poll::Ready(Woken::Killed);
             }
             let readable = more && stream.poll_read_ready(cx).is_ready();

@@ -271,7 +271,7 @@ impl Connection {
     async fn permit<'c>(&self, context: &'c Context) -> Result<SemaphorePermit<'c>, Ended> {
         let mut turn = pin!(context.heavy.acquire());
         poll_fn(|cx| {
-            if self.client.poll_killed(cx.waker()) && self.client.is_cut() {
+            if self.client.poll_dismissed(cx.waker()) && self.client.is_cut() {
                 return Poll::Ready(Err(Ended::Killed));
             }
             turn.as_mut().poll(cx).map_err(|_closed| Ended::Stopping)

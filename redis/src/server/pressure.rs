@@ -50,7 +50,7 @@ impl Connection {
             if self.output.len() < self.context.limits.high_water {
                 return Ok(());
             }
-            if self.client.is_killed() {
+            if self.client.is_dismissed() {
                 return Err(Ended::Killed);
             }
             if self.read_some()? == Received::Some {
