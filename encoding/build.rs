@@ -1,5 +1,6 @@
-//! Compiles `proto/neokv.proto` twice: with prost into the types that the server uses, and into a table of the same
-//! messages (numbers, names, types, comments) that `explain` walks. Neither needs a `protoc`.
+//! Compiles `proto/neokv.proto` twice: with prost into the types that the server uses, and into a
+//! table of the same messages (numbers, names, types, comments) that `explain` walks. Neither needs
+//! a `protoc`.
 
 use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 
@@ -17,7 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The messages as Rust source: `&[Message { name, why, fields: &[Member { number, name, kind, list, why }] }]`.
+/// The messages as Rust source: `&[Message { name, why, fields: &[Member { number, name, kind,
+/// list, why }] }]`.
 fn table(files: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
     let pool = DescriptorPool::from_file_descriptor_set(files.clone())?;
     let mut out = String::from("&[\n");
@@ -25,8 +27,10 @@ fn table(files: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
         let file = message.parent_file();
         let comment = |path: &[i32]| {
             let info = file.file_descriptor_proto().source_code_info.as_ref();
-            let location = info.and_then(|info| info.location.iter().find(|location| location.path == path));
-            let text = location.map(|location| location.leading_comments().split_whitespace().collect::<Vec<_>>());
+            let location =
+                info.and_then(|info| info.location.iter().find(|location| location.path == path));
+            let text = location
+                .map(|location| location.leading_comments().split_whitespace().collect::<Vec<_>>());
             text.unwrap_or_default().join(" ")
         };
         let why = comment(message.path());
@@ -40,7 +44,13 @@ fn table(files: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
                 Kind::Uint32 => "Kind::Uint32".to_string(),
                 Kind::Uint64 => "Kind::Uint64".to_string(),
                 Kind::Fixed64 => "Kind::Fixed64".to_string(),
-                other => return Err(format!("{}: explain does not know {other:?} yet", field.full_name()).into()),
+                other => {
+                    return Err(format!(
+                        "{}: explain does not know {other:?} yet",
+                        field.full_name()
+                    )
+                    .into());
+                }
             };
             let (number, name, list) = (field.number(), field.name(), field.is_list());
             writeln!(

@@ -1,7 +1,7 @@
 //! The command line.
 //!
-//! Names and words only: what bytes mean is [`crate::bytes_input`]'s business. Help begins with examples, because most
-//! readers look for one line to copy.
+//! Names and words only: what bytes mean is [`crate::bytes_input`]'s business. Help begins with
+//! examples, because most readers look for one line to copy.
 
 use std::path::PathBuf;
 
@@ -371,7 +371,8 @@ pub enum Annotate {
 pub enum Raft {
     /// List entries of the log: what every replica applies, in order
     ///
-    /// Where the first commands of an entry did much, those behind them were left out of it. They stand again in a later entry.
+    /// Where the first commands of an entry did much, those behind them were left out of it. They
+    /// stand again in a later entry.
     #[command(help_template = TEMPLATE, before_help = "\
 Examples:
   neoctl raft log                          the last entries
@@ -438,13 +439,15 @@ fn family() -> impl TypedValueParser<Value = Family> {
 }
 
 fn raft_state_kind() -> impl TypedValueParser<Value = RaftStateKind> {
-    PossibleValuesParser::new(RaftStateKind::ALL.map(RaftStateKind::name))
-        .try_map(|name| RaftStateKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or("no such record"))
+    PossibleValuesParser::new(RaftStateKind::ALL.map(RaftStateKind::name)).try_map(|name| {
+        RaftStateKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or("no such record")
+    })
 }
 
 fn region_kind() -> impl TypedValueParser<Value = RegionKind> {
-    PossibleValuesParser::new(RegionKind::ALL.map(RegionKind::name))
-        .try_map(|name| RegionKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or("no such record"))
+    PossibleValuesParser::new(RegionKind::ALL.map(RegionKind::name)).try_map(|name| {
+        RegionKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or("no such record")
+    })
 }
 
 /// A number, decimal or 0x….

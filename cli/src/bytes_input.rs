@@ -36,7 +36,9 @@ pub enum BytesError {
     #[error("hex: {0}")]
     Hex(hex::FromHexError),
     /// An escape that does not exist, or is cut off.
-    #[error("\\{escape} at position {at} is no escape; \\xHH, \\n, \\r, \\t, \\0, \\\\, \\\" and \\' are")]
+    #[error(
+        "\\{escape} at position {at} is no escape; \\xHH, \\n, \\r, \\t, \\0, \\\\, \\\" and \\' are"
+    )]
     Escape {
         /// Position of the backslash.
         at: usize,
@@ -62,7 +64,10 @@ impl BytesArg {
         };
         if form == Form::Bare && looks_like_hex(text) {
             let shown = String::from_utf8_lossy(text.get(..24).unwrap_or(text)).into_owned();
-            world.note(&format!("{argument} is taken as text; if it is hexadecimal, write hex:{}", shown.trim_end()));
+            world.note(&format!(
+                "{argument} is taken as text; if it is hexadecimal, write hex:{}",
+                shown.trim_end()
+            ));
         }
         bytes.map(Bytes::from).map_err(|source| CliError::Bytes { argument, source })
     }
@@ -78,7 +83,8 @@ enum Form {
 
 fn split(text: &OsStr) -> (Form, &[u8]) {
     let text = text.as_bytes();
-    let forms: [(&[u8], Form); 3] = [(b"hex:", Form::Hex), (b"esc:", Form::Escaped), (b"utf8:", Form::Utf8)];
+    let forms: [(&[u8], Form); 3] =
+        [(b"hex:", Form::Hex), (b"esc:", Form::Escaped), (b"utf8:", Form::Utf8)];
     forms
         .into_iter()
         .find_map(|(prefix, form)| text.strip_prefix(prefix).map(|rest| (form, rest)))
@@ -105,10 +111,14 @@ pub fn unescape(text: &[u8]) -> Result<Vec<u8>, BytesError> {
     let mut rest = text;
     while let [first, after @ ..] = rest {
         let (byte, after) = match (first, after) {
-            (b'\\', [b'x', high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+            (b'\\', [b'x', high, low, after @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
                 (digit(*high) << 4 | digit(*low), after)
             }
-            (b'\\', [letter, after @ ..]) if simple(*letter).is_some() => (simple(*letter).unwrap_or_default(), after),
+            (b'\\', [letter, after @ ..]) if simple(*letter).is_some() => {
+                (simple(*letter).unwrap_or_default(), after)
+            }
             (b'\\', after) => {
                 let escape = String::from_utf8_lossy(after.get(..3).unwrap_or(after)).into_owned();
                 return Err(BytesError::Escape { at: text.len() - rest.len(), escape });
@@ -170,8 +180,14 @@ mod tests {
     fn escapes_that_do_not_exist_are_named() {
         let error = unescape(br"ab\q").unwrap_err();
         assert_eq!(error, BytesError::Escape { at: 2, escape: "q".into() });
-        assert_eq!(unescape(br"\x4").unwrap_err(), BytesError::Escape { at: 0, escape: "x4".into() });
-        assert_eq!(unescape(br"a\").unwrap_err(), BytesError::Escape { at: 1, escape: String::new() });
+        assert_eq!(
+            unescape(br"\x4").unwrap_err(),
+            BytesError::Escape { at: 0, escape: "x4".into() }
+        );
+        assert_eq!(
+            unescape(br"a\").unwrap_err(),
+            BytesError::Escape { at: 1, escape: String::new() }
+        );
     }
 
     #[test]

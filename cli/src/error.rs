@@ -109,10 +109,13 @@ impl CliError {
         match self {
             CliError::Bytes { .. } | CliError::Usage { .. } => Exit::Usage,
             CliError::NoRegion { .. } => Exit::Negative,
-            CliError::Open { source, .. } | CliError::Read { source, .. } if is_damage(source) => Exit::NotUnderstood,
-            CliError::Open { .. } | CliError::Read { .. } | CliError::Input(_) | CliError::Output(_) => {
-                Exit::CannotOpen
+            CliError::Open { source, .. } | CliError::Read { source, .. } if is_damage(source) => {
+                Exit::NotUnderstood
             }
+            CliError::Open { .. }
+            | CliError::Read { .. }
+            | CliError::Input(_)
+            | CliError::Output(_) => Exit::CannotOpen,
         }
     }
 
@@ -134,9 +137,9 @@ impl CliError {
 
     fn place(&self) -> Option<String> {
         match self {
-            CliError::Open { dir, .. } | CliError::Read { dir, .. } | CliError::NoRegion { dir, .. } => {
-                Some(dir.display().to_string())
-            }
+            CliError::Open { dir, .. }
+            | CliError::Read { dir, .. }
+            | CliError::NoRegion { dir, .. } => Some(dir.display().to_string()),
             _ => None,
         }
     }
@@ -146,7 +149,9 @@ impl CliError {
             CliError::Bytes { source, .. } => source.to_string(),
             CliError::Usage { why, .. } => why.clone(),
             CliError::Open { source, .. } | CliError::Read { source, .. } => source.to_string(),
-            CliError::NoRegion { nearest, .. } if nearest.is_empty() => "the store has no Region at all".to_string(),
+            CliError::NoRegion { nearest, .. } if nearest.is_empty() => {
+                "the store has no Region at all".to_string()
+            }
             CliError::NoRegion { nearest, .. } => {
                 let ids: Vec<String> = nearest.iter().map(u64::to_string).collect();
                 format!("it has {}", ids.join(", "))

@@ -1,4 +1,5 @@
-//! `neoctl`: decodes and explains every byte that NeoKV stores, and looks into the directory of a store.
+//! `neoctl`: decodes and explains every byte that NeoKV stores, and looks into the directory of a
+//! store.
 //!
 //! ```text
 //!  arguments ──► args ──► command/* ──► one typed answer ──► output::table   what a person reads
@@ -7,25 +8,28 @@
 //!                  bytes_input   source (the store's directory, read-only)
 //! ```
 //!
-//! Two kinds of commands. `explain`, `decode`, `encode` and `slot` work on bytes alone. `dump-key`, `raft`, `region` and
-//! `store` read a data directory: of a stopped server, of a killed one, or beside a running one ([`source`]).
+//! Two kinds of commands. `explain`, `decode`, `encode` and `slot` work on bytes alone. `dump-key`,
+//! `raft`, `region` and `store` read a data directory: of a stopped server, of a killed one, or
+//! beside a running one ([`source`]).
 //!
 //! # The contract
 //!
 //! * stdout has the answer and nothing else; notes and errors go to stderr.
-//! * Every command makes one typed answer ([`output::Answer`]); each printer prints all of them. Piping changes no format:
-//!   it only drops colour and the limits of the screen.
-//! * An answer from a store begins with where it comes from and in which state that was. Nothing is guessed silently.
+//! * Every command makes one typed answer ([`output::Answer`]); each printer prints all of them.
+//!   Piping changes no format: it only drops colour and the limits of the screen.
+//! * An answer from a store begins with where it comes from and in which state that was. Nothing is
+//!   guessed silently.
 //! * What cannot be decoded is marked, and the rest is shown all the same.
 //! * Nothing is ever written to a store.
 //! * The exit code is one of [`Exit`]; a reader that stops reading (`| head`) is no failure.
 //!
-//! [`run`] is the whole program without the process around it: tests call it with buffers for streams and a fixed time.
+//! [`run`] is the whole program without the process around it: tests call it with buffers for
+//! streams and a fixed time.
 //!
 //! # What it is not
 //!
-//! It connects to no server and repairs nothing. It knows no internals of the Raft layer, so that it works on the
-//! directory of a dead node.
+//! It connects to no server and repairs nothing. It knows no internals of the Raft layer, so that
+//! it works on the directory of a dead node.
 
 pub mod args;
 pub mod bytes_input;

@@ -5,11 +5,13 @@
 //! | no server runs on it: stopped, or killed | read-only | everything up to the last complete write |
 //! | a server runs on it | a secondary, with a scratch folder of its own that is removed afterwards | everything up to now |
 //!
-//! Either way nothing in the directory is created, changed or removed, and the server is not disturbed. The store stands
-//! still for the whole command: all parts of an answer are of one state.
+//! Either way nothing in the directory is created, changed or removed, and the server is not
+//! disturbed. The store stands still for the whole command: all parts of an answer are of one
+//! state.
 //!
-//! A tool must not look better than the store is. The write-ahead log of a stopped store is checked for damage before
-//! anything is said about it, and the [`Header`] of each answer tells what was found.
+//! A tool must not look better than the store is. The write-ahead log of a stopped store is checked
+//! for damage before anything is said about it, and the [`Header`] of each answer tells what was
+//! found.
 
 pub mod regions;
 pub mod server;
@@ -19,7 +21,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use neokv_encoding::family::Family;
 use neokv_encoding::identity::Identity;
-use neokv_engine::{Cursor, Direction, Engine, EngineError, KeyRange, Read as _, identity, recovery};
+use neokv_engine::{
+    Cursor, Direction, Engine, EngineError, KeyRange, Read as _, identity, recovery,
+};
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -97,15 +101,18 @@ impl Source {
         if !server.running
             && let Err(error) = recovery::check(dir)
         {
-            problems.push(format!("the write-ahead log ends too early, later writes are not shown: {error}"));
+            problems.push(format!(
+                "the write-ahead log ends too early, later writes are not shown: {error}"
+            ));
         }
         let regions = regions::read(&engine).map_err(|source| CliError::Read {
             what: "the Region records",
             dir: dir.to_path_buf(),
             source,
         })?;
-        let applied =
-            regions.iter().map(|region| AppliedView { region: Number(region.id), applied: region.applied_id() });
+        let applied = regions
+            .iter()
+            .map(|region| AppliedView { region: Number(region.id), applied: region.applied_id() });
         let header = Header {
             dir: dir.display().to_string(),
             server,
@@ -130,7 +137,12 @@ impl Source {
     ///
     /// # Errors
     /// A damaged or unreadable file.
-    pub fn cursor(&self, family: Family, range: KeyRange, direction: Direction) -> Result<Cursor<'_>, CliError> {
+    pub fn cursor(
+        &self,
+        family: Family,
+        range: KeyRange,
+        direction: Direction,
+    ) -> Result<Cursor<'_>, CliError> {
         self.engine.cursor(family, range, direction).map_err(|error| self.failed(family, error))
     }
 
@@ -170,17 +182,22 @@ impl Source {
     }
 }
 
-/// Opens the engine in the way that fits the directory. A server that starts, stops or moves files meanwhile makes an
-/// attempt fail; the next one sees the new state.
+/// Opens the engine in the way that fits the directory. A server that starts, stops or moves files
+/// meanwhile makes an attempt fail; the next one sees the new state.
 fn open(dir: &Path) -> Result<(Engine, Option<TempDir>, Server), EngineError> {
     let mut attempt = 1;
     loop {
         let server = Server::on(dir);
-        let opened =
-            if server.running { beside(dir) } else { Engine::open_read_only(dir).map(|engine| (engine, None)) };
+        let opened = if server.running {
+            beside(dir)
+        } else {
+            Engine::open_read_only(dir).map(|engine| (engine, None))
+        };
         match opened {
             Ok((engine, scratch)) => return Ok((engine, scratch, server)),
-            Err(EngineError::Io { .. } | EngineError::Busy { .. }) if attempt < ATTEMPTS => attempt += 1,
+            Err(EngineError::Io { .. } | EngineError::Busy { .. }) if attempt < ATTEMPTS => {
+                attempt += 1
+            }
             Err(error) => return Err(error),
         }
     }
@@ -188,7 +205,8 @@ fn open(dir: &Path) -> Result<(Engine, Option<TempDir>, Server), EngineError> {
 
 /// Opens a store that another process writes to.
 fn beside(dir: &Path) -> Result<(Engine, Option<TempDir>), EngineError> {
-    let io = |error: std::io::Error| EngineError::Io { detail: format!("no scratch folder: {error}") };
+    let io =
+        |error: std::io::Error| EngineError::Io { detail: format!("no scratch folder: {error}") };
     let scratch = tempfile::Builder::new().prefix("neoctl-").tempdir().map_err(io)?;
     let engine = Engine::open_secondary(dir, scratch.path())?;
     Ok((engine, Some(scratch)))
@@ -209,12 +227,15 @@ impl Header {
     pub fn page(&self, page: &mut Page) {
         // Paths have any length and are there to be copied: they are not wrapped.
         page.verbatim(&page.paint().dim(&format!("{} ({})", self.dir, self.server)));
-        let store = self.store.map_or_else(|| "no identity yet".into(), |store| format!("store {}", store.store_id));
+        let store = self
+            .store
+            .map_or_else(|| "no identity yet".into(), |store| format!("store {}", store.store_id));
         let mut parts = vec![store];
-        let named = self.regions.iter().take(NAMED).map(|AppliedView { region, applied }| match applied {
-            Some(applied) => format!("Region {region} applied {applied}"),
-            None => format!("Region {region} applied nothing"),
-        });
+        let named =
+            self.regions.iter().take(NAMED).map(|AppliedView { region, applied }| match applied {
+                Some(applied) => format!("Region {region} applied {applied}"),
+                None => format!("Region {region} applied nothing"),
+            });
         parts.extend(named);
         if let more @ 1.. = self.regions.len().saturating_sub(NAMED) {
             parts.push(format!("{more} more Regions"));

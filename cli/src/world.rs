@@ -1,4 +1,5 @@
-//! Everything outside the program that a command may touch: streams, the terminal, the time, the environment.
+//! Everything outside the program that a command may touch: streams, the terminal, the time, the
+//! environment.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Read, Write};
@@ -35,10 +36,12 @@ pub struct Paints {
 }
 
 impl World<'_> {
-    /// Which streams get colour. `NO_COLOR` counts if it is not empty; `CLICOLOR_FORCE` if it is neither empty nor 0.
+    /// Which streams get colour. `NO_COLOR` counts if it is not empty; `CLICOLOR_FORCE` if it is
+    /// neither empty nor 0.
     pub fn paint(&self, color: Color) -> Paints {
         let set = |name| (self.env)(name).is_some_and(|value| !value.is_empty());
-        let forced = set("CLICOLOR_FORCE") && (self.env)("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+        let forced =
+            set("CLICOLOR_FORCE") && (self.env)("CLICOLOR_FORCE").is_some_and(|value| value != "0");
         let plain = set("NO_COLOR") || (self.env)("TERM").is_some_and(|term| term == "dumb");
         let paint = |on_screen: bool| {
             Paint::new(match color {

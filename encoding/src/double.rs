@@ -1,8 +1,9 @@
 //! Scores: 64-bit floating point numbers as bytes, in two forms.
 //!
-//! **In keys** a score must sort: RocksDB compares keys byte by byte, and `ZRANGEBYSCORE` is then a scan. The bits of
-//! an IEEE 754 double already sort as unsigned numbers if the sign is clear, and in reverse if it is set. So [`encode`]
-//! flips the sign bit of positive numbers and all bits of negative ones:
+//! **In keys** a score must sort: RocksDB compares keys byte by byte, and `ZRANGEBYSCORE` is then a
+//! scan. The bits of an IEEE 754 double already sort as unsigned numbers if the sign is clear, and
+//! in reverse if it is set. So [`encode`] flips the sign bit of positive numbers and all bits of
+//! negative ones:
 //!
 //! ```text
 //! -inf  000fffffffffffff
@@ -12,12 +13,14 @@
 //!  inf  fff0000000000000
 //! ```
 //!
-//! Both zeros become the same bytes: they are equal scores, so their members must sort by name alone, side by side.
+//! Both zeros become the same bytes: they are equal scores, so their members must sort by name
+//! alone, side by side.
 //!
-//! **In values** ([`encode_value`]) the bits stay as they are, big-endian, so that `-0` is still `-0` for `ZSCORE`.
+//! **In values** ([`encode_value`]) the bits stay as they are, big-endian, so that `-0` is still
+//! `-0` for `ZSCORE`.
 //!
-//! NaN has no place in an order. Commands refuse it before it gets here; [`encode`] asserts it, decoders of stored
-//! bytes refuse it.
+//! NaN has no place in an order. Commands refuse it before it gets here; [`encode`] asserts it,
+//! decoders of stored bytes refuse it.
 
 use crate::error::DecodeError;
 use crate::layout::{self, Field};
@@ -25,9 +28,11 @@ use crate::layout::{self, Field};
 const SIGN: u64 = 1 << 63;
 
 pub(crate) const SCORE_VALUE: &Field =
-    &Field::new("score", "the double's own bits, so that -0 stays -0").show(|bits| f64::from_bits(bits).to_string());
+    &Field::new("score", "the double's own bits, so that -0 stays -0")
+        .show(|bits| f64::from_bits(bits).to_string());
 
-/// Bits that sort as unsigned numbers the way scores sort as numbers. Both zeros give the same bits.
+/// Bits that sort as unsigned numbers the way scores sort as numbers. Both zeros give the same
+/// bits.
 ///
 /// # Panics
 /// On NaN, which callers must have refused.
@@ -38,7 +43,8 @@ pub fn encode(score: f64) -> u64 {
     if bits & SIGN == 0 { bits | SIGN } else { !bits }
 }
 
-/// The inverse of [`encode`]. Bits that `encode` never gives may come out as NaN or -0; see [`is_canonical`].
+/// The inverse of [`encode`]. Bits that `encode` never gives may come out as NaN or -0; see
+/// [`is_canonical`].
 pub fn decode(bits: u64) -> f64 {
     f64::from_bits(if bits & SIGN != 0 { bits & !SIGN } else { !bits })
 }
@@ -99,12 +105,17 @@ mod tests {
 
     #[test]
     fn refused() {
-        for bits in [0, u64::MAX, 0x000f_ffff_ffff_fffe, 0x7fff_ffff_ffff_ffff, 0xfff0_0000_0000_0001] {
+        for bits in
+            [0, u64::MAX, 0x000f_ffff_ffff_fffe, 0x7fff_ffff_ffff_ffff, 0xfff0_0000_0000_0001]
+        {
             assert!(!is_canonical(bits), "{bits:x}");
         }
         let nan = DecodeError::Invalid { what: "score", why: "NaN has no place in an order" };
         assert_eq!(decode_value(&f64::NAN.to_be_bytes()), Err(nan));
-        assert_eq!(decode_value(&[0; 7]), Err(DecodeError::Truncated { what: "score", need: 8, have: 7 }));
+        assert_eq!(
+            decode_value(&[0; 7]),
+            Err(DecodeError::Truncated { what: "score", need: 8, have: 7 })
+        );
         assert_eq!(decode_value(&[0; 9]), Err(DecodeError::Trailing { what: "score", bytes: 1 }));
     }
 
@@ -115,7 +126,8 @@ mod tests {
     }
 
     fn score() -> impl Strategy<Value = f64> {
-        let special = prop::sample::select(vec![0.0, -0.0, 1.0, -1.0, f64::INFINITY, f64::NEG_INFINITY]);
+        let special =
+            prop::sample::select(vec![0.0, -0.0, 1.0, -1.0, f64::INFINITY, f64::NEG_INFINITY]);
         prop_oneof![any::<f64>(), special].prop_filter("NaN", |score| !score.is_nan())
     }
 

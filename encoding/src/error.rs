@@ -1,11 +1,14 @@
 //! Why bytes were refused.
 //!
-//! A decoder takes bytes from a disk or a peer, so every byte may be wrong. It answers with one of four reasons, each
-//! with enough numbers to find the spot; [`crate::explain`] shows the same reasons next to the bytes they belong to.
+//! A decoder takes bytes from a disk or a peer, so every byte may be wrong. It answers with one of
+//! four reasons, each with enough numbers to find the spot; [`crate::explain`] shows the same
+//! reasons next to the bytes they belong to.
 
-/// Why bytes are not what they should be. None of these is worth a retry: the same bytes are refused again.
+/// Why bytes are not what they should be. None of these is worth a retry: the same bytes are
+/// refused again.
 ///
-/// The server treats a refusal of its own stored bytes as damage (stop, name the record); a tool prints it and goes on.
+/// The server treats a refusal of its own stored bytes as damage (stop, name the record); a tool
+/// prints it and goes on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -19,7 +22,8 @@ pub enum DecodeError {
         /// Bytes that are left.
         have: usize,
     },
-    /// A tag, kind or version byte that this format does not know: perhaps written by a newer release.
+    /// A tag, kind or version byte that this format does not know: perhaps written by a newer
+    /// release.
     #[error("unknown {what}: {value}; if a newer release wrote it, read it with that release")]
     Unknown {
         /// Field that holds the tag.

@@ -1,7 +1,8 @@
 //! The eight column families, by name.
 //!
-//! A column family is a key space of its own inside the one RocksDB of a store. Which family a record is in decides
-//! what its key and value mean (see [`crate::key`]); the engine decides how each family is tuned.
+//! A column family is a key space of its own inside the one RocksDB of a store. Which family a
+//! record is in decides what its key and value mean (see [`crate::key`]); the engine decides how
+//! each family is tuned.
 //!
 //! | family | key → value |
 //! | --- | --- |
@@ -50,8 +51,10 @@ impl Family {
         Family::Expire,
     ];
 
-    /// The families that hold users' data. Their keys start with the slot, so that a Region is one range in each.
-    pub const DATA: [Family; 4] = [Family::Metadata, Family::Subkey, Family::ZsetScore, Family::Expire];
+    /// The families that hold users' data. Their keys start with the slot, so that a Region is one
+    /// range in each.
+    pub const DATA: [Family; 4] =
+        [Family::Metadata, Family::Subkey, Family::ZsetScore, Family::Expire];
 
     /// Name of the column family in RocksDB.
     pub const fn name(self) -> &'static str {

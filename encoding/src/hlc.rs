@@ -1,4 +1,5 @@
-//! The hybrid logical clock: 48 bits of milliseconds since 1970, then 16 bits of counter, in one u64.
+//! The hybrid logical clock: 48 bits of milliseconds since 1970, then 16 bits of counter, in one
+//! u64.
 //!
 //! ```text
 //! hlc  018bcfe568000003
@@ -6,9 +7,10 @@
 //!                  0003  = third step after the first of that millisecond
 //! ```
 //!
-//! The leader stamps every log entry with `max(last stamp + commands in the entry, now << 16)`. So stamps grow strictly
-//! within a Region even if a clock stands still or goes back, they follow real time closely enough to expire keys by,
-//! and they are also a source of collection versions that are never used twice. Two stamps compare as plain numbers.
+//! The leader stamps every log entry with `max(last stamp + commands in the entry, now << 16)`. So
+//! stamps grow strictly within a Region even if a clock stands still or goes back, they follow real
+//! time closely enough to expire keys by, and they are also a source of collection versions that
+//! are never used twice. Two stamps compare as plain numbers.
 
 /// Bits of the counter.
 pub const COUNTER_BITS: u32 = 16;

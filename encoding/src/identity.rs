@@ -4,11 +4,12 @@
 //! format_version 4 · cluster_id 8 · store_id 8
 //! ```
 //!
-//! The one record of family `default`, written when the directory is made and checked at every open, before anything
-//! else is read: a directory of another format must not be misread, and one of another store must not join twice.
+//! The one record of family `default`, written when the directory is made and checked at every
+//! open, before anything else is read: a directory of another format must not be misread, and one
+//! of another store must not join twice.
 //!
-//! The format version comes first and stays first for ever, whatever follows it: [`format_version`] reads it alone, so
-//! that a release can name a format that it does not know.
+//! The format version comes first and stays first for ever, whatever follows it: [`format_version`]
+//! reads it alone, so that a release can name a format that it does not know.
 
 use crate::{
     error::DecodeError,
@@ -16,12 +17,15 @@ use crate::{
     layout::{self, Field, Off, Reader, Result, Trace},
 };
 
-const FORMAT_VERSION: &Field =
-    &Field::new("format version", "first for ever: a release must be able to name a format it does not know")
-        .evidence(evidence::small);
+const FORMAT_VERSION: &Field = &Field::new(
+    "format version",
+    "first for ever: a release must be able to name a format it does not know",
+)
+.evidence(evidence::small);
 const CLUSTER_ID: &Field = &Field::new("cluster id", "a store never changes its cluster");
 const STORE_ID: &Field =
-    &Field::new("store id", "a copied directory must not join as a second self").evidence(evidence::small);
+    &Field::new("store id", "a copied directory must not join as a second self")
+        .evidence(evidence::small);
 
 /// Whose data directory this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,5 +66,9 @@ pub fn format_version(bytes: &[u8]) -> std::result::Result<u32, DecodeError> {
 }
 
 pub(crate) fn read<T: Trace>(r: &mut Reader<'_, T>) -> Result<Identity> {
-    Ok(Identity { format_version: r.u32(FORMAT_VERSION)?, cluster_id: r.u64(CLUSTER_ID)?, store_id: r.u64(STORE_ID)? })
+    Ok(Identity {
+        format_version: r.u32(FORMAT_VERSION)?,
+        cluster_id: r.u64(CLUSTER_ID)?,
+        store_id: r.u64(STORE_ID)?,
+    })
 }

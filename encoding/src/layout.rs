@@ -1,9 +1,9 @@
 //! How a format is written down once and used twice.
 //!
-//! Each format has one `read` function over a [`Reader`]. The server runs it with the trace [`Off`], which compiles to
-//! plain slicing. [`crate::explain`] runs the *same* function with a trace that notes the range, name and meaning of
-//! every field on the way. So an explanation cannot drift from what the server does: there is no second description of
-//! the bytes.
+//! Each format has one `read` function over a [`Reader`]. The server runs it with the trace
+//! [`Off`], which compiles to plain slicing. [`crate::explain`] runs the *same* function with a
+//! trace that notes the range, name and meaning of every field on the way. So an explanation cannot
+//! drift from what the server does: there is no second description of the bytes.
 //!
 //! ```text
 //! fn read<T: Trace>(r: &mut Reader<'_, T>) -> Result<ExpireKey> {
@@ -13,9 +13,9 @@
 //! }
 //! ```
 //!
-//! A [`Field`] is what a reader of the bytes wants to know about one field. `evidence` says how many bits of surprise a
-//! value carries *for* this format (a version byte of 1 is worth 8 bits, a plausible date some 20):
-//! [`crate::explain::guess`] adds them up.
+//! A [`Field`] is what a reader of the bytes wants to know about one field. `evidence` says how
+//! many bits of surprise a value carries *for* this format (a version byte of 1 is worth 8 bits, a
+//! plausible date some 20): [`crate::explain::guess`] adds them up.
 
 use crate::error::DecodeError;
 
@@ -80,8 +80,8 @@ pub(crate) enum Content<'a> {
 pub(crate) trait Trace {
     /// A field was read; it ends at `end` and is `len` bytes long.
     fn leaf(&mut self, field: &'static Field, end: usize, len: usize, content: Content<'_>);
-    /// A field of `need` bytes was wanted and only `left` are there, to the end of the bytes at `end`; nothing more is
-    /// read.
+    /// A field of `need` bytes was wanted and only `left` are there, to the end of the bytes at
+    /// `end`; nothing more is read.
     fn missing(&mut self, field: &'static Field, end: usize, need: usize, left: &[u8]);
     /// A group of fields begins.
     fn open(&mut self, field: &'static Field, at: usize);
@@ -99,7 +99,8 @@ impl Trace for Off {
     fn close(&mut self, _: usize) {}
 }
 
-/// Reads fields from the front of borrowed bytes. Invariant: `rest` is a suffix of the `total` bytes it started with.
+/// Reads fields from the front of borrowed bytes. Invariant: `rest` is a suffix of the `total`
+/// bytes it started with.
 pub(crate) struct Reader<'a, T> {
     rest: &'a [u8],
     total: usize,
@@ -128,7 +129,12 @@ macro_rules! number {
             };
             let value = <$type>::from_be_bytes(*head);
             self.rest = tail;
-            self.trace.leaf(field, self.total - tail.len(), $bytes, Content::Number(u64::from(value)));
+            self.trace.leaf(
+                field,
+                self.total - tail.len(),
+                $bytes,
+                Content::Number(u64::from(value)),
+            );
             Ok(value)
         }
     };
@@ -166,13 +172,21 @@ impl<'a, T: Trace> Reader<'a, T> {
 
     /// Reads a tag byte that `known` translates.
     #[inline]
-    pub fn tag<X>(&mut self, field: &'static Field, known: impl FnOnce(u8) -> Option<X>) -> Result<X> {
+    pub fn tag<X>(
+        &mut self,
+        field: &'static Field,
+        known: impl FnOnce(u8) -> Option<X>,
+    ) -> Result<X> {
         let value = self.u8(field)?;
         known(value).ok_or(DecodeError::Unknown { what: field.name, value: u64::from(value) })
     }
 
     /// Reads fields that belong together.
-    pub fn group<X>(&mut self, field: &'static Field, read: impl FnOnce(&mut Self) -> Result<X>) -> Result<X> {
+    pub fn group<X>(
+        &mut self,
+        field: &'static Field,
+        read: impl FnOnce(&mut Self) -> Result<X>,
+    ) -> Result<X> {
         self.trace.open(field, self.position());
         let result = read(self);
         self.trace.close(self.position());
@@ -188,7 +202,11 @@ impl<'a, T: Trace> Reader<'a, T> {
     /// The format ends here: refuses bytes left over.
     #[inline]
     pub fn finish(&self, what: &'static str) -> Result<()> {
-        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing { what, bytes: self.rest.len() }) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::Trailing { what, bytes: self.rest.len() })
+        }
     }
 
     /// Gives the trace and the bytes that were not read.

@@ -1,8 +1,9 @@
 //! Every byte that NeoKV stores, and what it means.
 //!
-//! A store is a set of formats before it is a program: what is on the disk outlives every release that wrote it. This
-//! crate holds all formats at rest, and nothing else. It does no IO, starts no thread, and knows neither RocksDB nor
-//! the network; so it can be read first, tested alone, and used on the directory of a dead node.
+//! A store is a set of formats before it is a program: what is on the disk outlives every release
+//! that wrote it. This crate holds all formats at rest, and nothing else. It does no IO, starts no
+//! thread, and knows neither RocksDB nor the network; so it can be read first, tested alone, and
+//! used on the directory of a dead node.
 //!
 //! # Follow one HSET
 //!
@@ -51,16 +52,18 @@
 //! # Rules
 //!
 //! * Numbers are big-endian (inside protobuf messages, protobuf's order).
-//! * A decoder accepts exactly what an encoder writes. Everything else is a [`DecodeError`], never a panic, and no
-//!   count in the bytes is believed before that many bytes are seen.
-//! * On the hot path nothing is copied: [`metadata::MetadataRef`], [`key::SubkeyRef`] and [`key::ScoreRef`] borrow, and
-//!   [`raft::Entry::decode`] shares the buffer it was given.
-//! * Each layout is written once (`layout.rs`): the decoder that the server runs is what `explain` listens to.
-//! * Formats are frozen: `tests/scripts` holds the exact bytes of each, readable as documentation. A change to one of
-//!   those files is a change of the format and needs a new version byte, or a new [`FORMAT_VERSION`], and a reader for
-//!   the old one.
+//! * A decoder accepts exactly what an encoder writes. Everything else is a [`DecodeError`], never
+//!   a panic, and no count in the bytes is believed before that many bytes are seen.
+//! * On the hot path nothing is copied: [`metadata::MetadataRef`], [`key::SubkeyRef`] and
+//!   [`key::ScoreRef`] borrow, and [`raft::Entry::decode`] shares the buffer it was given.
+//! * Each layout is written once (`layout.rs`): the decoder that the server runs is what `explain`
+//!   listens to.
+//! * Formats are frozen: `tests/scripts` holds the exact bytes of each, readable as documentation.
+//!   A change to one of those files is a change of the format and needs a new version byte, or a
+//!   new [`FORMAT_VERSION`], and a reader for the old one.
 //!
-//! It is not: a serialisation framework, a schema language, or the wire protocol of clients (that is `neokv-resp`).
+//! It is not: a serialisation framework, a schema language, or the wire protocol of clients (that
+//! is `neokv-resp`).
 //!
 //! Try `cargo run -p neokv-encoding --example explain -- 2f9600000000666f6f`.
 #![cfg_attr(not(test), deny(clippy::little_endian_bytes, clippy::host_endian_bytes))]

@@ -6,15 +6,16 @@
 //! list            flags 1 · expire_ms 8 · version 8 · size 8 · head 8 · tail 8
 //! ```
 //!
-//! `flags` is 0x80 (times and sizes are 64 bits wide) plus the type. `expire_ms` is 0 for a key that never expires.
-//! `version` is new whenever the key comes to life: parts in `subkey` and `zset_score` carry it, so dropping this one
-//! record drops a million of them at once. `size` makes HLEN, LLEN, SCARD and ZCARD one look-up.
+//! `flags` is 0x80 (times and sizes are 64 bits wide) plus the type. `expire_ms` is 0 for a key
+//! that never expires. `version` is new whenever the key comes to life: parts in `subkey` and
+//! `zset_score` carry it, so dropping this one record drops a million of them at once. `size` makes
+//! HLEN, LLEN, SCARD and ZCARD one look-up.
 //!
-//! A list's elements sit at absolute positions `head..tail`, which start at [`LIST_MIDDLE`] and grow both ways: a push
-//! touches one element, and positions never shift.
+//! A list's elements sit at absolute positions `head..tail`, which start at [`LIST_MIDDLE`] and
+//! grow both ways: a push touches one element, and positions never shift.
 //!
-//! Types: [`Metadata`] owns; [`MetadataRef`] borrows, so that GET reads a string's value straight out of RocksDB's
-//! block.
+//! Types: [`Metadata`] owns; [`MetadataRef`] borrows, so that GET reads a string's value straight
+//! out of RocksDB's block.
 
 use bytes::Bytes;
 
@@ -30,21 +31,26 @@ pub const LIST_MIDDLE: u64 = u64::MAX / 2;
 /// Set in `flags` of every record: the format with 64-bit times and sizes.
 const WIDE: u8 = 0x80;
 
-const FLAGS: &Field =
-    &Field::new("flags", "0x80 (64-bit format) plus the type").show(show_flags).evidence(evidence::tag);
-const EXPIRE_MS: &Field = &Field::new("expire_ms", "0 = never; reads and apply treat an expired key as absent")
-    .show(show::expiry)
-    .evidence(evidence::expiry);
+const FLAGS: &Field = &Field::new("flags", "0x80 (64-bit format) plus the type")
+    .show(show_flags)
+    .evidence(evidence::tag);
+const EXPIRE_MS: &Field =
+    &Field::new("expire_ms", "0 = never; reads and apply treat an expired key as absent")
+        .show(show::expiry)
+        .evidence(evidence::expiry);
 const VALUE: &Field = &Field::new("value", "a string needs no second look-up");
-const VERSION: &Field = &Field::new("version", "only parts that carry it are alive: DEL of any size is one record")
-    .show(show::hlc)
-    .evidence(evidence::hlc);
-const SIZE: &Field =
-    &Field::new("size", "number of elements; a key with none does not exist").evidence(evidence::small);
-const HEAD: &Field =
-    &Field::new("head", "position of the first element").show(show::position).evidence(evidence::position);
-const TAIL: &Field =
-    &Field::new("tail", "one past the position of the last element").show(show::position).evidence(evidence::position);
+const VERSION: &Field =
+    &Field::new("version", "only parts that carry it are alive: DEL of any size is one record")
+        .show(show::hlc)
+        .evidence(evidence::hlc);
+const SIZE: &Field = &Field::new("size", "number of elements; a key with none does not exist")
+    .evidence(evidence::small);
+const HEAD: &Field = &Field::new("head", "position of the first element")
+    .show(show::position)
+    .evidence(evidence::position);
+const TAIL: &Field = &Field::new("tail", "one past the position of the last element")
+    .show(show::position)
+    .evidence(evidence::position);
 
 /// What a user key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,7 +69,8 @@ pub enum DataType {
 
 impl DataType {
     /// Every type.
-    pub const ALL: [DataType; 5] = [DataType::String, DataType::Hash, DataType::List, DataType::Set, DataType::Zset];
+    pub const ALL: [DataType; 5] =
+        [DataType::String, DataType::Hash, DataType::List, DataType::Set, DataType::Zset];
 
     /// Name as the command TYPE prints it.
     pub const fn name(self) -> &'static str {
@@ -251,7 +258,8 @@ pub fn encode_string(expire_ms: u64, value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Type and expiry of a record: enough for TYPE, TTL, EXISTS and the cleaner. What follows is not looked at.
+/// Type and expiry of a record: enough for TYPE, TTL, EXISTS and the cleaner. What follows is not
+/// looked at.
 ///
 /// # Errors
 /// A record shorter than nine bytes, or of an unknown type.
@@ -270,11 +278,19 @@ pub(crate) fn read<'a, T: Trace>(r: &mut Reader<'a, T>) -> Result<MetadataRef<'a
     if kind == DataType::String {
         return Ok(MetadataRef::String(StringRef { expire_ms, value: r.rest(VALUE) }));
     }
-    let mut collection = Collection { kind, expire_ms, version: r.u64(VERSION)?, size: r.u64(SIZE)?, head: 0, tail: 0 };
+    let mut collection = Collection {
+        kind,
+        expire_ms,
+        version: r.u64(VERSION)?,
+        size: r.u64(SIZE)?,
+        head: 0,
+        tail: 0,
+    };
     if kind == DataType::List {
         collection.head = r.u64(HEAD)?;
         collection.tail = r.u64(TAIL)?;
-        // Every position between head and tail holds an element; if not, LRANGE would count what is not there.
+        // Every position between head and tail holds an element; if not, LRANGE would count what is
+        // not there.
         if collection.tail.checked_sub(collection.head) != Some(collection.size) {
             return Err(DecodeError::Invalid { what: "list", why: "tail - head is the size" });
         }

@@ -1,12 +1,13 @@
 //! The messages inside log entries, generated from `proto/neokv.proto`.
 //!
-//! A log entry's frame has a fixed layout ([`crate::raft::Entry`]); what it *does* is a protobuf message, because that
-//! part grows with every release, and protobuf lets an old field stay and a new one be added without a new format. The
-//! fields and the reasons for them are documented in the `.proto` file, and from there in the types below.
+//! A log entry's frame has a fixed layout ([`crate::raft::Entry`]); what it *does* is a protobuf
+//! message, because that part grows with every release, and protobuf lets an old field stay and a
+//! new one be added without a new format. The fields and the reasons for them are documented in the
+//! `.proto` file, and from there in the types below.
 //!
-//! [`RedisWriteRequest`] is opaque to the Raft layer; only the Redis layer encodes and decodes it. All
-//! `bytes` fields are [`bytes::Bytes`], which share the buffer of a request decoded from `Bytes`: no argument is
-//! copied.
+//! [`RedisWriteRequest`] is opaque to the Raft layer; only the Redis layer encodes and decodes it.
+//! All `bytes` fields are [`bytes::Bytes`], which share the buffer of a request decoded from
+//! `Bytes`: no argument is copied.
 //!
 //! ```
 //! use neokv_encoding::proto::{ClientCommand, RedisWriteRequest, WriteCommand, write_command::Kind};

@@ -7,11 +7,13 @@
 //! stats       version 1 · keys 8
 //! ```
 //!
-//! A Region is a contiguous range of slots, replicated by one Raft group. Its [`Epoch`] says which shape of it somebody
-//! talks about: `version` grows when the range changes (split, merge), `conf_ver` when the peers do. Requests carry the
-//! epoch they were routed with, and any difference is answered with the current descriptor.
+//! A Region is a contiguous range of slots, replicated by one Raft group. Its [`Epoch`] says which
+//! shape of it somebody talks about: `version` grows when the range changes (split, merge),
+//! `conf_ver` when the peers do. Requests carry the epoch they were routed with, and any difference
+//! is answered with the current descriptor.
 //!
-//! [`Applied`] is written in the same batch as the effects of the entry it names: a crash finds both or neither.
+//! [`Applied`] is written in the same batch as the effects of the entry it names: a crash finds
+//! both or neither.
 
 use crate::{
     error::DecodeError,
@@ -26,19 +28,28 @@ const SLOTS: &Field = &Field::new("slots", "the Region's part of every data fami
 const START: &Field = &Field::new("start", "first slot");
 const END: &Field = &Field::new("end", "one past the last slot, at most 16384");
 const EPOCH: &Field = &Field::new("epoch", "which shape of the Region a request was made for");
-const EPOCH_VERSION: &Field = &Field::new("version", "grows with split and merge").evidence(evidence::small);
+const EPOCH_VERSION: &Field =
+    &Field::new("version", "grows with split and merge").evidence(evidence::small);
 const CONF_VER: &Field = &Field::new("conf_ver", "grows with membership").evidence(evidence::small);
-const STATE: &Field = &Field::new("state", "0 normal, 1 merging, 2 tombstone").show(show_state).evidence(evidence::tag);
+const STATE: &Field = &Field::new("state", "0 normal, 1 merging, 2 tombstone")
+    .show(show_state)
+    .evidence(evidence::tag);
 const PEERS: &Field = &Field::new("peers", "the replicas");
 const PEER: &Field = &Field::new("peer", "one replica");
 const COUNT: &Field = &Field::new("count", "number of items that follow").evidence(evidence::small);
-const PEER_ID: &Field = &Field::new("id", "never used again after removal").evidence(evidence::small);
-const STORE: &Field = &Field::new("store", "store that holds the replica").evidence(evidence::small);
-const ROLE: &Field = &Field::new("role", "0 voter, 1 learner").show(show_role).evidence(evidence::tag);
-const MEMBERSHIP: &Field = &Field::new("membership", "as of the applied entry; a snapshot carries it");
-const CLOCK: &Field =
-    &Field::new("clock", "the next unused stamp: no later entry may be older").show(show::hlc).evidence(evidence::hlc);
-const KEYS: &Field = &Field::new("keys", "number of user keys, for DBSIZE").evidence(evidence::small);
+const PEER_ID: &Field =
+    &Field::new("id", "never used again after removal").evidence(evidence::small);
+const STORE: &Field =
+    &Field::new("store", "store that holds the replica").evidence(evidence::small);
+const ROLE: &Field =
+    &Field::new("role", "0 voter, 1 learner").show(show_role).evidence(evidence::tag);
+const MEMBERSHIP: &Field =
+    &Field::new("membership", "as of the applied entry; a snapshot carries it");
+const CLOCK: &Field = &Field::new("clock", "the next unused stamp: no later entry may be older")
+    .show(show::hlc)
+    .evidence(evidence::hlc);
+const KEYS: &Field =
+    &Field::new("keys", "number of user keys, for DBSIZE").evidence(evidence::small);
 
 /// Which shape of a Region: compared for equality, never for order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -192,13 +203,19 @@ pub(crate) fn read_descriptor<T: Trace>(r: &mut Reader<'_, T>) -> Result<Descrip
         let why = "start is at most end, and end at most 16384";
         SlotRange::new(start, end).ok_or(DecodeError::Invalid { what: "slots", why })
     })?;
-    let epoch = r.group(EPOCH, |r| Ok(Epoch { version: r.u64(EPOCH_VERSION)?, conf_ver: r.u64(CONF_VER)? }))?;
+    let epoch = r.group(EPOCH, |r| {
+        Ok(Epoch { version: r.u64(EPOCH_VERSION)?, conf_ver: r.u64(CONF_VER)? })
+    })?;
     let state = r.tag(STATE, RegionState::from_code)?;
     let peers = r.group(PEERS, |r| {
         let mut peers = Vec::new();
         for _ in 0..r.u32(COUNT)? {
             peers.push(r.group(PEER, |r| {
-                Ok(Peer { id: r.u64(PEER_ID)?, store: r.u64(STORE)?, role: r.tag(ROLE, PeerRole::from_code)? })
+                Ok(Peer {
+                    id: r.u64(PEER_ID)?,
+                    store: r.u64(STORE)?,
+                    role: r.tag(ROLE, PeerRole::from_code)?,
+                })
             })?);
         }
         Ok(peers)

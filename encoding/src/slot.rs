@@ -1,9 +1,10 @@
 //! Hash slots: which of the 16384 parts of the key space a key belongs to.
 //!
-//! `slot = CRC16(tag) mod 16384`, where `tag` is the part between the first `{` and the next `}` if there is one and it
-//! is not empty, and the whole key otherwise. So `user:{42}:name` and `user:{42}:cart` share a slot and may be used
-//! together in one command. The CRC is CRC-16/XMODEM (polynomial 0x1021, start 0), the one of Redis Cluster; clients
-//! compute it too, which is why it can never change.
+//! `slot = CRC16(tag) mod 16384`, where `tag` is the part between the first `{` and the next `}` if
+//! there is one and it is not empty, and the whole key otherwise. So `user:{42}:name` and
+//! `user:{42}:cart` share a slot and may be used together in one command. The CRC is CRC-16/XMODEM
+//! (polynomial 0x1021, start 0), the one of Redis Cluster; clients compute it too, which is why it
+//! can never change.
 //!
 //! Types: [`SlotRange`], the half-open range that a Region owns.
 
@@ -98,7 +99,9 @@ mod tests {
     #[test]
     fn known_slots() {
         // As `CLUSTER KEYSLOT` of Redis answers them.
-        for (key, slot) in [("foo", 12182), ("bar", 5061), ("", 0), ("somekey", 11058), ("foo{hash_tag}", 2515)] {
+        for (key, slot) in
+            [("foo", 12182), ("bar", 5061), ("", 0), ("somekey", 11058), ("foo{hash_tag}", 2515)]
+        {
             assert_eq!(slot_of(key.as_bytes()), slot, "{key}");
         }
     }
@@ -130,7 +133,8 @@ mod tests {
         let empty = SlotRange { start: 5, end: 5 };
         assert!(empty.is_empty() && !empty.overlaps(&low) && !empty.contains(5));
         assert_eq!(
-            [SlotRange::ALL, low, empty, SlotRange { start: 7, end: 8 }].map(|range| range.to_string()),
+            [SlotRange::ALL, low, empty, SlotRange { start: 7, end: 8 }]
+                .map(|range| range.to_string()),
             ["0-16383", "0-9", "none", "7"]
         );
         assert_eq!((SlotRange::ALL.len(), low.len()), (16384, 10));

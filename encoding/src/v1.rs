@@ -1,17 +1,17 @@
 //! The older format of strings ("phase 1"), kept readable.
 //!
-//! Before there was a family `metadata`, a string was one record in the data family: the key ended in the tag `'S'`,
-//! and the value was the expiry followed by the payload.
+//! Before there was a family `metadata`, a string was one record in the data family: the key ended
+//! in the tag `'S'`, and the value was the expiry followed by the payload.
 //!
 //! ```text
 //! key    slot 2 · namespace 4 · length 4 · user key … · 'S'      UserKey::v1_string, family subkey
 //! value  expire_ms 8 · payload …                                 0 = never expires
 //! ```
 //!
-//! It is the lesson on changing a format under live data: reads fall back to it when `metadata` knows nothing, every
-//! write stores the newer form and deletes the old record, and so the old form dies out without a migration run. Its
-//! weakness shows why it went: a bare record says nothing of its type, and telling a string from a hash took one
-//! look-up per type.
+//! It is the lesson on changing a format under live data: reads fall back to it when `metadata`
+//! knows nothing, every write stores the newer form and deletes the old record, and so the old form
+//! dies out without a migration run. Its weakness shows why it went: a bare record says nothing of
+//! its type, and telling a string from a hash took one look-up per type.
 
 use crate::{
     error::DecodeError,
@@ -22,10 +22,12 @@ use crate::{
 /// Tag at the end of the key of a string.
 pub const STRING: u8 = b'S';
 
-const TAG: &Field =
-    &Field::new("tag", "phase-1 format: the type is part of the key").show(show::letter).evidence(evidence::tag);
-const EXPIRE_MS: &Field =
-    &Field::new("expire_ms", "phase-1 format: 0 = never expires").show(show::expiry).evidence(evidence::expiry);
+const TAG: &Field = &Field::new("tag", "phase-1 format: the type is part of the key")
+    .show(show::letter)
+    .evidence(evidence::tag);
+const EXPIRE_MS: &Field = &Field::new("expire_ms", "phase-1 format: 0 = never expires")
+    .show(show::expiry)
+    .evidence(evidence::expiry);
 const PAYLOAD: &Field = &Field::new("value", "phase-1 format: the string itself, to the end");
 
 /// Value of a phase-1 string. `expire_ms` counts milliseconds since 1970; 0 never expires.

@@ -1,4 +1,5 @@
-//! A tour of one store: write, read, freeze, delete a collection in one step, and watch its rows disappear.
+//! A tour of one store: write, read, freeze, delete a collection in one step, and watch its rows
+//! disappear.
 //!
 //! ```text
 //! cargo run -p neokv-engine --example store
@@ -29,7 +30,13 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         batch.put(Family::Subkey, key.subkey(version, name.as_bytes()), moons);
     }
     let slots = SlotRange::ALL;
-    let descriptor = Descriptor { id: 1, slots, epoch: Epoch::default(), peers: vec![], state: RegionState::Normal };
+    let descriptor = Descriptor {
+        id: 1,
+        slots,
+        epoch: Epoch::default(),
+        peers: vec![],
+        state: RegionState::Normal,
+    };
     batch.put(Family::Region, region(1, RegionKind::Descriptor), descriptor.encode());
     batch.put(
         Family::Region,
@@ -43,11 +50,17 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut batch = engine.batch();
     batch.delete(Family::Metadata, key.metadata());
     engine.write(batch, Durability::Synced)?;
-    println!("deleted by removing one record; rows in the store: {}", rows(&engine, &key, version)?);
+    println!(
+        "deleted by removing one record; rows in the store: {}",
+        rows(&engine, &key, version)?
+    );
 
     engine.flush()?;
     engine.compact(Family::Subkey, &KeyRange::all())?;
-    println!("compacted while a snapshot is open; rows it shows: {}", rows(&snapshot, &key, version)?);
+    println!(
+        "compacted while a snapshot is open; rows it shows: {}",
+        rows(&snapshot, &key, version)?
+    );
     drop(snapshot);
     engine.compact(Family::Subkey, &KeyRange::all())?;
     println!("compacted after it closed; rows in the store: {}", rows(&engine, &key, version)?);
@@ -56,7 +69,11 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 }
 
 fn rows(read: &dyn Read, key: &UserKey, version: u64) -> Result<usize> {
-    let mut cursor = read.cursor(Family::Subkey, KeyRange::prefix(&key.subkey_prefix(version)), Direction::Forward)?;
+    let mut cursor = read.cursor(
+        Family::Subkey,
+        KeyRange::prefix(&key.subkey_prefix(version)),
+        Direction::Forward,
+    )?;
     let mut rows = 0;
     while cursor.next()?.is_some() {
         rows += 1;

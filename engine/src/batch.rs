@@ -1,7 +1,7 @@
 //! Writes that become visible and durable together.
 //!
-//! [`Batch`] is what apply fills: reads through it see its writes over the committed state. [`LogBatch`] is what the log
-//! writer fills: nothing to read.
+//! [`Batch`] is what apply fills: reads through it see its writes over the committed state.
+//! [`LogBatch`] is what the log writer fills: nothing to read.
 //!
 //! ```text
 //! let mut batch = engine.batch();
@@ -14,14 +14,15 @@
 //!
 //! # One write per row
 //!
-//! A batch keeps its writes in memory and hands RocksDB one record for each row that it has changed, in key order, when it is
-//! written: see [`crate::overlay`]. So a log entry that increments one counter two hundred times costs one record in the
-//! write-ahead log and one place in the memtable.
+//! A batch keeps its writes in memory and hands RocksDB one record for each row that it has
+//! changed, in key order, when it is written: see [`crate::overlay`]. So a log entry that
+//! increments one counter two hundred times costs one record in the write-ahead log and one place
+//! in the memtable.
 //!
 //! # Range deletes
 //!
-//! They delete what was written to the range before, committed or in the batch, and not what the batch writes after. Reads
-//! through the batch do not see them.
+//! They delete what was written to the range before, committed or in the batch, and not what the
+//! batch writes after. Reads through the batch do not see them.
 
 use neokv_encoding::family::Family;
 use rocksdb::{ReadOptions, WriteBatch};
@@ -50,7 +51,8 @@ impl RangeDelete {
     }
 }
 
-/// Writes that are not committed yet: reads through the batch see them. From [`crate::Engine::batch`].
+/// Writes that are not committed yet: reads through the batch see them. From
+/// [`crate::Engine::batch`].
 pub struct Batch<'a> {
     db: &'a Db,
     reads: &'a ReadOptions,
@@ -75,15 +77,15 @@ impl<'a> Batch<'a> {
         self.overlay.write(family, key.as_ref(), None);
     }
 
-    /// Removes the keys from `start` to before `end`, committed ones and those this batch wrote before. Reads through this
-    /// batch go on showing them.
+    /// Removes the keys from `start` to before `end`, committed ones and those this batch wrote
+    /// before. Reads through this batch go on showing them.
     pub fn delete_range(&mut self, family: Family, start: impl AsRef<[u8]>, end: impl AsRef<[u8]>) {
         let range = KeyRange::new(start.as_ref(), end.as_ref());
         self.ranges.push(RangeDelete { family, range, at: self.overlay.writes() });
     }
 
-    /// Marks the state that [`Batch::rollback`] returns to, in place of an earlier savepoint: what was written until here
-    /// stays.
+    /// Marks the state that [`Batch::rollback`] returns to, in place of an earlier savepoint: what
+    /// was written until here stays.
     pub fn savepoint(&mut self) {
         self.overlay.savepoint();
         self.ranges_before = self.ranges.len();
@@ -95,7 +97,9 @@ impl<'a> Batch<'a> {
     /// There is no savepoint.
     pub fn rollback(&mut self) -> Result<()> {
         if !self.overlay.rollback() {
-            return Err(EngineError::Invalid { detail: "the batch has no savepoint to roll back to".into() });
+            return Err(EngineError::Invalid {
+                detail: "the batch has no savepoint to roll back to".into(),
+            });
         }
         self.ranges.truncate(self.ranges_before);
         Ok(())
@@ -121,16 +125,19 @@ impl<'a> Batch<'a> {
         self.overlay.start_meter();
     }
 
-    /// Bytes of memory that the rows written since [`Batch::start_meter`] take, about: keys, newest values, and 128 for each.
-    /// What was written before, to the same rows or others, makes no difference, so a log entry's meter shows the same on
-    /// every replica, whichever entries it shares the batch with there.
+    /// Bytes of memory that the rows written since [`Batch::start_meter`] take, about: keys, newest
+    /// values, and 128 for each. What was written before, to the same rows or others, makes no
+    /// difference, so a log entry's meter shows the same on every replica, whichever entries it
+    /// shares the batch with there.
     pub fn metered(&self) -> usize {
         self.overlay.metered()
     }
 
     /// What RocksDB writes: the range deletes, then every row that none of them has deleted.
     pub(crate) fn records(&self) -> WriteBatch {
-        let mut records = WriteBatch::with_capacity_bytes(self.overlay.size().saturating_add(RECORD * self.len()));
+        let mut records = WriteBatch::with_capacity_bytes(
+            self.overlay.size().saturating_add(RECORD * self.len()),
+        );
         for delete in &self.ranges {
             let KeyRange { start, end } = &delete.range;
             records.delete_range_cf(&self.db.handle(delete.family), start, end);
@@ -157,13 +164,18 @@ impl Read for Batch<'_> {
         if let Some(written) = self.overlay.get(family, key) {
             return Ok(written.map(Slice::of_batch));
         }
-        Ok(self.db.raw().get_pinned_cf_opt(self.db.handle(family), key, self.reads)?.map(Slice::pinned))
+        Ok(self
+            .db
+            .raw()
+            .get_pinned_cf_opt(self.db.handle(family), key, self.reads)?
+            .map(Slice::pinned))
     }
 
     fn cursor(&self, family: Family, range: KeyRange, direction: Direction) -> Result<Cursor<'_>> {
         let options = cursor::read_options(family, &range, direction);
         let committed = self.db.raw().raw_iterator_cf_opt(self.db.handle(family), options);
-        let batch = (!self.overlay.is_untouched(family)).then(|| self.overlay.walk(family, &range, direction));
+        let batch = (!self.overlay.is_untouched(family))
+            .then(|| self.overlay.walk(family, &range, direction));
         Ok(Cursor::new(committed, batch, range, direction))
     }
 }

@@ -5,13 +5,16 @@
 //! while let Some((key, value)) = cursor.next()? { ... }       // key and value are borrowed until the next call
 //! ```
 //!
-//! [`Cursor::seek`] moves inside the range: forward to the first key at or after the target, reverse to the last key at or
-//! before it; the following [`Cursor::next`] returns that key. A target outside the range means its nearer edge.
+//! [`Cursor::seek`] moves inside the range: forward to the first key at or after the target,
+//! reverse to the last key at or before it; the following [`Cursor::next`] returns that key. A
+//! target outside the range means its nearer edge.
 //!
-//! The bounds are given to RocksDB, so that a walk past the end never reads the next collection's blocks or tombstones.
+//! The bounds are given to RocksDB, so that a walk past the end never reads the next collection's
+//! blocks or tombstones.
 //!
-//! A cursor of a [`crate::Batch`] walks two lists at once, the committed rows and those the batch has written, and returns the
-//! one that comes first. Where both have a key, the batch's row stands for it, and a deleted one hides it.
+//! A cursor of a [`crate::Batch`] walks two lists at once, the committed rows and those the batch
+//! has written, and returns the one that comes first. Where both have a key, the batch's row stands
+//! for it, and a deleted one hides it.
 
 use std::cmp::Ordering;
 
@@ -67,7 +70,8 @@ impl std::fmt::Debug for Cursor<'_> {
 }
 
 impl<'a> Cursor<'a> {
-    /// A cursor over committed rows, and over those of a batch. `committed` must keep to the bounds of `range`.
+    /// A cursor over committed rows, and over those of a batch. `committed` must keep to the bounds
+    /// of `range`.
     pub(crate) fn new(
         committed: RawIterator<'a>,
         batch: Option<Walk<'a>>,
@@ -87,7 +91,10 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// A damaged or unreadable file. The walk cannot go on after it.
-    #[expect(clippy::should_implement_trait, reason = "the item borrows from the cursor, which Iterator cannot say")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the item borrows from the cursor, which Iterator cannot say"
+    )]
     pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         match self.position {
             Position::End => return Ok(None),
@@ -98,10 +105,13 @@ impl<'a> Cursor<'a> {
         if self.batch.is_some() {
             self.settle()?;
         }
-        // Asked once per row and taken apart here: each question to RocksDB is a call that cannot be inlined.
+        // Asked once per row and taken apart here: each question to RocksDB is a call that cannot
+        // be inlined.
         let row = match (self.side, &self.batch) {
             (Side::Committed, _) | (_, None) => self.committed.item(),
-            (Side::Batch | Side::Both, Some(walk)) => walk.row().and_then(|row| Some((row.key, row.value?))),
+            (Side::Batch | Side::Both, Some(walk)) => {
+                walk.row().and_then(|row| Some((row.key, row.value?)))
+            }
         };
         let Some((key, value)) = row else {
             self.position = Position::End;
@@ -114,7 +124,8 @@ impl<'a> Cursor<'a> {
         Ok(Some((key, value)))
     }
 
-    /// Moves to the first key at or after `target` (forward) or the last key at or before it (reverse), within the range.
+    /// Moves to the first key at or after `target` (forward) or the last key at or before it
+    /// (reverse), within the range.
     ///
     /// # Errors
     /// A damaged or unreadable file.
@@ -134,7 +145,8 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Positions both lists on a target that is not outside the range on the side where the walk begins.
+    /// Positions both lists on a target that is not outside the range on the side where the walk
+    /// begins.
     fn seek_inside(&mut self, target: &[u8]) {
         match self.direction {
             Direction::Forward => self.committed.seek(target),
@@ -172,17 +184,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Finds the side with the next key, passing over what the batch has deleted. False if nothing is left.
+    /// Finds the side with the next key, passing over what the batch has deleted. False if nothing
+    /// is left.
     fn settle(&mut self) -> Result<bool> {
         loop {
             let Some(row) = self.batch.as_ref().and_then(Walk::row) else {
                 self.side = Side::Committed;
                 return Ok(self.committed_key()?.is_some());
             };
-            let order = self.committed_key()?.map_or(Ordering::Greater, |key| match self.direction {
-                Direction::Forward => key.cmp(row.key),
-                Direction::Reverse => row.key.cmp(key),
-            });
+            let order =
+                self.committed_key()?.map_or(Ordering::Greater, |key| match self.direction {
+                    Direction::Forward => key.cmp(row.key),
+                    Direction::Reverse => row.key.cmp(key),
+                });
             let side = match order {
                 Ordering::Less => Side::Committed,
                 Ordering::Equal => Side::Both,
@@ -196,7 +210,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The committed key that the raw iterator stands on. It keeps to the bounds of the range by itself.
+    /// The committed key that the raw iterator stands on. It keeps to the bounds of the range by
+    /// itself.
     fn committed_key(&self) -> Result<Option<&[u8]>> {
         match self.committed.key() {
             Some(key) => Ok(Some(key)),
@@ -214,14 +229,16 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Read options for a walk over `range`: bounds for RocksDB, and the prefix filter where it cannot hide a key.
+/// Read options for a walk over `range`: bounds for RocksDB, and the prefix filter where it cannot
+/// hide a key.
 ///
-/// A filter knows only prefixes of collections. It may be asked when every key of the walk has the same one and every seek
-/// target has it too, which holds walking forward only: a reverse walk starts by seeking the end, and that key has the next
-/// prefix.
+/// A filter knows only prefixes of collections. It may be asked when every key of the walk has the
+/// same one and every seek target has it too, which holds walking forward only: a reverse walk
+/// starts by seeking the end, and that key has the next prefix.
 ///
-/// RocksDB need not be told to stop where the prefix ends (`prefix_same_as_start`): such a range ends within the prefix, and
-/// the prefix of every row would have to be computed, by a call back into this crate.
+/// RocksDB need not be told to stop where the prefix ends (`prefix_same_as_start`): such a range
+/// ends within the prefix, and the prefix of every row would have to be computed, by a call back
+/// into this crate.
 pub(crate) fn read_options(family: Family, range: &KeyRange, direction: Direction) -> ReadOptions {
     let mut options = ReadOptions::default();
     if !range.start.is_empty() {
@@ -230,8 +247,9 @@ pub(crate) fn read_options(family: Family, range: &KeyRange, direction: Directio
     if !range.end.is_empty() {
         options.set_iterate_upper_bound(range.end.clone());
     }
-    let filtered =
-        direction == Direction::Forward && families::has_prefix_filter(family) && families::in_one_collection(range);
+    let filtered = direction == Direction::Forward
+        && families::has_prefix_filter(family)
+        && families::in_one_collection(range);
     options.set_total_order_seek(!filtered);
     options
 }

@@ -1,8 +1,9 @@
 //! The RocksDB handle with its column families resolved once.
 //!
-//! A family handle borrows from the database it belongs to. [`Db`] keeps both together, so that a read costs a field access
-//! and not a look-up by name. It is always held in an `Arc`; the last holder closes the database, which must not be a
-//! RocksDB thread (it would wait for itself): see [`crate::Engine`] for how that is ruled out.
+//! A family handle borrows from the database it belongs to. [`Db`] keeps both together, so that a
+//! read costs a field access and not a look-up by name. It is always held in an `Arc`; the last
+//! holder closes the database, which must not be a RocksDB thread (it would wait for itself): see
+//! [`crate::Engine`] for how that is ruled out.
 
 use std::sync::Arc;
 
@@ -54,13 +55,17 @@ impl Db {
 }
 
 /// All families with their options; those of collections get the orphan filter.
-pub(crate) fn descriptors(shared: &Shared, orphans: &Arc<OrphanControl>) -> Vec<ColumnFamilyDescriptor> {
+pub(crate) fn descriptors(
+    shared: &Shared,
+    orphans: &Arc<OrphanControl>,
+) -> Vec<ColumnFamilyDescriptor> {
     Family::ALL
         .into_iter()
         .map(|family| {
             let mut options = families::family(family, shared);
             if families::has_prefix_filter(family) {
-                options.set_compaction_filter_factory(OrphanFactory::new(family, Arc::clone(orphans)));
+                options
+                    .set_compaction_filter_factory(OrphanFactory::new(family, Arc::clone(orphans)));
             }
             ColumnFamilyDescriptor::new(family.name(), options)
         })

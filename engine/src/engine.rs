@@ -1,20 +1,21 @@
 //! The open store.
 //!
-//! [`Engine`] is a cheap clone of one open directory. Opening goes from the outside in: claim the directory
-//! ([`crate::identity`]), read the write-ahead log for damage ([`crate::recovery`]), open RocksDB, let the orphan filter begin
-//! ([`crate::orphans`]).
+//! [`Engine`] is a cheap clone of one open directory. Opening goes from the outside in: claim the
+//! directory ([`crate::identity`]), read the write-ahead log for damage ([`crate::recovery`]), open
+//! RocksDB, let the orphan filter begin ([`crate::orphans`]).
 //!
 //! # Closing
 //!
-//! The last clone closes the store: it stops RocksDB's background work and waits for it, so that no compaction thread can
-//! be the last one to hold the handle (closing from there would wait for itself), then closes RocksDB, then gives up the
-//! directory.
+//! The last clone closes the store: it stops RocksDB's background work and waits for it, so that no
+//! compaction thread can be the last one to hold the handle (closing from there would wait for
+//! itself), then closes RocksDB, then gives up the directory.
 //!
 //! # Durability
 //!
-//! Every write goes to the write-ahead log before it is visible, and to the operating system before the call returns: it
-//! survives the death of the process. [`Durability::Synced`] also survives the death of the machine. One log orders everything,
-//! so a synced write makes all earlier writes durable as well.
+//! Every write goes to the write-ahead log before it is visible, and to the operating system before
+//! the call returns: it survives the death of the process. [`Durability::Synced`] also survives the
+//! death of the machine. One log orders everything, so a synced write makes all earlier writes
+//! durable as well.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -85,11 +86,13 @@ impl Drop for Inner {
 }
 
 impl Engine {
-    /// Opens the store in `dir` for reading and writing, and makes one if the directory is empty or absent.
+    /// Opens the store in `dir` for reading and writing, and makes one if the directory is empty or
+    /// absent.
     ///
     /// # Errors
-    /// The directory is in use, holds something else, has another format, or its data are damaged. A log whose last
-    /// writes were cut short by a crash is not damaged: what it was cut to is what a crash may leave.
+    /// The directory is in use, holds something else, has another format, or its data are damaged.
+    /// A log whose last writes were cut short by a crash is not damaged: what it was cut to is what
+    /// a crash may leave.
     pub fn open(dir: &Path, options: &Options) -> Result<Engine> {
         let lock = identity::claim(dir)?;
         recovery::check(dir)?;
@@ -99,7 +102,8 @@ impl Engine {
         })
     }
 
-    /// Opens the store of a stopped process, or the present state of a running one, and changes nothing.
+    /// Opens the store of a stopped process, or the present state of a running one, and changes
+    /// nothing.
     ///
     /// # Errors
     /// There is no store, it has another format, or its data are damaged.
@@ -111,8 +115,8 @@ impl Engine {
         })
     }
 
-    /// Follows the store of a running process: [`Engine::catch_up`] moves to its newest state. `scratch` is an existing
-    /// directory of the tool's own.
+    /// Follows the store of a running process: [`Engine::catch_up`] moves to its newest state.
+    /// `scratch` is an existing directory of the tool's own.
     ///
     /// # Errors
     /// There is no store, it has another format, or its data are damaged.
@@ -145,7 +149,8 @@ impl Engine {
         Ok(db.raw().get_pinned_cf_opt(db.handle(family), key, &self.0.reads)?.map(Slice::pinned))
     }
 
-    /// Freezes the present state for reading. The orphan filter keeps what the snapshot may look for.
+    /// Freezes the present state for reading. The orphan filter keeps what the snapshot may look
+    /// for.
     pub fn snapshot(&self) -> Snapshot<'_> {
         Snapshot::take(&self.0.db, self.0.readers.enter())
     }
@@ -174,7 +179,8 @@ impl Engine {
         self.writing(durability, || Ok(self.0.db.raw().write_opt(&records, &self.0.writes)?))
     }
 
-    /// Writes a batch of the log writer: all of it or nothing, as one record of the write-ahead log.
+    /// Writes a batch of the log writer: all of it or nothing, as one record of the write-ahead
+    /// log.
     ///
     /// # Errors
     /// The batch may or may not have been written. [`EngineError::action`] says whether to go on.
@@ -190,8 +196,8 @@ impl Engine {
         self.writing(Durability::Synced, || Ok(()))
     }
 
-    /// Keeps the orphan filter from dropping anything while the guard lives: for the time in which a range's metadata and rows
-    /// do not belong together.
+    /// Keeps the orphan filter from dropping anything while the guard lives: for the time in which
+    /// a range's metadata and rows do not belong together.
     pub fn hold_orphans(&self) -> OrphanGuard<'_> {
         self.0.orphans.hold()
     }
@@ -216,7 +222,9 @@ impl Engine {
     /// The sync comes second so that the other writer goes on during it: see [`crate::families`].
     fn writing(&self, durability: Durability, write: impl FnOnce() -> Result<()>) -> Result<()> {
         if self.0.mode != Mode::Owner {
-            return Err(EngineError::Invalid { detail: "the store is open for reading only".into() });
+            return Err(EngineError::Invalid {
+                detail: "the store is open for reading only".into(),
+            });
         }
         if self.0.health.is_full() {
             self.resume()?;
@@ -226,8 +234,11 @@ impl Engine {
             Durability::Synced => Ok(self.0.db.raw().flush_wal(true)?),
         });
         // A busy engine or a wrong argument says nothing about the store.
-        if let Err(error @ (EngineError::NoSpace { .. } | EngineError::Io { .. } | EngineError::Corruption { .. })) =
-            &written
+        if let Err(
+            error @ (EngineError::NoSpace { .. }
+            | EngineError::Io { .. }
+            | EngineError::Corruption { .. }),
+        ) = &written
         {
             self.0.health.fail(error);
         }
@@ -276,9 +287,11 @@ impl Parts {
         Parts { options: options.clone(), shared, readers, orphans, health, rocksdb_options }
     }
 
-    /// For a tool: small caches, nothing created, and no log file in a directory that is not the tool's.
+    /// For a tool: small caches, nothing created, and no log file in a directory that is not the
+    /// tool's.
     fn for_tool() -> Parts {
-        let options = Options { block_cache_bytes: 32 << 20, statistics: false, ..Options::default() };
+        let options =
+            Options { block_cache_bytes: 32 << 20, statistics: false, ..Options::default() };
         let mut parts = Parts::new(&options);
         parts.rocksdb_options.create_if_missing(false);
         parts.rocksdb_options.create_missing_column_families(false);
@@ -319,7 +332,8 @@ impl Parts {
     }
 }
 
-/// RocksDB's own lock is the second line: it also refuses a process that does not know our marker file.
+/// RocksDB's own lock is the second line: it also refuses a process that does not know our marker
+/// file.
 fn explain_open(dir: &Path, error: rocksdb::Error) -> EngineError {
     let message: &str = error.as_ref();
     if message.contains("lock hold by current process") || message.contains("While lock file") {

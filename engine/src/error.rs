@@ -1,8 +1,9 @@
 //! What can go wrong in the engine, sorted by what the caller should do about it.
 //!
-//! RocksDB reports a failure as a line of text. Callers need a decision: try again, let another replica answer, correct
-//! the input, or stop the process before a wrong byte is served. [`EngineError::from_rocksdb`] reads the line once, here,
-//! and keeps what an operator needs from it: for damage, the name of the damaged file.
+//! RocksDB reports a failure as a line of text. Callers need a decision: try again, let another
+//! replica answer, correct the input, or stop the process before a wrong byte is served.
+//! [`EngineError::from_rocksdb`] reads the line once, here, and keeps what an operator needs from
+//! it: for damage, the name of the damaged file.
 //!
 //! | error | [`Action`] | because |
 //! | --- | --- | --- |
@@ -33,8 +34,11 @@ pub enum Action {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// The disk is full. Reads go on; writes work again once space is free and [`crate::Engine::resume`] succeeded.
-    #[error("no space left on the disk that holds the data ({detail}); free some, writes then go on by themselves")]
+    /// The disk is full. Reads go on; writes work again once space is free and
+    /// [`crate::Engine::resume`] succeeded.
+    #[error(
+        "no space left on the disk that holds the data ({detail}); free some, writes then go on by themselves"
+    )]
     NoSpace {
         /// RocksDB's or the system's message.
         detail: String,
@@ -104,11 +108,12 @@ pub enum EngineError {
         /// RocksDB's message.
         detail: String,
     },
-    /// A [`crate::Glance`] would have had to read more than it may, or from a disk. Read again from a snapshot, where waiting
-    /// is allowed.
+    /// A [`crate::Glance`] would have had to read more than it may, or from a disk. Read again from
+    /// a snapshot, where waiting is allowed.
     #[error("this takes more than a glance; read it from a snapshot")]
     Beyond,
-    /// The operation makes no sense here: a write to a read-only store, a wrong file, a wrong range.
+    /// The operation makes no sense here: a write to a read-only store, a wrong file, a wrong
+    /// range.
     #[error("refused by the storage engine: {detail}")]
     Invalid {
         /// What is wrong with it.
@@ -123,7 +128,9 @@ impl EngineError {
     /// What the caller should do.
     pub fn action(&self) -> Action {
         match self {
-            EngineError::NoSpace { .. } | EngineError::Busy { .. } | EngineError::Beyond => Action::Retry,
+            EngineError::NoSpace { .. } | EngineError::Busy { .. } | EngineError::Beyond => {
+                Action::Retry
+            }
             EngineError::Corruption { .. } => Action::Elsewhere,
             EngineError::Io { .. } => Action::Stop,
             EngineError::Locked { .. }
@@ -165,7 +172,9 @@ impl EngineError {
     pub(crate) fn from_io(path: &Path, error: io::Error) -> EngineError {
         let detail = format!("{}: {error}", path.display());
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => EngineError::NoSpace { detail },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                EngineError::NoSpace { detail }
+            }
             _ => EngineError::Io { detail },
         }
     }
@@ -195,9 +204,12 @@ fn says_no_space(detail: &str) -> bool {
     .any(|text| detail.contains(text))
 }
 
-/// RocksDB names the file inside the sentence: `Corruption: block checksum mismatch: ... in /data/000012.sst offset 0 ...`.
+/// RocksDB names the file inside the sentence: `Corruption: block checksum mismatch: ... in
+/// /data/000012.sst offset 0 ...`.
 fn file_in(detail: &str) -> Option<PathBuf> {
-    let is_edge = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | ':' | '(' | ')' | '"' | '\'' | '[' | ']');
+    let is_edge = |c: char| {
+        c.is_whitespace() || matches!(c, ',' | ';' | ':' | '(' | ')' | '"' | '\'' | '[' | ']')
+    };
     detail
         .split(is_edge)
         .map(|word| word.trim_end_matches('.'))
@@ -211,15 +223,17 @@ mod tests {
 
     #[test]
     fn damage_names_its_file() {
-        let detail =
-            "Corruption: block checksum mismatch: stored = 1, computed = 2, type = 4  in /d/a b/000012.sst offset 0";
+        let detail = "Corruption: block checksum mismatch: stored = 1, computed = 2, type = 4  in /d/a b/000012.sst offset 0";
         assert_eq!(file_in(detail), Some(PathBuf::from("b/000012.sst")));
         assert_eq!(
             file_in("Corruption: bad record in file (/data/MANIFEST-000005)."),
             Some("/data/MANIFEST-000005".into())
         );
         assert_eq!(file_in("Corruption: no file here"), None);
-        let error = EngineError::Corruption { file: Some("/data/000012.sst".into()), detail: "checksum".into() };
+        let error = EngineError::Corruption {
+            file: Some("/data/000012.sst".into()),
+            detail: "checksum".into(),
+        };
         assert_eq!(
             error.to_string(),
             "damaged data in /data/000012.sst: checksum; restore this store from another replica or a backup"
@@ -229,7 +243,9 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_not_just_an_io_error() {
-        assert!(says_no_space("IO error: No space left on device: While appending to file: /d/000004.log"));
+        assert!(says_no_space(
+            "IO error: No space left on device: While appending to file: /d/000004.log"
+        ));
         assert!(!says_no_space("IO error: No such file or directory"));
         let full = io::Error::from(io::ErrorKind::StorageFull);
         assert!(matches!(EngineError::from_io(Path::new("/d"), full), EngineError::NoSpace { .. }));

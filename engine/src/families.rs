@@ -10,44 +10,51 @@
 //!
 //! # Who writes, and what follows
 //!
-//! Exactly two threads write: the log writer (every batch must reach the disk) and apply (must not wait for the disk). Both
-//! go through one write-ahead log, in order.
+//! Exactly two threads write: the log writer (every batch must reach the disk) and apply (must not
+//! wait for the disk). Both go through one write-ahead log, in order.
 //!
-//! * **A sync is a second step, not part of the write.** A write with RocksDB's `sync` flag holds the write queue during
-//!   the fsync, and apply would wait behind it. The engine writes without the flag and then syncs the log, which RocksDB
-//!   does outside the queue: apply and the next entries go on meanwhile ([`crate::Engine::write`]).
-//! * **`enable_pipelined_write` is off.** It overlaps the memtable work of one write group with the log write of the next.
-//!   With two writers there is rarely a next group, and each write pays for a second queue.
-//! * **`two_write_queues` is off.** It gives writes that skip the memtable a queue of their own; ours never skip it.
-//! * **`unordered_write` is off, forever.** With it a snapshot may miss a write that a later one shows.
-//! * **Log files are not recycled.** Overwriting an old file saves an fsync the change of the file size; measured on ext4
-//!   that was a tenth of its time. In return a torn tail is followed by nothing and not by the records of the file's
-//!   earlier life, and recovery can be strict ([`crate::recovery`]).
-//! * **`avoid_unnecessary_blocking_io` is on.** Closing a cursor may be the last use of an obsolete file; a background
-//!   thread deletes it then, not the thread that answers a client.
+//! * **A sync is a second step, not part of the write.** A write with RocksDB's `sync` flag holds
+//!   the write queue during the fsync, and apply would wait behind it. The engine writes without
+//!   the flag and then syncs the log, which RocksDB does outside the queue: apply and the next
+//!   entries go on meanwhile ([`crate::Engine::write`]).
+//! * **`enable_pipelined_write` is off.** It overlaps the memtable work of one write group with the
+//!   log write of the next. With two writers there is rarely a next group, and each write pays for
+//!   a second queue.
+//! * **`two_write_queues` is off.** It gives writes that skip the memtable a queue of their own;
+//!   ours never skip it.
+//! * **`unordered_write` is off, forever.** With it a snapshot may miss a write that a later one
+//!   shows.
+//! * **Log files are not recycled.** Overwriting an old file saves an fsync the change of the file
+//!   size; measured on ext4 that was a tenth of its time. In return a torn tail is followed by
+//!   nothing and not by the records of the file's earlier life, and recovery can be strict
+//!   ([`crate::recovery`]).
+//! * **`avoid_unnecessary_blocking_io` is on.** Closing a cursor may be the last use of an obsolete
+//!   file; a background thread deletes it then, not the thread that answers a client.
 //!
 //! # Compression
 //!
-//! The two youngest levels are rewritten soon and stay uncompressed, the middle ones take LZ4, and the last level, where
-//! nine tenths of the data rest, takes zstd. Blocks in the cache are uncompressed in any case.
+//! The two youngest levels are rewritten soon and stay uncompressed, the middle ones take LZ4, and
+//! the last level, where nine tenths of the data rest, takes zstd. Blocks in the cache are
+//! uncompressed in any case.
 //!
 //! # The prefix filter
 //!
-//! In `subkey` and `zset_score` the filter also knows the part of a key that all rows of one collection share:
+//! In `subkey` and `zset_score` the filter also knows the part of a key that all rows of one
+//! collection share:
 //!
 //! ```text
 //! slot u16 · namespace u32 · key length u32 · user key · version u64 │ field, position, or score and member
 //! ╰───────────────────────── prefix of the collection ──────────────╯
 //! ```
 //!
-//! so a walk over a small hash skips every file without it. Only walks that stay in one collection may ask it
-//! (`in_one_collection`); all others use total order.
+//! so a walk over a small hash skips every file without it. Only walks that stay in one collection
+//! may ask it (`in_one_collection`); all others use total order.
 
 use neokv_encoding::family::Family;
 use neokv_encoding::key::{ScoreRef, SubkeyFamilyRef, prefix_end};
 use rocksdb::{
-    BlockBasedOptions, BlockBasedPinningTier, Cache, DBCompactionPri, DBCompressionType, DBRecoveryMode,
-    DataBlockIndexType, LogLevel, SliceTransform, WriteBufferManager,
+    BlockBasedOptions, BlockBasedPinningTier, Cache, DBCompactionPri, DBCompressionType,
+    DBRecoveryMode, DataBlockIndexType, LogLevel, SliceTransform, WriteBufferManager,
 };
 
 use crate::options::Options;
@@ -68,8 +75,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(options: &Options) -> Shared {
         let cache = Cache::new_lru_cache(options.block_cache_bytes.max(MIB));
-        // Writers are never stopped for the memtable budget: RocksDB flushes the largest memtable instead.
-        let memtables = WriteBufferManager::new_write_buffer_manager(options.memtable_bytes.max(MIB), false);
+        // Writers are never stopped for the memtable budget: RocksDB flushes the largest memtable
+        // instead.
+        let memtables =
+            WriteBufferManager::new_write_buffer_manager(options.memtable_bytes.max(MIB), false);
         Shared { cache, memtables }
     }
 }
@@ -98,7 +107,8 @@ pub(crate) fn database(options: &Options, shared: &Shared) -> rocksdb::Options {
 }
 
 fn write_ahead_log(db: &mut rocksdb::Options, options: &Options) {
-    // The engine has told a torn tail from damage before RocksDB opens; what is left to RocksDB is to stop at the tail.
+    // The engine has told a torn tail from damage before RocksDB opens; what is left to RocksDB is
+    // to stop at the tail.
     db.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     db.set_track_and_verify_wals_in_manifest(true);
     db.set_max_total_wal_size(options.max_wal_bytes);
@@ -112,11 +122,13 @@ fn write_ahead_log(db: &mut rocksdb::Options, options: &Options) {
 fn background_work(db: &mut rocksdb::Options, options: &Options) {
     db.set_max_background_jobs(i32::from(options.background_jobs.max(1)));
     db.set_max_subcompactions(1);
-    // Written pages go to the disk in small steps instead of in one burst that an fsync of the log would wait behind.
+    // Written pages go to the disk in small steps instead of in one burst that an fsync of the log
+    // would wait behind.
     db.set_bytes_per_sync(u64_of(MIB));
     db.set_compaction_readahead_size(2 * MIB);
     if let Some(rate) = options.background_bytes_per_second {
-        // Refilled ten times a second; a compaction gets every tenth turn even when flushes could use them all.
+        // Refilled ten times a second; a compaction gets every tenth turn even when flushes could
+        // use them all.
         db.set_ratelimiter(i64::try_from(rate.get()).unwrap_or(i64::MAX), 100_000, 10);
     }
 }
@@ -128,12 +140,22 @@ pub(crate) fn family(family: Family, shared: &Shared) -> rocksdb::Options {
     levels(&mut cf);
     match family {
         Family::Metadata => metadata(&mut cf, &mut table),
-        Family::Subkey => {
-            collections(&mut cf, &mut table, "neokv.subkey.collection", subkey_prefix, in_subkey_domain, 32)
-        }
-        Family::ZsetScore => {
-            collections(&mut cf, &mut table, "neokv.zset.collection", score_prefix, in_score_domain, 16)
-        }
+        Family::Subkey => collections(
+            &mut cf,
+            &mut table,
+            "neokv.subkey.collection",
+            subkey_prefix,
+            in_subkey_domain,
+            32,
+        ),
+        Family::ZsetScore => collections(
+            &mut cf,
+            &mut table,
+            "neokv.zset.collection",
+            score_prefix,
+            in_score_domain,
+            16,
+        ),
         Family::Expire => table.set_block_size(8 * KIB),
         Family::RaftLog => raft_log(&mut cf, &mut table),
         Family::Default | Family::RaftState | Family::Region => cf.set_write_buffer_size(4 * MIB),
@@ -147,7 +169,8 @@ fn table(shared: &Shared) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(&shared.cache);
     table.set_block_size(8 * KIB);
-    // Indexes and filters count against the cache, so memory stays bounded, and are pinned, so a look-up does not search it.
+    // Indexes and filters count against the cache, so memory stays bounded, and are pinned, so a
+    // look-up does not search it.
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_unpartitioned_pinning_tier(BlockBasedPinningTier::All);
@@ -206,7 +229,8 @@ fn collections(
 fn raft_log(cf: &mut rocksdb::Options, table: &mut BlockBasedOptions) {
     cf.set_write_buffer_size(64 * MIB);
     cf.set_max_write_buffer_number(3);
-    // Entries are gone before zstd would pay; the oldest files hold the purged ones, so they are merged away first.
+    // Entries are gone before zstd would pay; the oldest files hold the purged ones, so they are
+    // merged away first.
     cf.set_bottommost_compression_type(DBCompressionType::Lz4);
     cf.set_compaction_pri(DBCompactionPri::OldestSmallestSeqFirst);
     table.set_block_size(32 * KIB);
@@ -226,7 +250,8 @@ pub(crate) fn in_one_collection(range: &KeyRange) -> bool {
     !range.end.is_empty() && (range.end.starts_with(prefix) || range.end == prefix_end(prefix))
 }
 
-/// Bytes that a key shares with all rows of its collection, if the key reaches that far and is no phase-1 string.
+/// Bytes that a key shares with all rows of its collection, if the key reaches that far and is no
+/// phase-1 string.
 fn collection_length(key: &[u8]) -> Option<usize> {
     const BEFORE_KEY: usize = 2 + 4 + 4;
     let length: [u8; 4] = key.get(6..BEFORE_KEY)?.try_into().ok()?;
@@ -251,8 +276,8 @@ fn in_score_domain(key: &[u8]) -> bool {
     in_subkey_domain(key)
 }
 
-/// User key, version and slot of a row in a family of collections; `None` for rows that belong to no collection (phase-1
-/// strings) and for bytes that are no such row.
+/// User key, version and slot of a row in a family of collections; `None` for rows that belong to
+/// no collection (phase-1 strings) and for bytes that are no such row.
 pub(crate) struct Row<'a> {
     /// What all rows of the collection begin with.
     pub(crate) collection: &'a [u8],
@@ -266,14 +291,22 @@ pub(crate) fn row(family: Family, key: &[u8]) -> Option<Row<'_>> {
     let collection = collection_length(key).and_then(|length| key.get(..length))?;
     match family {
         Family::Subkey => match SubkeyFamilyRef::decode(key).ok()? {
-            SubkeyFamilyRef::Part(part) => {
-                Some(Row { collection, slot: part.slot, version: part.version, metadata_key: part.metadata() })
-            }
+            SubkeyFamilyRef::Part(part) => Some(Row {
+                collection,
+                slot: part.slot,
+                version: part.version,
+                metadata_key: part.metadata(),
+            }),
             SubkeyFamilyRef::V1String { .. } => None,
         },
         Family::ZsetScore => {
             let score = ScoreRef::decode(key).ok()?;
-            Some(Row { collection, slot: score.slot, version: score.version, metadata_key: score.metadata() })
+            Some(Row {
+                collection,
+                slot: score.slot,
+                version: score.version,
+                metadata_key: score.metadata(),
+            })
         }
         _ => None,
     }
@@ -301,7 +334,8 @@ mod tests {
         assert_eq!(score_prefix(&user().score(9, 1.5, b"member")), prefix);
         assert_eq!(subkey_prefix(&prefix), prefix);
         assert!(in_subkey_domain(&prefix));
-        for key in [user().v1_string(), prefix[..prefix.len() - 1].to_vec(), vec![], vec![0xff; 12]] {
+        for key in [user().v1_string(), prefix[..prefix.len() - 1].to_vec(), vec![], vec![0xff; 12]]
+        {
             assert!(!in_subkey_domain(&key), "{key:?}");
             assert_eq!(subkey_prefix(&key), key);
         }
@@ -321,7 +355,9 @@ mod tests {
 
     #[test]
     fn rows_name_their_metadata() {
-        let row_of = |family, key: &[u8]| row(family, key).map(|row| (row.version, row.slot, row.metadata_key));
+        let row_of = |family, key: &[u8]| {
+            row(family, key).map(|row| (row.version, row.slot, row.metadata_key))
+        };
         let expected = Some((9, user().slot, user().metadata()));
         assert_eq!(row_of(Family::Subkey, &user().subkey(9, b"f")), expected);
         assert_eq!(row_of(Family::ZsetScore, &user().score(9, -1.0, b"m")), expected);

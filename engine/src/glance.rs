@@ -1,9 +1,11 @@
-//! A snapshot for answers that must come at once: it reads what is in memory, and only so much of it.
+//! A snapshot for answers that must come at once: it reads what is in memory, and only so much of
+//! it.
 //!
-//! A thread that serves many clients may not wait for a disk, and may not walk over a million rows for one of them. Most
-//! ranges that clients ask for are short and in the cache, though, and handing those to another thread costs more than
-//! reading them. Nobody can tell beforehand which kind a range is: so the thread takes a *glance*, and if that is not
-//! enough, the answer is built again elsewhere, from an ordinary [`Snapshot`].
+//! A thread that serves many clients may not wait for a disk, and may not walk over a million rows
+//! for one of them. Most ranges that clients ask for are short and in the cache, though, and
+//! handing those to another thread costs more than reading them. Nobody can tell beforehand which
+//! kind a range is: so the thread takes a *glance*, and if that is not enough, the answer is built
+//! again elsewhere, from an ordinary [`Snapshot`].
 //!
 //! ```text
 //!                        ┌─ enough ──────────────────────────────► the answer
@@ -12,8 +14,8 @@
 //!                           budget spent: Beyond ────────────────► the answer is thrown away; again, on a snapshot
 //! ```
 //!
-//! A glance sees one state, as every snapshot does. The state of the second attempt may be a newer one, which is no
-//! difference to a client that has no answer yet.
+//! A glance sees one state, as every snapshot does. The state of the second attempt may be a newer
+//! one, which is no difference to a client that has no answer yet.
 
 use std::cell::Cell;
 
@@ -25,11 +27,12 @@ use crate::error::{EngineError, Result};
 use crate::read::{Direction, KeyRange, Read, Slice};
 use crate::snapshot::Snapshot;
 
-/// What a look-up and a seek count as, in rows: about as long as each takes compared with a step to the next row.
+/// What a look-up and a seek count as, in rows: about as long as each takes compared with a step to
+/// the next row.
 const LOOK_UP_ROWS: u32 = 8;
 
-/// Deleted or overwritten records that one step may pass. Neighbours that were deleted together make long runs of them,
-/// and passing them takes time without using up rows.
+/// Deleted or overwritten records that one step may pass. Neighbours that were deleted together
+/// make long runs of them, and passing them takes time without using up rows.
 const PASSED_PER_STEP: u64 = 100;
 
 /// How much a glance may read.
@@ -41,7 +44,8 @@ pub struct Budget {
     pub bytes: usize,
 }
 
-/// A snapshot that reads only what is in memory, within a [`Budget`]. From [`crate::Engine::glance`].
+/// A snapshot that reads only what is in memory, within a [`Budget`]. From
+/// [`crate::Engine::glance`].
 pub struct Glance<'a> {
     options: ReadOptions,
     // After the options, which refer to it.
@@ -66,7 +70,8 @@ impl<'a> Glance<'a> {
         Glance { options, snapshot, meter: Meter::new(budget) }
     }
 
-    /// Whether something was refused with [`EngineError::Beyond`]. Then no answer built from this glance counts.
+    /// Whether something was refused with [`EngineError::Beyond`]. Then no answer built from this
+    /// glance counts.
     pub fn is_spent(&self) -> bool {
         self.meter.spent.get()
     }
@@ -80,7 +85,10 @@ impl<'a> Glance<'a> {
 impl Read for Glance<'_> {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Slice<'_>>> {
         self.meter.charge(LOOK_UP_ROWS, key.len())?;
-        let found = self.snapshot.get_with(family, key, &self.options).map_err(|error| self.meter.judge(error))?;
+        let found = self
+            .snapshot
+            .get_with(family, key, &self.options)
+            .map_err(|error| self.meter.judge(error))?;
         self.meter.charge(0, found.as_ref().map_or(0, |value| value.len()))?;
         Ok(found)
     }
@@ -130,9 +138,14 @@ impl Meter {
         self.charge(LOOK_UP_ROWS, 0)
     }
 
-    /// RocksDB says *incomplete* when it would have to read a file, or has passed too many dead records.
+    /// RocksDB says *incomplete* when it would have to read a file, or has passed too many dead
+    /// records.
     pub(crate) fn judge(&self, error: rocksdb::Error) -> EngineError {
-        if error.kind() == ErrorKind::Incomplete { self.beyond() } else { EngineError::from_rocksdb(error) }
+        if error.kind() == ErrorKind::Incomplete {
+            self.beyond()
+        } else {
+            EngineError::from_rocksdb(error)
+        }
     }
 
     #[cold]

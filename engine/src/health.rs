@@ -1,15 +1,16 @@
 //! What RocksDB reports about itself between two calls: background errors and write stalls.
 //!
-//! A flush or compaction that fails has no caller to tell. RocksDB remembers the error and refuses later writes with it; the
-//! listener here hears of it at once, so that metrics and the operator do too.
+//! A flush or compaction that fails has no caller to tell. RocksDB remembers the error and refuses
+//! later writes with it; the listener here hears of it at once, so that metrics and the operator do
+//! too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rocksdb::event_listener::{
-    BackgroundErrorRecoveryInfo, BackgroundErrorStatus, DBBackgroundErrorReason, DBWriteStallCondition, EventListener,
-    MutableStatus, WriteStallInfo,
+    BackgroundErrorRecoveryInfo, BackgroundErrorStatus, DBBackgroundErrorReason,
+    DBWriteStallCondition, EventListener, MutableStatus, WriteStallInfo,
 };
 
 use crate::error::EngineError;
@@ -19,7 +20,8 @@ use crate::error::EngineError;
 pub enum Health {
     /// Reads and writes work.
     Good,
-    /// The disk is full or was when last written: reads work, writes are refused until [`crate::Engine::resume`] succeeds.
+    /// The disk is full or was when last written: reads work, writes are refused until
+    /// [`crate::Engine::resume`] succeeds.
     Full {
         /// What RocksDB said.
         detail: String,
@@ -94,21 +96,23 @@ impl EventListener for Listener {
         }
     }
 
-    /// RocksDB may retry a flush or a compaction by itself. It must not touch a failed write of the log: what the disk holds
-    /// then is unknown, and the process decides. Nor may it wait for space: it looks every few seconds, while
-    /// [`crate::Engine::resume`] goes on with the first write that has room, and the two exclude each other.
+    /// RocksDB may retry a flush or a compaction by itself. It must not touch a failed write of the
+    /// log: what the disk holds then is unknown, and the process decides. Nor may it wait for
+    /// space: it looks every few seconds, while [`crate::Engine::resume`] goes on with the first
+    /// write that has room, and the two exclude each other.
     fn on_error_recovery_begin(
         &self,
         reason: DBBackgroundErrorReason,
         status: &BackgroundErrorStatus,
         automatic: &mut bool,
     ) {
-        let full = status
-            .result()
-            .as_ref()
-            .err()
-            .is_some_and(|error| matches!(EngineError::from_rocksdb(error.clone()), EngineError::NoSpace { .. }));
-        let background = matches!(reason, DBBackgroundErrorReason::KFlush | DBBackgroundErrorReason::KCompaction);
+        let full = status.result().as_ref().err().is_some_and(|error| {
+            matches!(EngineError::from_rocksdb(error.clone()), EngineError::NoSpace { .. })
+        });
+        let background = matches!(
+            reason,
+            DBBackgroundErrorReason::KFlush | DBBackgroundErrorReason::KCompaction
+        );
         *automatic = background && !full;
     }
 
@@ -120,7 +124,10 @@ impl EventListener for Listener {
     }
 
     fn on_stall_conditions_changed(&self, info: &WriteStallInfo) {
-        let family = info.cf_name().map(|name| String::from_utf8_lossy(&name).into_owned()).unwrap_or_default();
+        let family = info
+            .cf_name()
+            .map(|name| String::from_utf8_lossy(&name).into_owned())
+            .unwrap_or_default();
         let now = info.cur();
         if now != DBWriteStallCondition::KNormal {
             self.0.stalls.fetch_add(1, Ordering::Relaxed);

@@ -1,13 +1,14 @@
 //! Whose directory this is.
 //!
-//! Two records answer that, checked from the outside in, so that a wrong directory is refused before anything in it changes:
+//! Two records answer that, checked from the outside in, so that a wrong directory is refused
+//! before anything in it changes:
 //!
-//! 1. **The file `NEOKV`** beside RocksDB's files: one line of text, `neokv store, format 1`. It is read before RocksDB is
-//!    asked, and whoever writes to the store holds a lock on it. A directory with other content and without this file is
-//!    not ours.
-//! 2. **The identity record** in family `default`: cluster id, store id, format version. It is written once, when the store
-//!    joins its cluster, and compared at every start: a disk that was moved to another machine, or a copied directory, must
-//!    not speak with another store's voice.
+//! 1. **The file `NEOKV`** beside RocksDB's files: one line of text, `neokv store, format 1`. It is
+//!    read before RocksDB is asked, and whoever writes to the store holds a lock on it. A directory
+//!    with other content and without this file is not ours.
+//! 2. **The identity record** in family `default`: cluster id, store id, format version. It is
+//!    written once, when the store joins its cluster, and compared at every start: a disk that was
+//!    moved to another machine, or a copied directory, must not speak with another store's voice.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -31,7 +32,8 @@ const MARKER_PREFIX: &str = "neokv store, format ";
 /// Longest marker that is read; ours has 22 bytes.
 const MARKER_LIMIT: u64 = 64;
 
-/// The right to write to a directory. The system takes the lock back when the process ends, however it ends.
+/// The right to write to a directory. The system takes the lock back when the process ends, however
+/// it ends.
 pub(crate) struct DirLock {
     _file: File,
 }
@@ -50,8 +52,13 @@ pub(crate) fn claim(dir: &Path) -> Result<DirLock> {
     if !path.exists() {
         refuse_foreign(dir)?;
     }
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io(&path))?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(io(&path))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Err(EngineError::Locked { dir: dir.to_path_buf() });
     }
@@ -72,7 +79,10 @@ pub(crate) fn check_format(dir: &Path) -> Result<()> {
     let path = dir.join(MARKER);
     let mut text = String::new();
     match File::open(&path) {
-        Ok(file) => file.take(MARKER_LIMIT).read_to_string(&mut text).map_err(|e| EngineError::from_io(&path, e))?,
+        Ok(file) => file
+            .take(MARKER_LIMIT)
+            .read_to_string(&mut text)
+            .map_err(|e| EngineError::from_io(&path, e))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(EngineError::NoStore { dir: dir.to_path_buf() });
         }
@@ -80,8 +90,15 @@ pub(crate) fn check_format(dir: &Path) -> Result<()> {
     };
     match text.trim_end().strip_prefix(MARKER_PREFIX).and_then(|version| version.parse().ok()) {
         Some(FORMAT_VERSION) => Ok(()),
-        Some(found) => Err(EngineError::FormatVersion { dir: dir.to_path_buf(), found, supported: FORMAT_VERSION }),
-        None => Err(EngineError::Corruption { file: Some(path), detail: format!("the marker reads {text:?}") }),
+        Some(found) => Err(EngineError::FormatVersion {
+            dir: dir.to_path_buf(),
+            found,
+            supported: FORMAT_VERSION,
+        }),
+        None => Err(EngineError::Corruption {
+            file: Some(path),
+            detail: format!("the marker reads {text:?}"),
+        }),
     }
 }
 
@@ -103,7 +120,8 @@ fn refuse_foreign(dir: &Path) -> Result<()> {
 /// The record is damaged, or of another format version.
 pub fn read(engine: &Engine) -> Result<Option<Identity>> {
     let Some(bytes) = engine.get(Family::Default, IDENTITY)? else { return Ok(None) };
-    let identity = Identity::decode(&bytes).map_err(|e| EngineError::from_decode("store identity", e))?;
+    let identity =
+        Identity::decode(&bytes).map_err(|e| EngineError::from_decode("store identity", e))?;
     if identity.format_version != FORMAT_VERSION {
         return Err(EngineError::FormatVersion {
             dir: engine.dir().to_path_buf(),
@@ -114,7 +132,8 @@ pub fn read(engine: &Engine) -> Result<Option<Identity>> {
     Ok(Some(identity))
 }
 
-/// Gives a new store its identity, or checks that an existing one has it. Returns whether the store is new.
+/// Gives a new store its identity, or checks that an existing one has it. Returns whether the store
+/// is new.
 ///
 /// # Errors
 /// The directory belongs to another store or cluster, or has another format version.

@@ -1,4 +1,5 @@
-//! One embedded RocksDB per store: eight column families, one WAL, batches with read-your-writes, snapshots and recovery.
+//! One embedded RocksDB per store: eight column families, one WAL, batches with read-your-writes,
+//! snapshots and recovery.
 //!
 //! This crate is the only one that names RocksDB. What the rest of NeoKV sees is an [`Engine`]:
 //!
@@ -43,8 +44,9 @@
 //!
 //! # What it is not
 //!
-//! It knows no Raft, no Redis command and no clock. It reads just enough of the stored formats to filter orphans: versions
-//! and Region clocks. It spawns no threads of its own; RocksDB's do the background work.
+//! It knows no Raft, no Redis command and no clock. It reads just enough of the stored formats to
+//! filter orphans: versions and Region clocks. It spawns no threads of its own; RocksDB's do the
+//! background work.
 
 mod batch;
 mod cursor;

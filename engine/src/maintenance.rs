@@ -28,7 +28,8 @@ impl Engine {
         Ok(self.0.db.raw().flush_cf_opt(self.0.db.handle(family), &options)?)
     }
 
-    /// Rewrites every file of `range` in `family`, the last level too, and waits for it. Orphans go, if nobody looks at them.
+    /// Rewrites every file of `range` in `family`, the last level too, and waits for it. Orphans
+    /// go, if nobody looks at them.
     ///
     /// # Errors
     /// A background job failed.
@@ -42,11 +43,12 @@ impl Engine {
         self.wait_for_background_work()
     }
 
-    /// Waits until no flush or compaction is running or due, and the files they replaced are deleted.
+    /// Waits until no flush or compaction is running or due, and the files they replaced are
+    /// deleted.
     ///
     /// # Errors
-    /// A background job failed. RocksDB keeps the error of a compaction that met a full disk until the store is opened again,
-    /// although it writes and compacts on; this call then does not wait.
+    /// A background job failed. RocksDB keeps the error of a compaction that met a full disk until
+    /// the store is opened again, although it writes and compacts on; this call then does not wait.
     pub fn wait_for_background_work(&self) -> Result<()> {
         let mut options = WaitForCompactOptions::default();
         options.set_wait_for_purge(true);
@@ -57,17 +59,23 @@ impl Engine {
     ///
     /// # Errors
     /// The write failed.
-    pub fn delete_range(&self, family: Family, range: &KeyRange, durability: Durability) -> Result<()> {
+    pub fn delete_range(
+        &self,
+        family: Family,
+        range: &KeyRange,
+        durability: Durability,
+    ) -> Result<()> {
         let mut batch = self.log_batch();
         batch.delete_range(family, &range.start, &range.end);
         self.write_log(batch, durability)
     }
 
-    /// Deletes the data files that lie wholly inside `slots`, which frees their space at once. Only while nobody reads an
-    /// older state: returns false and does nothing if a snapshot is open. Keys at the edges stay; delete the range as well.
+    /// Deletes the data files that lie wholly inside `slots`, which frees their space at once. Only
+    /// while nobody reads an older state: returns false and does nothing if a snapshot is open.
+    /// Keys at the edges stay; delete the range as well.
     ///
-    /// Only slot ranges, because RocksDB takes a file whose last key *equals* the end for one inside. No key equals the
-    /// two bytes of a slot.
+    /// Only slot ranges, because RocksDB takes a file whose last key *equals* the end for one
+    /// inside. No key equals the two bytes of a slot.
     ///
     /// # Errors
     /// The files could not be removed.

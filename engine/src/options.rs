@@ -1,7 +1,7 @@
 //! What an operator may tune, as plain numbers with units.
 //!
-//! The defaults fit a small machine: two cores, a few gigabytes of memory, an SSD. Everything else about RocksDB is decided
-//! in [`crate::families`], next to the reasons.
+//! The defaults fit a small machine: two cores, a few gigabytes of memory, an SSD. Everything else
+//! about RocksDB is decided in [`crate::families`], next to the reasons.
 
 use std::num::NonZeroU64;
 
@@ -16,7 +16,8 @@ pub struct Options {
     pub memtable_bytes: usize,
     /// Write-ahead log that may have to be replayed after a crash. It bounds the time to restart.
     pub max_wal_bytes: u64,
-    /// What flushes and compactions may write per second; `None` for no limit. Foreground writes never wait for it.
+    /// What flushes and compactions may write per second; `None` for no limit. Foreground writes
+    /// never wait for it.
     pub background_bytes_per_second: Option<NonZeroU64>,
     /// Threads for flushes and compactions.
     pub background_jobs: u16,

@@ -1,35 +1,42 @@
 //! The compaction filter that drops what a deleted collection left behind.
 //!
-//! DEL of a hash with a million fields removes one metadata record. Its rows carry the *version* of that life of the key; no
-//! metadata names the version any more, so no read finds them: they are orphans. Compactions pass by every row sooner or
-//! later, and this filter tells them which to drop.
+//! DEL of a hash with a million fields removes one metadata record. Its rows carry the *version* of
+//! that life of the key; no metadata names the version any more, so no read finds them: they are
+//! orphans. Compactions pass by every row sooner or later, and this filter tells them which to
+//! drop.
 //!
 //! # Never too early
 //!
-//! A compaction filter acts behind the back of RocksDB's snapshots: a row it drops is gone for all of them. So a row is
-//! dropped only when no reader, open now or later, can look for it. Each compaction takes a view of the store when it
-//! meets its first orphan, and drops a row of version V only if all of these hold:
+//! A compaction filter acts behind the back of RocksDB's snapshots: a row it drops is gone for all
+//! of them. So a row is dropped only when no reader, open now or later, can look for it. Each
+//! compaction takes a view of the store when it meets its first orphan, and drops a row of version
+//! V only if all of these hold:
 //!
-//! 1. **V is dead in the view**: the view's metadata does not carry V. A version never comes back, so V is dead for
-//!    everyone who looks at a state as new as the view, or newer.
-//! 2. **V was born before the view**: V is below the clock that the view shows for the Region of the row's slot. A row
-//!    written after the view was taken is not in the view either, and is not dead.
-//! 3. **No reader looks at an older state**: every reader that was open when the view was taken has left ([`crate::readers`]).
-//! 4. **No snapshot is being installed**: meanwhile metadata and rows of a range do not belong together
-//!    ([`crate::Engine::hold_orphans`]).
-//! 5. The newest metadata does not carry V. This follows from 1; it is checked because the price of a mistake is data.
+//! 1. **V is dead in the view**: the view's metadata does not carry V. A version never comes back,
+//!    so V is dead for everyone who looks at a state as new as the view, or newer.
+//! 2. **V was born before the view**: V is below the clock that the view shows for the Region of
+//!    the row's slot. A row written after the view was taken is not in the view either, and is not
+//!    dead.
+//! 3. **No reader looks at an older state**: every reader that was open when the view was taken has
+//!    left ([`crate::readers`]).
+//! 4. **No snapshot is being installed**: meanwhile metadata and rows of a range do not belong
+//!    together ([`crate::Engine::hold_orphans`]).
+//! 5. The newest metadata does not carry V. This follows from 1; it is checked because the price of
+//!    a mistake is data.
 //!
 //! ```text
 //! time ──▶   reader A opens      HSET k (V=7)      reader B opens     DEL k      view     B leaves
 //!                                                  sees row (k,7)                         now the row may go
 //! ```
 //!
-//! Rows that fit no format are kept: a tool can still show them. So are phase-1 strings: their key carries no version.
+//! Rows that fit no format are kept: a tool can still show them. So are phase-1 strings: their key
+//! carries no version.
 //!
 //! # Cost
 //!
-//! The rows of a collection lie side by side, so one verdict serves them all; a collection that lives costs one metadata
-//! look-up per compaction. A view costs one RocksDB snapshot for the length of the compaction.
+//! The rows of a collection lie side by side, so one verdict serves them all; a collection that
+//! lives costs one metadata look-up per compaction. A view costs one RocksDB snapshot for the
+//! length of the compaction.
 
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -72,7 +79,8 @@ pub struct OrphanStats {
     pub dropped_rows: u64,
     /// Bytes of their keys and values, before compression.
     pub dropped_bytes: u64,
-    /// Orphans left for a later compaction because a reader was open or a snapshot was being installed.
+    /// Orphans left for a later compaction because a reader was open or a snapshot was being
+    /// installed.
     pub deferred_rows: u64,
 }
 
@@ -181,10 +189,11 @@ impl View {
         let mut clocks = Vec::new();
         rows.seek_to_first();
         while let Some((key, value)) = rows.item() {
-            let (id, kind) = decode_region(key).map_err(|e| EngineError::from_decode("Region key", e))?;
+            let (id, kind) =
+                decode_region(key).map_err(|e| EngineError::from_decode("Region key", e))?;
             if kind == RegionKind::Descriptor {
-                let descriptor =
-                    Descriptor::decode(value).map_err(|e| EngineError::from_decode("Region descriptor", e))?;
+                let descriptor = Descriptor::decode(value)
+                    .map_err(|e| EngineError::from_decode("Region descriptor", e))?;
                 clocks.extend(self.clock(id, &descriptor)?);
             }
             rows.next();
@@ -193,22 +202,31 @@ impl View {
         Ok(clocks)
     }
 
-    /// Slots and clock of one Region. A tombstone's clock says nothing about whoever owns the slots now.
+    /// Slots and clock of one Region. A tombstone's clock says nothing about whoever owns the slots
+    /// now.
     fn clock(&self, id: u64, descriptor: &Descriptor) -> Result<Option<(SlotRange, u64)>> {
         if descriptor.state == RegionState::Tombstone {
             return Ok(None);
         }
-        let Some(bytes) = self.get(Family::Region, &region(id, RegionKind::Applied))? else { return Ok(None) };
-        let applied = Applied::decode(&bytes).map_err(|e| EngineError::from_decode("applied state", e))?;
+        let Some(bytes) = self.get(Family::Region, &region(id, RegionKind::Applied))? else {
+            return Ok(None);
+        };
+        let applied =
+            Applied::decode(&bytes).map_err(|e| EngineError::from_decode("applied state", e))?;
         Ok(Some((descriptor.slots, applied.clock)))
     }
 
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<rocksdb::DBPinnableSlice<'_>>> {
         let db = self.frozen.borrow_owner();
-        Ok(db.raw().get_pinned_cf_opt(db.handle(family), key, &self.frozen.borrow_dependent().options)?)
+        Ok(db.raw().get_pinned_cf_opt(
+            db.handle(family),
+            key,
+            &self.frozen.borrow_dependent().options,
+        )?)
     }
 
-    /// Whether the version was given out before the view was taken. Slots of no Region: unknown, so no.
+    /// Whether the version was given out before the view was taken. Slots of no Region: unknown, so
+    /// no.
     fn born_before(&self, slot: u16, version: u64) -> bool {
         self.clocks.iter().any(|(slots, clock)| slots.contains(slot) && version < *clock)
     }
@@ -296,7 +314,8 @@ impl OrphanFilter {
         if self.view.is_none() {
             self.view = self.control.view();
         }
-        // A look-up that fails keeps the row: the compaction goes on, and whoever reads the damaged block is told.
+        // A look-up that fails keeps the row: the compaction goes on, and whoever reads the damaged
+        // block is told.
         let dead = self.view.as_ref().is_some_and(|view| view.is_dead(&row).unwrap_or(false));
         self.collection.clear();
         self.collection.extend_from_slice(row.collection);
@@ -306,7 +325,8 @@ impl OrphanFilter {
 
     /// Conditions 3 and 4 of the module header.
     fn may_drop_now(&self) -> bool {
-        self.view.as_ref().is_some_and(|view| self.control.readers.left_before(view.mark)) && !self.control.is_held()
+        self.view.as_ref().is_some_and(|view| self.control.readers.left_before(view.mark))
+            && !self.control.is_held()
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a batch has written and not committed: the newest write of each row, in key order, and how to take back the
-//! writes since its savepoint.
+//! What a batch has written and not committed: the newest write of each row, in key order, and how
+//! to take back the writes since its savepoint.
 //!
 //! ```text
 //! write a=1   write b=1   savepoint   write a=2   write a=3   delete b   write c=1
@@ -8,18 +8,20 @@
 //! undo    a was 1     b was 1           c was not there
 //! ```
 //!
-//! Reads look a row up and see its newest write. A commit goes through the rows in order and writes each once, however
-//! often the batch has changed it: a counter that was incremented two hundred times is one row.
+//! Reads look a row up and see its newest write. A commit goes through the rows in order and writes
+//! each once, however often the batch has changed it: a counter that was incremented two hundred
+//! times is one row.
 //!
 //! # Memory
 //!
-//! A row holds its newest value, and at most one more, the one that stood at the savepoint. Two hundred appends to one
-//! long string cost that string twice, not two hundred times.
+//! A row holds its newest value, and at most one more, the one that stood at the savepoint. Two
+//! hundred appends to one long string cost that string twice, not two hundred times.
 //!
 //! # The meter
 //!
-//! [`Overlay::metered`] is the size of the rows written since [`Overlay::start_meter`], each counted once with its newest
-//! value. Unlike [`Overlay::size`] it does not depend on what the overlay held before.
+//! [`Overlay::metered`] is the size of the rows written since [`Overlay::start_meter`], each
+//! counted once with its newest value. Unlike [`Overlay::size`] it does not depend on what the
+//! overlay held before.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
@@ -30,9 +32,11 @@ use neokv_encoding::family::Family;
 use crate::per_family::PerFamily;
 use crate::read::{Direction, KeyRange};
 
-/// Bytes that a row takes in memory besides key and value, about: its place in the tree, and two allocations.
+/// Bytes that a row takes in memory besides key and value, about: its place in the tree, and two
+/// allocations.
 ///
-/// Frozen: what a log entry does may depend on [`Overlay::metered`], so two releases that disagree here would part replicas.
+/// Frozen: what a log entry does may depend on [`Overlay::metered`], so two releases that disagree
+/// here would part replicas.
 const ROW: usize = 128;
 
 /// The newest write of a row.
@@ -67,7 +71,8 @@ pub(crate) struct Overlay {
     rows: PerFamily<Rows>,
     /// Since the savepoint, in order.
     undo: Vec<Undo>,
-    /// The keys of those rows, one behind the other: a vector each would be an allocation for every write.
+    /// The keys of those rows, one behind the other: a vector each would be an allocation for every
+    /// write.
     undo_keys: Vec<u8>,
     /// The number of writes at the savepoint, if there is one.
     savepoint: Option<usize>,
@@ -93,7 +98,8 @@ impl Meter {
     /// A row has been written in place of `before`.
     fn count(&mut self, key: &[u8], size: usize, before: Option<&Write>) {
         let counted = before.filter(|before| before.at >= self.from);
-        let (gone, new) = counted.map_or((0, key.len().saturating_add(ROW)), |before| (before.size(), 0));
+        let (gone, new) =
+            counted.map_or((0, key.len().saturating_add(ROW)), |before| (before.size(), 0));
         self.bytes = self.bytes.saturating_add(size).saturating_add(new).saturating_sub(gone);
     }
 }
@@ -132,7 +138,8 @@ impl Overlay {
         };
         self.size = self.size.saturating_sub(before.as_ref().map_or(0, Write::size));
         self.meter.count(key, size, before.as_ref());
-        let untouched_since = |savepoint: usize| before.as_ref().is_none_or(|before| before.at < savepoint);
+        let untouched_since =
+            |savepoint: usize| before.as_ref().is_none_or(|before| before.at < savepoint);
         if self.savepoint.is_some_and(untouched_since) {
             let start = self.undo_keys.len();
             self.undo_keys.extend_from_slice(key);
@@ -157,7 +164,10 @@ impl Overlay {
 
     /// Number of rows written.
     pub(crate) fn len(&self) -> usize {
-        Family::ALL.into_iter().map(|family| self.rows.get(family).len()).fold(0, usize::saturating_add)
+        Family::ALL
+            .into_iter()
+            .map(|family| self.rows.get(family).len())
+            .fold(0, usize::saturating_add)
     }
 
     /// Writes so far, those included that a later one has replaced or that were taken back.
@@ -180,8 +190,8 @@ impl Overlay {
         self.meter = Meter { from: self.writes, ..Meter::default() };
     }
 
-    /// Bytes of memory that the rows written since the meter was started take, about. Follows from those writes alone,
-    /// except for what a rollback takes back.
+    /// Bytes of memory that the rows written since the meter was started take, about. Follows from
+    /// those writes alone, except for what a rollback takes back.
     pub(crate) fn metered(&self) -> usize {
         self.meter.bytes
     }
@@ -201,11 +211,14 @@ impl Overlay {
             let rows = self.rows.get_mut(family);
             let restored = before.as_ref().map_or(0, Write::size);
             let (gone, key_size) = match before {
-                Some(before) => (rows.get_mut(key).map(|newest| std::mem::replace(newest, before)), 0),
+                Some(before) => {
+                    (rows.get_mut(key).map(|newest| std::mem::replace(newest, before)), 0)
+                }
                 None => (rows.remove(key), key.len()),
             };
             let gone = gone.as_ref().map_or(0, Write::size);
-            self.size = self.size.saturating_add(restored).saturating_sub(gone).saturating_sub(key_size);
+            self.size =
+                self.size.saturating_add(restored).saturating_sub(gone).saturating_sub(key_size);
         }
         let had_savepoint = self.savepoint.take().is_some();
         if had_savepoint {
@@ -363,7 +376,9 @@ mod tests {
             put(&mut overlay, key, b"");
         }
         let range = KeyRange::new(*b"b", *b"d");
-        for (direction, expected) in [(Direction::Forward, [b"b", b"c"]), (Direction::Reverse, [b"c", b"b"])] {
+        for (direction, expected) in
+            [(Direction::Forward, [b"b", b"c"]), (Direction::Reverse, [b"c", b"b"])]
+        {
             let mut walk = overlay.walk(Family::Metadata, &range, direction);
             let mut seen = Vec::new();
             while let Some(row) = walk.row() {

@@ -17,7 +17,9 @@ pub(crate) struct PerFamily<T> {
 
 impl<T> PerFamily<T> {
     /// What `make` makes for each family.
-    pub(crate) fn try_from_fn<E>(mut make: impl FnMut(Family) -> Result<T, E>) -> Result<PerFamily<T>, E> {
+    pub(crate) fn try_from_fn<E>(
+        mut make: impl FnMut(Family) -> Result<T, E>,
+    ) -> Result<PerFamily<T>, E> {
         Ok(PerFamily {
             default: make(Family::Default)?,
             raft_log: make(Family::RaftLog)?,

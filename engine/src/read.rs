@@ -1,14 +1,15 @@
-//! The one way to read, whatever is read from: the live store, a snapshot, or a batch that is not written yet.
+//! The one way to read, whatever is read from: the live store, a snapshot, or a batch that is not
+//! written yet.
 //!
 //! Code that only reads takes `&dyn Read` and works on all three:
 //!
 //! * [`crate::Engine`]: the newest committed state. Two calls may see two states.
 //! * [`crate::Snapshot`]: one state, for answers built from several reads.
-//! * [`crate::Batch`]: the newest committed state with the batch's own writes over it. Apply reads through it, so the second
-//!   command of a log entry sees what the first one did.
+//! * [`crate::Batch`]: the newest committed state with the batch's own writes over it. Apply reads
+//!   through it, so the second command of a log entry sees what the first one did.
 //!
-//! Values come back as [`Slice`]s that point to where they are held, in a block of RocksDB or in a batch, instead of copying them. Range reads go through a
-//! [`crate::Cursor`].
+//! Values come back as [`Slice`]s that point to where they are held, in a block of RocksDB or in a
+//! batch, instead of copying them. Range reads go through a [`crate::Cursor`].
 
 use std::ops::Deref;
 
@@ -129,8 +130,8 @@ pub trait Read {
     /// A damaged or unreadable file. Most surface only when the cursor moves.
     fn cursor(&self, family: Family, range: KeyRange, direction: Direction) -> Result<Cursor<'_>>;
 
-    /// Tells how many rows are going to be read, where that is known, so that a reader that may not read as many refuses
-    /// before the work and not in the middle of it.
+    /// Tells how many rows are going to be read, where that is known, so that a reader that may not
+    /// read as many refuses before the work and not in the middle of it.
     ///
     /// # Errors
     /// [`crate::EngineError::Beyond`] from a [`crate::Glance`]; others never refuse.
@@ -147,7 +148,9 @@ mod tests {
     fn ranges_include_the_start_and_exclude_the_end() {
         let range = KeyRange::prefix(b"ab");
         assert_eq!(range, KeyRange::new(*b"ab", *b"ac"));
-        for (key, inside) in [(&b"aa\xff"[..], false), (b"ab", true), (b"ab\xff\xff", true), (b"ac", false)] {
+        for (key, inside) in
+            [(&b"aa\xff"[..], false), (b"ab", true), (b"ab\xff\xff", true), (b"ac", false)]
+        {
             assert_eq!(range.contains(key), inside, "{key:?}");
         }
         assert!(KeyRange::all().contains(b""));

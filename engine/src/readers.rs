@@ -1,16 +1,17 @@
 //! Which readers are open: the guard between snapshots and the orphan filter.
 //!
-//! Readers and the filter's own views draw tickets from one counter. The order in which each side does its two steps is what
-//! makes it safe:
+//! Readers and the filter's own views draw tickets from one counter. The order in which each side
+//! does its two steps is what makes it safe:
 //!
 //! ```text
 //! reader:  1. draw a ticket and register it      2. take the RocksDB snapshot
 //! filter:  1. take the RocksDB snapshot (view)   2. draw a ticket
 //! ```
 //!
-//! A reader with a *larger* ticket than the view registered after the view's snapshot existed, so its own snapshot is not
-//! older than the view. A reader with a *smaller* one may be older. Hence: once no smaller ticket is registered, no reader,
-//! open now or later, sees a state before the view, and what was dead in the view may go.
+//! A reader with a *larger* ticket than the view registered after the view's snapshot existed, so
+//! its own snapshot is not older than the view. A reader with a *smaller* one may be older. Hence:
+//! once no smaller ticket is registered, no reader, open now or later, sees a state before the
+//! view, and what was dead in the view may go.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,8 @@ use parking_lot::Mutex;
 /// The open readers of one store.
 pub(crate) struct Readers {
     state: Mutex<State>,
-    /// The smallest registered ticket, `u64::MAX` if there is none: what the filter asks for each row, without the lock.
+    /// The smallest registered ticket, `u64::MAX` if there is none: what the filter asks for each
+    /// row, without the lock.
     oldest: AtomicU64,
 }
 

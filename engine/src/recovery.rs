@@ -1,9 +1,10 @@
 //! Telling a log that a crash cut short from a log that was damaged.
 //!
-//! A crash may tear the end of the write-ahead log: the last writes were on their way, nobody was told that they are
-//! durable, and dropping them is right. Damage in the middle is another matter: behind it stand writes that were acknowledged.
-//! RocksDB's point-in-time recovery stops at the first bad record in both cases and says nothing. So before RocksDB opens,
-//! [`check`] reads the log files and decides:
+//! A crash may tear the end of the write-ahead log: the last writes were on their way, nobody was
+//! told that they are durable, and dropping them is right. Damage in the middle is another matter:
+//! behind it stand writes that were acknowledged. RocksDB's point-in-time recovery stops at the
+//! first bad record in both cases and says nothing. So before RocksDB opens, [`check`] reads the
+//! log files and decides:
 //!
 //! ```text
 //!   000012.log   ████████████████████████████                 good to the end
@@ -12,14 +13,17 @@
 //!   000012.log   █████████▒        000015.log  ██████         damaged: later writes exist in the next file    → refuse
 //! ```
 //!
-//! The last case has an exception. A store that crashed, recovered, and crashed again before it deleted the old log has a
-//! torn log that is not the last. Its successor then goes on with exactly the sequence number at which the torn one ended,
-//! which proves that nothing between them was lost.
+//! The last case has an exception. A store that crashed, recovered, and crashed again before it
+//! deleted the old log has a torn log that is not the last. Its successor then goes on with exactly
+//! the sequence number at which the torn one ended, which proves that nothing between them was
+//! lost.
 //!
-//! What this cannot see: a tail that is cut *exactly* between two records looks like a shorter log. RocksDB notes the sizes
-//! of synced, closed logs in its manifest and refuses then; for the last log no trace of the cut exists.
+//! What this cannot see: a tail that is cut *exactly* between two records looks like a shorter log.
+//! RocksDB notes the sizes of synced, closed logs in its manifest and refuses then; for the last
+//! log no trace of the cut exists.
 //!
-//! The format is in [`crate::wal`]. The check reads each log once, a block at a time; it costs a tenth of the replay.
+//! The format is in [`crate::wal`]. The check reads each log once, a block at a time; it costs a
+//! tenth of the replay.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -57,14 +61,22 @@ pub fn check(dir: &Path) -> Result<()> {
     for (number, path) in logs(dir)? {
         let log = scan(&path, number)?;
         if let Some(behind) = log.problem.as_ref().and_then(|problem| problem.good_behind) {
-            return Err(damaged(&path, &log, &format!("and a good record stands behind it, at offset {behind}")));
+            return Err(damaged(
+                &path,
+                &log,
+                &format!("and a good record stands behind it, at offset {behind}"),
+            ));
         }
         // An empty log says nothing about the one before it.
         if let (Some((torn, torn_log)), Some(first)) = (&before, log.first)
             && torn_log.problem.is_some()
             && torn_log.next != Some(first)
         {
-            return Err(damaged(torn, torn_log, &format!("and {} goes on with later writes", path.display())));
+            return Err(damaged(
+                torn,
+                torn_log,
+                &format!("and {} goes on with later writes", path.display()),
+            ));
         }
         if let Some(problem) = &log.problem {
             let file = path.display();
@@ -78,9 +90,11 @@ pub fn check(dir: &Path) -> Result<()> {
 }
 
 fn damaged(path: &Path, log: &Log, because: &str) -> EngineError {
-    let (offset, what) = log.problem.as_ref().map_or((0, "nothing"), |problem| (problem.offset, problem.what));
-    let detail =
-        format!("the write-ahead log has {what} at offset {offset}, {because}: acknowledged writes may be lost");
+    let (offset, what) =
+        log.problem.as_ref().map_or((0, "nothing"), |problem| (problem.offset, problem.what));
+    let detail = format!(
+        "the write-ahead log has {what} at offset {offset}, {because}: acknowledged writes may be lost"
+    );
     EngineError::Corruption { file: Some(path.to_path_buf()), detail }
 }
 
@@ -90,7 +104,8 @@ fn logs(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     for entry in std::fs::read_dir(dir).map_err(|e| EngineError::from_io(dir, e))? {
         let path = entry.map_err(|e| EngineError::from_io(dir, e))?.path();
         if path.extension().is_some_and(|extension| extension == "log")
-            && let Some(number) = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok())
+            && let Some(number) =
+                path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok())
         {
             logs.push((number, path));
         }
@@ -99,7 +114,8 @@ fn logs(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(logs)
 }
 
-/// Reads one log to its end or to the first thing that does not make sense, and then looks for good records behind that.
+/// Reads one log to its end or to the first thing that does not make sense, and then looks for good
+/// records behind that.
 fn scan(path: &Path, number: u64) -> Result<Log> {
     let mut file = File::open(path).map_err(|e| EngineError::from_io(path, e))?;
     let mut scan = Scan { number, log: Log::default(), open: None, ended: false };
@@ -108,7 +124,11 @@ fn scan(path: &Path, number: u64) -> Result<Log> {
     loop {
         block.clear();
         let limit = u64::try_from(BLOCK).unwrap_or(u64::MAX);
-        let read = file.by_ref().take(limit).read_to_end(&mut block).map_err(|e| EngineError::from_io(path, e))?;
+        let read = file
+            .by_ref()
+            .take(limit)
+            .read_to_end(&mut block)
+            .map_err(|e| EngineError::from_io(path, e))?;
         if read == 0 {
             break;
         }
@@ -125,7 +145,8 @@ fn scan(path: &Path, number: u64) -> Result<Log> {
 struct Scan {
     number: u64,
     log: Log,
-    /// A record whose first fragment was read and whose last was not: offset, and the sequence number after it.
+    /// A record whose first fragment was read and whose last was not: offset, and the sequence
+    /// number after it.
     open: Option<(u64, Option<u64>)>,
     /// Blank or old space was reached: what follows must not be good.
     ended: bool,
@@ -135,7 +156,8 @@ impl Scan {
     /// Reads one block, which stands at `base` in the file.
     fn block(&mut self, block: &[u8], base: u64) {
         let mut at = 0;
-        while self.log.problem.is_none() && !self.ended && block.len().saturating_sub(at) >= HEADER {
+        while self.log.problem.is_none() && !self.ended && block.len().saturating_sub(at) >= HEADER
+        {
             let Some(rest) = block.get(at..) else { break };
             let offset = base.saturating_add(wide(at));
             match wal::fragment(rest, self.number) {
@@ -164,12 +186,18 @@ impl Scan {
     fn part(&mut self, part: Part, payload: &[u8], offset: u64) {
         match (part, self.open) {
             (Part::Full | Part::First | Part::Note, Some((start, _))) => {
-                self.log.problem =
-                    Some(Problem { offset: start, what: "a record without its end", good_behind: Some(offset) });
+                self.log.problem = Some(Problem {
+                    offset: start,
+                    what: "a record without its end",
+                    good_behind: Some(offset),
+                });
             }
             (Part::Middle | Part::Last, None) => {
-                self.log.problem =
-                    Some(Problem { offset, what: "a record without its beginning", good_behind: Some(offset) });
+                self.log.problem = Some(Problem {
+                    offset,
+                    what: "a record without its beginning",
+                    good_behind: Some(offset),
+                });
             }
             (Part::Full, None) => self.complete(wal::sequences(payload)),
             (Part::First, None) => {
@@ -198,9 +226,11 @@ impl Scan {
         self.log.problem = Some(Problem { offset, what, good_behind: None });
     }
 
-    /// Looks for a good record behind the end, at every byte: where a length is damaged, so is the position of the next record.
+    /// Looks for a good record behind the end, at every byte: where a length is damaged, so is the
+    /// position of the next record.
     fn search(&mut self, block: &[u8], from: usize, base: u64) {
-        let blank = |from: usize| block.get(from..).is_none_or(|rest| rest.iter().all(|byte| *byte == 0));
+        let blank =
+            |from: usize| block.get(from..).is_none_or(|rest| rest.iter().all(|byte| *byte == 0));
         if blank(from) {
             return;
         }
@@ -209,7 +239,11 @@ impl Scan {
             if let Fragment::Good { .. } = wal::fragment(rest, self.number) {
                 let behind = base.saturating_add(wide(at));
                 let what = "unwritten space";
-                let problem = self.log.problem.get_or_insert(Problem { offset: base, what, good_behind: None });
+                let problem = self.log.problem.get_or_insert(Problem {
+                    offset: base,
+                    what,
+                    good_behind: None,
+                });
                 problem.good_behind = Some(behind);
                 return;
             }
@@ -218,7 +252,11 @@ impl Scan {
 
     fn finish(mut self) -> Log {
         if let (None, Some((start, _))) = (&self.log.problem, self.open) {
-            self.log.problem = Some(Problem { offset: start, what: "a record without its end", good_behind: None });
+            self.log.problem = Some(Problem {
+                offset: start,
+                what: "a record without its end",
+                good_behind: None,
+            });
         }
         self.log
     }
@@ -292,9 +330,13 @@ mod tests {
     #[test]
     fn every_cut_is_a_torn_tail() {
         let whole = three();
-        let ends: Vec<usize> =
-            [&[batch(1, 2, 100)][..], &[batch(1, 2, 100), batch(3, 1, 70_000)]].iter().map(|b| log(b).len()).collect();
-        for cut in (0..whole.len()).filter(|cut| cut % 97 == 0 || whole.len() - cut < 60 || *cut < 130) {
+        let ends: Vec<usize> = [&[batch(1, 2, 100)][..], &[batch(1, 2, 100), batch(3, 1, 70_000)]]
+            .iter()
+            .map(|b| log(b).len())
+            .collect();
+        for cut in
+            (0..whole.len()).filter(|cut| cut % 97 == 0 || whole.len() - cut < 60 || *cut < 130)
+        {
             let found = scan_bytes(&whole[..cut]);
             let expected = if cut >= ends[1] {
                 Some(4)
@@ -304,8 +346,15 @@ mod tests {
                 None
             };
             assert_eq!(found.next, expected, "cut at {cut}");
-            assert_eq!(found.problem.is_some(), cut != 0 && !ends.contains(&cut), "cut at {cut}: {found:?}");
-            assert!(found.problem.is_none_or(|problem| problem.good_behind.is_none()), "cut at {cut}");
+            assert_eq!(
+                found.problem.is_some(),
+                cut != 0 && !ends.contains(&cut),
+                "cut at {cut}: {found:?}"
+            );
+            assert!(
+                found.problem.is_none_or(|problem| problem.good_behind.is_none()),
+                "cut at {cut}"
+            );
         }
     }
 
@@ -322,7 +371,11 @@ mod tests {
         let mut torn = whole.clone();
         let at = torn.len() - 3;
         torn[at] ^= 1;
-        assert_eq!(scan_bytes(&torn).problem.unwrap().good_behind, None, "the last record may be torn");
+        assert_eq!(
+            scan_bytes(&torn).problem.unwrap().good_behind,
+            None,
+            "the last record may be torn"
+        );
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! One state of the store, for answers that need several reads.
 //!
-//! RocksDB keeps the records of a snapshot alive on its own, with one exception: a compaction filter removes a row even if a
-//! snapshot shows it. So every snapshot of the engine is registered ([`crate::readers`]), and the orphan filter removes
-//! nothing that a registered one may still look for.
+//! RocksDB keeps the records of a snapshot alive on its own, with one exception: a compaction
+//! filter removes a row even if a snapshot shows it. So every snapshot of the engine is registered
+//! ([`crate::readers`]), and the orphan filter removes nothing that a registered one may still look
+//! for.
 //!
-//! A snapshot that stays open keeps overwritten and deleted records on disk. Close it as soon as the answer is built.
+//! A snapshot that stays open keeps overwritten and deleted records on disk. Close it as soon as
+//! the answer is built.
 
 use neokv_encoding::family::Family;
 use rocksdb::ReadOptions;
@@ -33,7 +35,8 @@ impl<'a> Snapshot<'a> {
         Snapshot { db, options, raw, _registration: registration }
     }
 
-    /// Like [`Read::cursor`], for a walk over much data that will not be read again soon: it leaves the cache alone.
+    /// Like [`Read::cursor`], for a walk over much data that will not be read again soon: it leaves
+    /// the cache alone.
     ///
     /// # Errors
     /// A damaged or unreadable file.
@@ -54,7 +57,11 @@ impl<'a> Snapshot<'a> {
         key: &[u8],
         options: &ReadOptions,
     ) -> std::result::Result<Option<Slice<'_>>, rocksdb::Error> {
-        Ok(self.db.raw().get_pinned_cf_opt(self.db.handle(family), key, options)?.map(Slice::pinned))
+        Ok(self
+            .db
+            .raw()
+            .get_pinned_cf_opt(self.db.handle(family), key, options)?
+            .map(Slice::pinned))
     }
 
     /// A walk with further options.

@@ -1,10 +1,12 @@
 //! Room on the disk: how much is left, and what happens when none is.
 //!
-//! A write that finds the disk full is refused with [`EngineError::NoSpace`], and RocksDB then refuses all writes until it
-//! is told to resume. Reads go on. The engine resumes by itself: while the store is full, each write first looks at the
-//! free space, and as soon as it is above the watermark tries to resume. Nothing has to be restarted.
+//! A write that finds the disk full is refused with [`EngineError::NoSpace`], and RocksDB then
+//! refuses all writes until it is told to resume. Reads go on. The engine resumes by itself: while
+//! the store is full, each write first looks at the free space, and as soon as it is above the
+//! watermark tries to resume. Nothing has to be restarted.
 //!
-//! To not get that far, callers ask [`Engine::space`] now and then and refuse new work while [`Space::low`] holds.
+//! To not get that far, callers ask [`Engine::space`] now and then and refuse new work while
+//! [`Space::low`] holds.
 
 use rustix::fs::statvfs;
 
@@ -34,7 +36,12 @@ impl Engine {
         let stat = statvfs(&self.0.dir).map_err(|e| EngineError::from_io(&self.0.dir, e.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         let total = stat.f_blocks.saturating_mul(stat.f_frsize);
-        Ok(Space { free, total, low: free < self.0.options.low_space_bytes, full: self.0.health.is_full() })
+        Ok(Space {
+            free,
+            total,
+            low: free < self.0.options.low_space_bytes,
+            full: self.0.health.is_full(),
+        })
     }
 
     /// Bytes that can still be written to the file system of the store.
@@ -45,11 +52,13 @@ impl Engine {
         Ok(self.space()?.free)
     }
 
-    /// Takes writes again after the disk was full. Does nothing if the store is in good health. Called by every write while
-    /// the store is full, so calling it is only needed where nothing writes.
+    /// Takes writes again after the disk was full. Does nothing if the store is in good health.
+    /// Called by every write while the store is full, so calling it is only needed where nothing
+    /// writes.
     ///
     /// # Errors
-    /// There is still too little space, or the store failed for another reason and must be restarted.
+    /// There is still too little space, or the store failed for another reason and must be
+    /// restarted.
     pub fn resume(&self) -> Result<()> {
         let _one_at_a_time = self.0.health.resuming.lock();
         let detail = match self.health() {
@@ -59,7 +68,8 @@ impl Engine {
         };
         let space = self.space()?;
         if space.low {
-            let detail = format!("{} bytes free, {} needed", space.free, self.0.options.low_space_bytes);
+            let detail =
+                format!("{} bytes free, {} needed", space.free, self.0.options.low_space_bytes);
             return Err(EngineError::NoSpace { detail });
         }
         tracing::info!(free = space.free, cause = detail, "space returned, the store resumes");

@@ -1,8 +1,8 @@
 //! Numbers about the store, typed, for metrics and `INFO`.
 //!
-//! Three sources: RocksDB's properties (what is there now), its tickers (what happened since the start; zero with
-//! [`crate::Options::statistics`] off), and the engine's own counters. A property that RocksDB does not answer reads as zero:
-//! a metric is not worth an error.
+//! Three sources: RocksDB's properties (what is there now), its tickers (what happened since the
+//! start; zero with [`crate::Options::statistics`] off), and the engine's own counters. A property
+//! that RocksDB does not answer reads as zero: a metric is not worth an error.
 
 use neokv_encoding::family::Family;
 use rocksdb::properties::{self, PropName};
@@ -86,9 +86,15 @@ pub struct EngineStats {
 impl Engine {
     /// Collects all numbers. A few hundred microseconds: for a metrics scrape, not for a request.
     pub fn stats(&self) -> EngineStats {
-        let families: Vec<FamilyStats> = Family::ALL.into_iter().map(|family| self.family_stats(family)).collect();
-        let ticker =
-            |ticker| if self.0.options.statistics { self.0.rocksdb_options.get_ticker_count(ticker) } else { 0 };
+        let families: Vec<FamilyStats> =
+            Family::ALL.into_iter().map(|family| self.family_stats(family)).collect();
+        let ticker = |ticker| {
+            if self.0.options.statistics {
+                self.0.rocksdb_options.get_ticker_count(ticker)
+            } else {
+                0
+            }
+        };
         let cache = &self.0.shared.cache;
         EngineStats {
             memtable_bytes: families.iter().map(|f| f.memtable_bytes).fold(0, u64::saturating_add),
@@ -115,7 +121,8 @@ impl Engine {
             stalls: self.0.health.stalls(),
             write_stopped: self.0.health.is_stopped(),
             running_flushes: self.property(Family::Default, properties::NUM_RUNNING_FLUSHES),
-            running_compactions: self.property(Family::Default, properties::NUM_RUNNING_COMPACTIONS),
+            running_compactions: self
+                .property(Family::Default, properties::NUM_RUNNING_COMPACTIONS),
             open_snapshots: wide(self.0.readers.count()),
             orphans: self.0.orphans.stats(),
         }
@@ -133,7 +140,8 @@ impl Engine {
                 .text_property(family, &properties::num_files_at_level(0))
                 .and_then(|t| t.parse().ok())
                 .unwrap_or(0),
-            pending_compaction_bytes: self.property(family, properties::ESTIMATE_PENDING_COMPACTION_BYTES),
+            pending_compaction_bytes: self
+                .property(family, properties::ESTIMATE_PENDING_COMPACTION_BYTES),
         }
     }
 

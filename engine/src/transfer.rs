@@ -1,7 +1,7 @@
 //! Moving a range of slots from one store to another: the data part of a Raft snapshot.
 //!
-//! The sender writes the four data families of the range, as a [`Snapshot`] shows them, into sorted files; the receiver
-//! takes the files in whole, without passing the rows through memtable and log.
+//! The sender writes the four data families of the range, as a [`Snapshot`] shows them, into sorted
+//! files; the receiver takes the files in whole, without passing the rows through memtable and log.
 //!
 //! ```text
 //! sender    snapshot ──▶ export ──▶ metadata-0.sst  subkey-0.sst  subkey-1.sst  ...   each with rows, bytes, checksum
@@ -11,15 +11,16 @@
 //!           3. one synced batch: the caller's `finish` (descriptor, applied state) · marker deleted
 //! ```
 //!
-//! RocksDB cannot take in files of several families and a batch in one step. The marker makes up for it: after a crash
-//! between 1 and 3, [`Engine::unfinished_ingests`] names the range, which holds nothing that may be served; the install must be
-//! done again from its beginning. During all three steps the orphan filter is held off, because metadata and rows do not
-//! belong together.
+//! RocksDB cannot take in files of several families and a batch in one step. The marker makes up
+//! for it: after a crash between 1 and 3, [`Engine::unfinished_ingests`] names the range, which
+//! holds nothing that may be served; the install must be done again from its beginning. During all
+//! three steps the orphan filter is held off, because metadata and rows do not belong together.
 //!
-//! The marker is a record of family `default`: key `ingest/` · first slot u16 · end slot u16, empty value.
+//! The marker is a record of family `default`: key `ingest/` · first slot u16 · end slot u16, empty
+//! value.
 //!
-//! Memory is constant: one block being written, one chunk being summed. The sender can be slowed to a rate, so that
-//! building a snapshot does not hold up clients.
+//! Memory is constant: one block being written, one chunk being summed. The sender can be slowed to
+//! a rate, so that building a snapshot does not hold up clients.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -73,11 +74,17 @@ impl Default for ExportLimits {
     }
 }
 
-/// Writes what `snapshot` shows of `slots` into files in the existing directory `dir`, each family's rows in order.
+/// Writes what `snapshot` shows of `slots` into files in the existing directory `dir`, each
+/// family's rows in order.
 ///
 /// # Errors
 /// A damaged source, or no space for the files. Files already written stay; remove the directory.
-pub fn export(snapshot: &Snapshot<'_>, slots: SlotRange, dir: &Path, limits: &ExportLimits) -> Result<Vec<SlotFile>> {
+pub fn export(
+    snapshot: &Snapshot<'_>,
+    slots: SlotRange,
+    dir: &Path,
+    limits: &ExportLimits,
+) -> Result<Vec<SlotFile>> {
     let (start, end) = slot_bounds(slots);
     let mut pace = Pace::new(limits.bytes_per_second);
     let mut files = Vec::new();
@@ -192,9 +199,10 @@ pub fn verify(file: &SlotFile) -> Result<()> {
 }
 
 impl Engine {
-    /// Replaces everything in `slots` by what `files` hold. `begin` is written together with the removal of the old data,
-    /// `finish` after the new data is in place, each synced and all or nothing. Nothing may read or write the range
-    /// meanwhile. The files are used up if they are on the same file system.
+    /// Replaces everything in `slots` by what `files` hold. `begin` is written together with the
+    /// removal of the old data, `finish` after the new data is in place, each synced and all or
+    /// nothing. Nothing may read or write the range meanwhile. The files are used up if they are on
+    /// the same file system.
     ///
     /// # Errors
     /// A file that did not arrive whole: nothing has changed. Later failures leave the range in
@@ -227,10 +235,17 @@ impl Engine {
         options.set_verify_checksums_before_ingest(true);
         options.set_snapshot_consistency(true);
         for family in Family::DATA {
-            let paths: Vec<&Path> =
-                files.iter().filter(|file| file.family == family).map(|file| file.path.as_path()).collect();
+            let paths: Vec<&Path> = files
+                .iter()
+                .filter(|file| file.family == family)
+                .map(|file| file.path.as_path())
+                .collect();
             if !paths.is_empty() {
-                self.0.db.raw().ingest_external_file_cf_opts(self.0.db.handle(family), &options, paths)?;
+                self.0.db.raw().ingest_external_file_cf_opts(
+                    self.0.db.handle(family),
+                    &options,
+                    paths,
+                )?;
             }
         }
         Ok(())
@@ -242,10 +257,17 @@ impl Engine {
     /// A damaged or unreadable file.
     pub fn unfinished_ingests(&self) -> Result<Vec<SlotRange>> {
         let mut ranges = Vec::new();
-        let mut rows = self.cursor(Family::Default, KeyRange::prefix(MARKER), Direction::Forward)?;
+        let mut rows =
+            self.cursor(Family::Default, KeyRange::prefix(MARKER), Direction::Forward)?;
         while let Some((key, _)) = rows.next()? {
-            let wrong = || EngineError::Corruption { file: None, detail: format!("an ingest marker reads {key:02x?}") };
-            let slots: [u8; 4] = key.get(MARKER.len()..).and_then(|slots| slots.try_into().ok()).ok_or_else(wrong)?;
+            let wrong = || EngineError::Corruption {
+                file: None,
+                detail: format!("an ingest marker reads {key:02x?}"),
+            };
+            let slots: [u8; 4] = key
+                .get(MARKER.len()..)
+                .and_then(|slots| slots.try_into().ok())
+                .ok_or_else(wrong)?;
             let [s0, s1, e0, e1] = slots;
             let range = SlotRange::new(u16::from_be_bytes([s0, s1]), u16::from_be_bytes([e0, e1]));
             ranges.push(range.ok_or_else(wrong)?);

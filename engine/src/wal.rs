@@ -1,8 +1,8 @@
 //! The format of RocksDB's write-ahead log, as far as recovery must understand it.
 //!
-//! A log file is a row of blocks of 32 KiB. A batch is one logical record; where it does not fit into the rest of a block it
-//! continues in the next as a fragment. No fragment crosses a block, and fewer than seven bytes at a block's end are filled
-//! with zeros.
+//! A log file is a row of blocks of 32 KiB. A batch is one logical record; where it does not fit
+//! into the rest of a block it continues in the next as a fragment. No fragment crosses a block,
+//! and fewer than seven bytes at a block's end are filled with zeros.
 //!
 //! ```text
 //! fragment:  checksum u32 LE · length u16 LE · type u8 · [log number u32 LE] · payload
@@ -13,7 +13,8 @@
 //! batch:     sequence u64 LE · count u32 LE · ...        the first payload bytes of a full or first fragment
 //! ```
 //!
-//! In a file that is overwritten, the bytes behind the newest record are old records. Their log number gives them away.
+//! In a file that is overwritten, the bytes behind the newest record are old records. Their log
+//! number gives them away.
 
 /// Bytes of a block.
 pub(crate) const BLOCK: usize = 32 * 1024;
@@ -56,7 +57,8 @@ pub(crate) enum Fragment<'a> {
     Bad(&'static str),
 }
 
-/// Reads the fragment at the start of `bytes`, which end where the block ends. `number` is the log's file number.
+/// Reads the fragment at the start of `bytes`, which end where the block ends. `number` is the
+/// log's file number.
 pub(crate) fn fragment(bytes: &[u8], number: u64) -> Fragment<'_> {
     let Some((&[c0, c1, c2, c3, l0, l1, kind], _)) = bytes.split_first_chunk::<HEADER>() else {
         return Fragment::Bad("it ends inside a header");
@@ -67,7 +69,8 @@ pub(crate) fn fragment(bytes: &[u8], number: u64) -> Fragment<'_> {
     }
     let Some((part, header)) = part(kind) else { return Fragment::Bad("a record of unknown type") };
     let end = header + length;
-    let (Some(covered), Some(payload)) = (bytes.get(HEADER - 1..end), bytes.get(header..end)) else {
+    let (Some(covered), Some(payload)) = (bytes.get(HEADER - 1..end), bytes.get(header..end))
+    else {
         return Fragment::Bad("it ends inside a record");
     };
     if crc32c::crc32c(covered) != unmask(u32::from_le_bytes([c0, c1, c2, c3])) {
@@ -108,7 +111,8 @@ fn unmask(masked: u32) -> u32 {
     masked.wrapping_sub(MASK_DELTA).rotate_left(15)
 }
 
-/// Sequence number after a batch, if `payload` is the beginning of one: RocksDB gives each write of it one number.
+/// Sequence number after a batch, if `payload` is the beginning of one: RocksDB gives each write of
+/// it one number.
 pub(crate) fn sequences(payload: &[u8]) -> Option<(u64, u64)> {
     let (sequence, rest) = payload.split_first_chunk::<8>()?;
     let (count, _) = rest.split_first_chunk::<4>()?;
@@ -132,16 +136,24 @@ pub(crate) mod tests {
 
     #[test]
     fn reads_what_rocksdb_writes() {
-        // The first record of a log that RocksDB wrote: a batch with sequence 1, count 1, put "k" = "v" in the default family.
-        let payload = hex("0100000000000000" /* sequence */, "01000000" /* count */, "01016b0176");
+        // The first record of a log that RocksDB wrote: a batch with sequence 1, count 1, put "k" =
+        // "v" in the default family.
+        let payload =
+            hex("0100000000000000" /* sequence */, "01000000" /* count */, "01016b0176");
         let bytes = encode(1, None, &payload);
-        assert_eq!(fragment(&bytes, 4), Fragment::Good { part: Part::Full, payload: &payload, length: bytes.len() });
+        assert_eq!(
+            fragment(&bytes, 4),
+            Fragment::Good { part: Part::Full, payload: &payload, length: bytes.len() }
+        );
         assert_eq!(sequences(&payload), Some((1, 2)));
     }
 
     fn hex(a: &str, b: &str, c: &str) -> Vec<u8> {
         let text = [a, b, c].concat();
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Any bytes as a value of every format: no panic, no allocation beyond the input's size, and what decodes encodes to
-//! the same.
+//! Any bytes as a value of every format: no panic, no allocation beyond the input's size, and what
+//! decodes encodes to the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

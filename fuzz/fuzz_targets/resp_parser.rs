@@ -1,5 +1,5 @@
-//! Any bytes from a client, in pieces of any size: no panic, memory bounded by what was received, and the same commands
-//! (or the same error) however the bytes were cut.
+//! Any bytes from a client, in pieces of any size: no panic, memory bounded by what was received,
+//! and the same commands (or the same error) however the bytes were cut.
 #![no_main]
 
 use bytes::{Bytes, BytesMut};

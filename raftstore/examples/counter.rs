@@ -5,8 +5,8 @@
 //! cargo run -p neokv-raftstore --example counter      # again: it goes on counting
 //! ```
 //!
-//! Every write goes through the Raft log: it is appended, synced, committed, applied, and only then answered. Kill the
-//! process at any moment: what was answered is there at the next start, once.
+//! Every write goes through the Raft log: it is appended, synced, committed, applied, and only then
+//! answered. Kill the process at any moment: what was answered is there at the next start, once.
 
 use std::sync::Arc;
 
@@ -49,14 +49,20 @@ impl StateMachine for Counter {
 
     /// The leader's clock comes first, then what to add.
     fn encode(&self, stamp: Stamp, commands: &[u64]) -> Bytes {
-        std::iter::once(&stamp.hlc).chain(commands).flat_map(|number| number.to_be_bytes()).collect()
+        std::iter::once(&stamp.hlc)
+            .chain(commands)
+            .flat_map(|number| number.to_be_bytes())
+            .collect()
     }
 
-    /// Adds, and answers the sums. The number is read through the batch, so the second command sees the first.
+    /// Adds, and answers the sums. The number is read through the batch, so the second command sees
+    /// the first.
     fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Vec<u64>, ApplyError> {
         let mut numbers = payload.chunks(8).map(|chunk| {
             let bytes = <[u8; 8]>::try_from(chunk);
-            bytes.map(u64::from_be_bytes).map_err(|_| ApplyError::Undecodable("not whole numbers".into()))
+            bytes
+                .map(u64::from_be_bytes)
+                .map_err(|_| ApplyError::Undecodable("not whole numbers".into()))
         });
         let hlc = numbers.next().unwrap_or(Ok(0))?;
         let mut sums = Vec::new();
@@ -98,7 +104,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sums = region.propose(vec![1, 10, 100]).await?;
     println!("added     1, 10, 100: {sums:?}");
     let status = region.status();
-    println!("log       term {}, applied up to {:?}", status.term, status.applied.map(|id| id.index));
+    println!(
+        "log       term {}, applied up to {:?}",
+        status.term,
+        status.applied.map(|id| id.index)
+    );
     println!("data in   {}", dir.display());
 
     store.shutdown().await;

@@ -5,8 +5,9 @@
 //!     [clients] [pipeline] [seconds] [always|everysec|no] [window] [eager bytes]
 //! ```
 //!
-//! Clients are tasks that propose `pipeline` commands, wait for the replies and go on: what a server's connections do,
-//! without their protocol. A command stores 64 bytes under one of a million keys.
+//! Clients are tasks that propose `pipeline` commands, wait for the replies and go on: what a
+//! server's connections do, without their protocol. A command stores 64 bytes under one of a
+//! million keys.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,7 +79,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.window = argument(5, config.window);
     config.eager_bytes = argument(6, config.eager_bytes);
     let peers = vec![Peer { id: 1, store: 1, role: PeerRole::Voter }];
-    let (slots, epoch, state) = (SlotRange::ALL, Epoch { version: 1, conf_ver: 1 }, RegionState::Normal);
+    let (slots, epoch, state) =
+        (SlotRange::ALL, Epoch { version: 1, conf_ver: 1 }, RegionState::Normal);
     let store = Store::open(engine, Arc::new(Rows), config, Arc::new(NoPeers)).await?;
     let region = store.bootstrap(Descriptor { id: 1, slots, epoch, peers, state }).await?;
     region.wait_serving().await?;
@@ -93,7 +95,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 while started.elapsed() < seconds {
                     let commands = (0..pipeline)
                         .map(|_| {
-                            key = key.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                            key = key
+                                .wrapping_mul(6_364_136_223_846_793_005)
+                                .wrapping_add(1_442_695_040_888_963_407);
                             (key >> 33) % 1_000_000
                         })
                         .collect();

@@ -12,13 +12,16 @@ pub enum Sync {
     Always,
     /// After the write; the file is synced once a second. A power loss may cost the last second.
     EverySecond,
-    /// After the write; the operating system syncs when it likes. A crash of the process alone loses nothing.
+    /// After the write; the operating system syncs when it likes. A crash of the process alone
+    /// loses nothing.
     Never,
 }
 
 /// A failure after which the process must not go on: see [`Config::fatal`].
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{what}: {cause}; the state on disk is unknown, so the process must end and recover at its next start")]
+#[error(
+    "{what}: {cause}; the state on disk is unknown, so the process must end and recover at its next start"
+)]
 pub struct FatalError {
     /// What failed.
     pub what: &'static str,
@@ -36,17 +39,18 @@ pub struct Config {
     pub store_id: u64,
     /// Directory for snapshots on their way in and out. On the same file system as the engine's.
     pub snapshot_dir: PathBuf,
-    /// When an appended entry counts as durable. Votes are always synced: they are rare, and a forgotten one could
-    /// elect two leaders in one term.
+    /// When an appended entry counts as durable. Votes are always synced: they are rare, and a
+    /// forgotten one could elect two leaders in one term.
     pub sync: Sync,
-    /// Called when a write or sync of the log failed for another reason than a full disk. Must end the process: after a
-    /// failed fsync the kernel may have dropped the dirty pages, so a retry that succeeds proves nothing. The default
-    /// logs and aborts.
+    /// Called when a write or sync of the log failed for another reason than a full disk. Must end
+    /// the process: after a failed fsync the kernel may have dropped the dirty pages, so a retry
+    /// that succeeds proves nothing. The default logs and aborts.
     pub fatal: FatalHook,
     /// Wall clock in milliseconds since 1970, for stamps.
     pub now_ms: fn() -> u64,
 
-    /// Threads of the runtime that runs the Raft groups. They never block, so few suffice for hundreds of Regions.
+    /// Threads of the runtime that runs the Raft groups. They never block, so few suffice for
+    /// hundreds of Regions.
     pub raft_threads: usize,
     /// OS threads that apply entries. A Region always uses the same one.
     pub apply_threads: usize,
@@ -55,11 +59,12 @@ pub struct Config {
     pub entry_bytes: usize,
     /// Commands in one entry.
     pub entry_commands: usize,
-    /// Entries of one Region between here and the end of apply. 1 would leave the log idle while an entry is applied;
-    /// more than a few only makes entries smaller.
+    /// Entries of one Region between here and the end of apply. 1 would leave the log idle while an
+    /// entry is applied; more than a few only makes entries smaller.
     pub window: usize,
-    /// Bytes that are worth an entry of their own, however busy the log is: every entry costs a share of an fsync, and
-    /// few clients are served better by one entry of all than by two of half.
+    /// Bytes that are worth an entry of their own, however busy the log is: every entry costs a
+    /// share of an fsync, and few clients are served better by one entry of all than by two of
+    /// half.
     pub eager_bytes: usize,
     /// Bytes that may wait in one Region's queue before writes are refused.
     pub queue_bytes: usize,
@@ -70,7 +75,8 @@ pub struct Config {
     /// Entries are applied in one engine write until they, or their effects, have so many bytes.
     pub apply_bytes: usize,
 
-    /// Bytes of recent entries kept in memory per Region, so that neither replication nor apply reads the engine.
+    /// Bytes of recent entries kept in memory per Region, so that neither replication nor apply
+    /// reads the engine.
     pub tail_bytes: usize,
     /// Bytes of applied log to keep per Region. Above it, the older half is purged.
     pub log_bytes: u64,
@@ -83,8 +89,9 @@ pub struct Config {
     pub election_min: Duration,
     /// Longest election timeout; also the time for which followers keep their promise to a leader.
     pub election_max: Duration,
-    /// For this long after its start a recovered replica with other voters neither votes nor campaigns, because it has
-    /// forgotten which leader it promised to follow. `None` means `election_max`. A lone voter needs no such pause.
+    /// For this long after its start a recovered replica with other voters neither votes nor
+    /// campaigns, because it has forgotten which leader it promised to follow. `None` means
+    /// `election_max`. A lone voter needs no such pause.
     pub quiet_period: Option<Duration>,
     /// Longest wait for a majority to confirm a read, and for one message to a peer.
     pub rpc_timeout: Duration,

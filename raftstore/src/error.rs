@@ -1,7 +1,8 @@
 //! Errors, sorted by what the caller should do.
 //!
-//! A front end asks two questions about a failed write: *did it happen?* and *where to next?* The first decides whether
-//! a retry is harmless, so it is part of the type: everything except [`ProposeError::Unknown`] certainly had no effect.
+//! A front end asks two questions about a failed write: *did it happen?* and *where to next?* The
+//! first decides whether a retry is harmless, so it is part of the type: everything except
+//! [`ProposeError::Unknown`] certainly had no effect.
 
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ pub enum Action {
     Elsewhere,
     /// Nothing happened; the request itself is at fault.
     FixInput,
-    /// The request may or may not have taken effect. Only a caller who knows it to be idempotent may retry.
+    /// The request may or may not have taken effect. Only a caller who knows it to be idempotent
+    /// may retry.
     Ask,
     /// This Region or store will not serve again without an operator.
     Stop,
@@ -36,7 +38,8 @@ pub enum ProposeError {
         /// The store whose replica leads, if known.
         leader: Option<u64>,
     },
-    /// This replica leads but has not applied an entry of its own term yet, or has lost contact with its majority.
+    /// This replica leads but has not applied an entry of its own term yet, or has lost contact
+    /// with its majority.
     #[error("region {region} is not ready to serve: {why}")]
     NotReady {
         /// The Region.
@@ -63,7 +66,8 @@ pub enum ProposeError {
         /// The limit.
         limit: usize,
     },
-    /// The write was handed to the log but its fate is not known. It may have taken effect, or may do so yet.
+    /// The write was handed to the log but its fate is not known. It may have taken effect, or may
+    /// do so yet.
     #[error("outcome unknown: {why}; the write may or may not have taken effect")]
     Unknown {
         /// What happened.
@@ -96,7 +100,8 @@ impl ProposeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The Region has more than one voter: ask the majority with [`read_index`](crate::Region::read_index).
+    /// The Region has more than one voter: ask the majority with
+    /// [`read_index`](crate::Region::read_index).
     #[error("region {region} needs its majority to confirm the leader")]
     NeedsQuorum {
         /// The Region.
@@ -110,7 +115,8 @@ pub enum ReadError {
         /// The store whose replica leads, if known.
         leader: Option<u64>,
     },
-    /// The leader has not applied an entry of its own term yet, or its majority did not answer in time.
+    /// The leader has not applied an entry of its own term yet, or its majority did not answer in
+    /// time.
     #[error("region {region} is not ready to serve: {why}")]
     NotReady {
         /// The Region.

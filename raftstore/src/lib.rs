@@ -1,8 +1,9 @@
 //! Multi-Raft over one engine: many replicated logs, one writer, one fsync.
 //!
-//! A [`Store`] holds this machine's replicas of any number of [`Region`]s. Each Region is a Raft group over a range of
-//! slots; what its log entries *do* is behind the trait [`StateMachine`]. The Raft algorithm itself is openraft's; none
-//! of its types leaves this crate, and none of its formats reaches a disk or a wire.
+//! A [`Store`] holds this machine's replicas of any number of [`Region`]s. Each Region is a Raft
+//! group over a range of slots; what its log entries *do* is behind the trait [`StateMachine`]. The
+//! Raft algorithm itself is openraft's; none of its types leaves this crate, and none of its
+//! formats reaches a disk or a wire.
 //!
 //! # Follow one write
 //!
@@ -22,13 +23,14 @@
 //!    9 the log grows; every now and then its applied part is purged          region::compact_log
 //! ```
 //!
-//! A read is shorter: [`Region::read_now`] is two atomic loads where the replica is the only voter, and
-//! [`Region::read_index`] joins a round of confirmation where there are more (`read`).
+//! A read is shorter: [`Region::read_now`] is two atomic loads where the replica is the only voter,
+//! and [`Region::read_index`] joins a round of confirmation where there are more (`read`).
 //!
 //! # The rules everything rests on
 //!
-//! * **One write-ahead log orders everything.** Entries and votes are synced, applying is not; so data is never ahead
-//!   of the log, and after a crash the lost tail is applied again before anything is served (`apply`).
+//! * **One write-ahead log orders everything.** Entries and votes are synced, applying is not; so
+//!   data is never ahead of the log, and after a crash the lost tail is applied again before
+//!   anything is served (`apply`).
 //! * **Exactly once**: effects and applied index are one write.
 //! * **A failed sync ends the process**: nobody knows what is on the disk (`log::writer`).
 //! * **A leader serves only after it has applied an entry of its own term** (`published`).
@@ -41,9 +43,9 @@
 //!
 //! # What it is not (yet)
 //!
-//! Regions are created by [`Store::bootstrap`]; splitting, merging and scheduling them are entries whose wire exists
-//! ([`neokv_encoding::proto::AdminCommand`]) and whose apply does not: such an entry stops its Region. There is no
-//! lease read and no hibernation of idle groups.
+//! Regions are created by [`Store::bootstrap`]; splitting, merging and scheduling them are entries
+//! whose wire exists ([`neokv_encoding::proto::AdminCommand`]) and whose apply does not: such an
+//! entry stops its Region. There is no lease read and no hibernation of idle groups.
 
 pub(crate) mod apply;
 mod config;

@@ -1,8 +1,9 @@
 //! How threads that block are handed their work: a queue that one thread empties.
 //!
-//! The thread takes everything that waits at once, and sleeps when nothing does. It never spins before it sleeps: the time
-//! until more work comes is that of an fsync or of a client's answer, and where cores are few a spinning thread takes
-//! them from those that produce the work. Whoever sends wakes the thread only if it sleeps.
+//! The thread takes everything that waits at once, and sleeps when nothing does. It never spins
+//! before it sleeps: the time until more work comes is that of an fsync or of a client's answer,
+//! and where cores are few a spinning thread takes them from those that produce the work. Whoever
+//! sends wakes the thread only if it sleeps.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use parking_lot::{Condvar, Mutex};
 /// The end that work is put in. Clones share it.
 pub(crate) struct Mailbox<T>(Arc<Shared<T>>);
 
-/// The end of the thread that takes the work out. When it goes, the mailbox closes and what is left is dropped.
+/// The end of the thread that takes the work out. When it goes, the mailbox closes and what is left
+/// is dropped.
 pub(crate) struct Inbox<T>(Arc<Shared<T>>);
 
 struct Shared<T> {

@@ -1,6 +1,8 @@
-//! Metrics, declared once: the names here are the names in the exporter, in the documentation and in dashboards.
+//! Metrics, declared once: the names here are the names in the exporter, in the documentation and
+//! in dashboards.
 //!
-//! Values are recorded through the [`metrics`] facade: without a recorder they cost next to nothing.
+//! Values are recorded through the [`metrics`] facade: without a recorder they cost next to
+//! nothing.
 
 use std::time::Duration;
 
@@ -118,8 +120,17 @@ mod tests {
         let names: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
         assert_eq!(names.len(), METRICS.len());
         for metric in METRICS {
-            assert!(metric.name.starts_with("neokv_raft_") && metric.help.ends_with('.'), "{}", metric.name);
-            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+            assert!(
+                metric.name.starts_with("neokv_raft_") && metric.help.ends_with('.'),
+                "{}",
+                metric.name
+            );
+            assert_eq!(
+                metric.kind == Kind::Counter,
+                metric.name.ends_with("_total"),
+                "{}",
+                metric.name
+            );
         }
     }
 }

@@ -1,21 +1,23 @@
 //! What a Region tells its readers without a lock.
 //!
-//! The apply thread and the log store write here, every reader of the Region reads here. The central bit is *serving*:
+//! The apply thread and the log store write here, every reader of the Region reads here. The
+//! central bit is *serving*:
 //!
 //! ```text
 //!   serving  =  this replica leads in term T  ∧  it has applied an entry of term T  ∧  it has not stopped
 //! ```
 //!
-//! The second half is what makes a new leader safe: an applied entry of its own term proves that it has applied
-//! everything its predecessors acknowledged.
+//! The second half is what makes a new leader safe: an applied entry of its own term proves that it
+//! has applied everything its predecessors acknowledged.
 //!
 //! # Why a lone voter may read without asking
 //!
-//! Leadership is derived from the vote, inside `save_vote`: our own committed vote makes us leader once it is durable,
-//! any other vote ends it *before* it is written, and therefore before any other replica can hear of it. The set of
-//! voters is narrowed the same way, when a membership entry is *appended*, not when it is applied. So while `serving`
-//! and `sole` hold, nobody else can have been elected, and every acknowledged write has been applied here: the state of
-//! the engine is the latest. With more voters the vote alone proves nothing, and reads ask the majority.
+//! Leadership is derived from the vote, inside `save_vote`: our own committed vote makes us leader
+//! once it is durable, any other vote ends it *before* it is written, and therefore before any
+//! other replica can hear of it. The set of voters is narrowed the same way, when a membership
+//! entry is *appended*, not when it is applied. So while `serving` and `sole` hold, nobody else can
+//! have been elected, and every acknowledged write has been applied here: the state of the engine
+//! is the latest. With more voters the vote alone proves nothing, and reads ask the majority.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,7 +33,8 @@ pub(crate) struct Published {
     clock: AtomicU64,
     serving: AtomicBool,
     sole: AtomicBool,
-    /// Index of the newest membership entry in the log: an older one that is applied later says nothing.
+    /// Index of the newest membership entry in the log: an older one that is applied later says
+    /// nothing.
     membership: AtomicU64,
     truth: Mutex<Truth>,
     /// Wakes those who wait for `serving`.
@@ -113,7 +116,8 @@ impl Published {
         self.recompute(&truth);
     }
 
-    /// A membership entry was appended: from now on other voters count. Being alone again waits for apply.
+    /// A membership entry was appended: from now on other voters count. Being alone again waits for
+    /// apply.
     pub(crate) fn membership_appended(&self, index: u64, sole: bool) {
         self.membership.fetch_max(index, Ordering::AcqRel);
         if !sole {
@@ -158,7 +162,9 @@ impl Published {
     }
 
     fn recompute(&self, truth: &Truth) {
-        let serving = truth.stopped.is_none() && truth.leader_term != 0 && truth.leader_term == truth.applied_term;
+        let serving = truth.stopped.is_none()
+            && truth.leader_term != 0
+            && truth.leader_term == truth.applied_term;
         self.serving.store(serving, Ordering::Release);
         self.changed.notify_waiters();
     }

@@ -5,12 +5,12 @@
 //!   more voters:  join the NEXT round ──▶ leader asks its majority "still me?" ──▶ wait until applied ──▶ ReadPoint
 //! ```
 //!
-//! A round of heartbeats costs the same for one read or ten thousand. So one round is in flight per Region, and reads
-//! that arrive meanwhile join the next one. They must not join the one in flight: its question may have been asked
-//! before an earlier write of theirs was acknowledged elsewhere.
+//! A round of heartbeats costs the same for one read or ten thousand. So one round is in flight per
+//! Region, and reads that arrive meanwhile join the next one. They must not join the one in flight:
+//! its question may have been asked before an earlier write of theirs was acknowledged elsewhere.
 //!
-//! Leases would save the round; they are not used, because a restarted follower forgets the promise that makes them
-//! safe.
+//! Leases would save the round; they are not used, because a restarted follower forgets the promise
+//! that makes them safe.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,10 +29,12 @@ use crate::types::TypeConfig;
 /// Reads that may wait for a round.
 const WAITING: usize = 65_536;
 
-/// Permission to read this replica's engine: it holds every write acknowledged before the read began.
+/// Permission to read this replica's engine: it holds every write acknowledged before the read
+/// began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadPoint {
-    /// The Region's applied hybrid logical clock. What has expired by it has expired for every reader from now on.
+    /// The Region's applied hybrid logical clock. What has expired by it has expired for every
+    /// reader from now on.
     pub applied_clock: u64,
 }
 
@@ -95,7 +97,10 @@ async fn confirm<M: StateMachine>(
         }
         RaftError::Fatal(fatal) => stopped(fatal.to_string()),
     })?;
-    let applied = linearizer.try_await_ready(raft, Some(timeout)).await.map_err(|fatal| stopped(fatal.to_string()))?;
+    let applied = linearizer
+        .try_await_ready(raft, Some(timeout))
+        .await
+        .map_err(|fatal| stopped(fatal.to_string()))?;
     applied.map_err(|_| ReadError::NotReady { region, why: "apply lags behind" })?;
     Ok(ReadPoint { applied_clock: published.clock() })
 }

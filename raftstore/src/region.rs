@@ -19,7 +19,8 @@ use crate::types::{StoreNode, TypeConfig, log_id_out};
 
 pub(crate) type Raft<M> = openraft::Raft<TypeConfig, Adapter<M>>;
 
-/// A replica of a Region. Shared by `Arc`; every method may be called from any number of tasks at once.
+/// A replica of a Region. Shared by `Arc`; every method may be called from any number of tasks at
+/// once.
 pub struct Region<M: StateMachine> {
     pub(crate) id: u64,
     pub(crate) peer: u64,
@@ -41,10 +42,11 @@ impl<M: StateMachine> Region<M> {
         self.peer
     }
 
-    /// Writes these commands, in order, and returns their replies, in order, once they are durable on a majority and
-    /// applied here. Commands of one call may share entries with those of others; nothing comes between two commands of
-    /// one entry. If the returned future is dropped, what waits or is on its way goes on all the same, and what did not fit into
-    /// its entry is not proposed any more.
+    /// Writes these commands, in order, and returns their replies, in order, once they are durable
+    /// on a majority and applied here. Commands of one call may share entries with those of others;
+    /// nothing comes between two commands of one entry. If the returned future is dropped, what
+    /// waits or is on its way goes on all the same, and what did not fit into its entry is not
+    /// proposed any more.
     ///
     /// # Errors
     ///
@@ -53,16 +55,18 @@ impl<M: StateMachine> Region<M> {
         let mut progress = self.propose_some(commands).await?;
         let mut replies = progress.replies;
         while !progress.rest.is_empty() {
-            progress = self.propose_some(progress.rest).await.map_err(|error| ProposeError::Unknown {
-                why: Arc::from(format!("the first commands took effect, then: {error}")),
-            })?;
+            progress =
+                self.propose_some(progress.rest).await.map_err(|error| ProposeError::Unknown {
+                    why: Arc::from(format!("the first commands took effect, then: {error}")),
+                })?;
             replies.append(&mut progress.replies);
         }
         Ok(replies)
     }
 
-    /// Like [`propose`](Self::propose), but only as many of the commands as one entry carries out. The caller decides when
-    /// the rest goes: it can send the first replies on before more of them come.
+    /// Like [`propose`](Self::propose), but only as many of the commands as one entry carries out.
+    /// The caller decides when the rest goes: it can send the first replies on before more of them
+    /// come.
     ///
     /// # Errors
     ///
@@ -78,9 +82,12 @@ impl<M: StateMachine> Region<M> {
             crate::metrics::refused();
             return Err(self.not_serving().into());
         }
-        let wait: Outcome<M> = self.proposer.submit(commands).inspect_err(|_| crate::metrics::refused())?;
+        let wait: Outcome<M> =
+            self.proposer.submit(commands).inspect_err(|_| crate::metrics::refused())?;
         let outcome = wait.await.unwrap_or_else(|_| {
-            Err(ProposeError::Unknown { why: Arc::from("the region stopped while the write was in flight") })
+            Err(ProposeError::Unknown {
+                why: Arc::from("the region stopped while the write was in flight"),
+            })
         });
         outcome.map_err(|error| self.with_cause(error))
     }
@@ -95,15 +102,19 @@ impl<M: StateMachine> Region<M> {
         }
     }
 
-    /// Permission to read the engine now, without asking anybody: only where this replica is the one voter.
+    /// Permission to read the engine now, without asking anybody: only where this replica is the
+    /// one voter.
     ///
     /// # Errors
     ///
-    /// [`ReadError::NeedsQuorum`] where there are more voters: call [`read_index`](Self::read_index).
+    /// [`ReadError::NeedsQuorum`] where there are more voters: call
+    /// [`read_index`](Self::read_index).
     pub fn read_now(&self) -> Result<ReadPoint, ReadError> {
         match self.applier.published.read_alone() {
             Some(applied_clock) => Ok(ReadPoint { applied_clock }),
-            None if self.applier.published.serving() => Err(ReadError::NeedsQuorum { region: self.id }),
+            None if self.applier.published.serving() => {
+                Err(ReadError::NeedsQuorum { region: self.id })
+            }
             None => Err(self.not_serving().into()),
         }
     }
@@ -146,9 +157,9 @@ impl<M: StateMachine> Region<M> {
         let metrics = metrics.borrow_watched();
         let membership = &metrics.membership_config;
         let published = &self.applier.published;
-        let stopped = published
-            .stopped()
-            .or_else(|| metrics.running_state.as_ref().err().map(|fatal| Arc::from(fatal.to_string())));
+        let stopped = published.stopped().or_else(|| {
+            metrics.running_state.as_ref().err().map(|fatal| Arc::from(fatal.to_string()))
+        });
         let applied = self.applier.applied();
         let (log_bytes, log_entries) = self.log.size();
         Status {
@@ -157,7 +168,10 @@ impl<M: StateMachine> Region<M> {
             role: if stopped.is_some() { Role::Stopped } else { role(metrics.state) },
             term: metrics.current_term,
             leader: metrics.current_leader,
-            leader_store: metrics.current_leader.and_then(|peer| membership.get_node(&peer)).map(|node| node.store),
+            leader_store: metrics
+                .current_leader
+                .and_then(|peer| membership.get_node(&peer))
+                .map(|node| node.store),
             serving: published.serving(),
             stopped,
             last_index: metrics.last_log_index,
@@ -165,7 +179,11 @@ impl<M: StateMachine> Region<M> {
             applied: applied.log_id,
             purged: metrics.purged.as_ref().map(log_id_out),
             applied_clock: applied.clock,
-            voters: membership.get_joint_config().iter().map(|voters| voters.iter().copied().collect()).collect(),
+            voters: membership
+                .get_joint_config()
+                .iter()
+                .map(|voters| voters.iter().copied().collect())
+                .collect(),
             peers: membership.nodes().map(|(peer, node)| (*peer, node.store)).collect(),
             matched: metrics
                 .replication
@@ -195,20 +213,29 @@ impl<M: StateMachine> Region<M> {
     /// [`StoreError::Group`] if this replica does not lead, or another change is under way.
     pub async fn add_learner(&self, peer: Peer) -> Result<(), StoreError> {
         let node = StoreNode { store: peer.store };
-        self.raft.add_learner(peer.id, node, true).await.map(drop).map_err(|error| self.group_error(&error))
+        self.raft
+            .add_learner(peer.id, node, true)
+            .await
+            .map(drop)
+            .map_err(|error| self.group_error(&error))
     }
 
     /// Makes exactly these peers the voters; those that lose their vote leave the group.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Group`] if this replica does not lead, a peer is unknown, or another change is under way.
+    /// [`StoreError::Group`] if this replica does not lead, a peer is unknown, or another change is
+    /// under way.
     pub async fn change_voters(&self, voters: BTreeSet<u64>) -> Result<(), StoreError> {
-        self.raft.change_membership(voters, false).await.map(drop).map_err(|error| self.group_error(&error))
+        self.raft
+            .change_membership(voters, false)
+            .await
+            .map(drop)
+            .map_err(|error| self.group_error(&error))
     }
 
-    /// Purges the applied part of the log that exceeds the limits, so that about half of them remains; `true` if there
-    /// was something to purge.
+    /// Purges the applied part of the log that exceeds the limits, so that about half of them
+    /// remains; `true` if there was something to purge.
     ///
     /// # Errors
     ///
@@ -218,7 +245,8 @@ impl<M: StateMachine> Region<M> {
         let Some(upto) = self.log.cut(max_bytes, max_entries, applied) else { return Ok(false) };
         let trigger = self.raft.trigger();
         trigger.snapshot().await.map_err(|fatal| self.group_error(&fatal))?;
-        let reached = |id: &Option<crate::types::LogId>| id.as_ref().is_some_and(|id| id.index >= upto);
+        let reached =
+            |id: &Option<crate::types::LogId>| id.as_ref().is_some_and(|id| id.index >= upto);
         let mut progress = self.raft.watch_snapshot_progress();
         progress.wait_until(|id| reached(id)).await.map_err(|error| self.group_error(&error))?;
         trigger.purge_log(upto).await.map_err(|fatal| self.group_error(&fatal))?;
@@ -252,7 +280,10 @@ impl<M: StateMachine> Region<M> {
             return NotServing::Stopped { region, why };
         }
         if self.applier.published.leads() {
-            return NotServing::NotReady { region, why: "the leader has not applied an entry of its own term yet" };
+            return NotServing::NotReady {
+                region,
+                why: "the leader has not applied an entry of its own term yet",
+            };
         }
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -267,7 +298,10 @@ impl<M: StateMachine> Region<M> {
 
 impl<M: StateMachine> std::fmt::Debug for Region<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Region").field("id", &self.id).field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Region")
+            .field("id", &self.id)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -310,7 +344,12 @@ fn role(state: ServerState) -> Role {
 
 /// Voters and nodes of a descriptor, as a stored membership.
 pub(crate) fn membership_of(descriptor: &Descriptor) -> (Vec<BTreeSet<u64>>, BTreeMap<u64, u64>) {
-    let voters = descriptor.peers.iter().filter(|peer| peer.role == PeerRole::Voter).map(|peer| peer.id).collect();
+    let voters = descriptor
+        .peers
+        .iter()
+        .filter(|peer| peer.role == PeerRole::Voter)
+        .map(|peer| peer.id)
+        .collect();
     let nodes = descriptor.peers.iter().map(|peer| (peer.id, peer.store)).collect();
     (vec![voters], nodes)
 }

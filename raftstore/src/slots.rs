@@ -1,7 +1,7 @@
 //! Which Region owns a slot: 16384 pointers, swapped as a whole, read without a lock.
 //!
-//! Every command looks here once, so a look-up must cost a load. Changes (bootstrap, later split and merge) are rare
-//! and copy the table.
+//! Every command looks here once, so a look-up must cost a load. Changes (bootstrap, later split
+//! and merge) are rare and copy the table.
 
 use std::sync::Arc;
 
@@ -72,7 +72,10 @@ mod tests {
         let range = |start, end| SlotRange::new(start, end).unwrap();
         assert_eq!(table.get(0), None);
         table.assign(SlotRange::ALL, &one);
-        assert_eq!((table.get(0), table.get(16383), table.get(16384)), (Some(one.clone()), Some(one.clone()), None));
+        assert_eq!(
+            (table.get(0), table.get(16383), table.get(16384)),
+            (Some(one.clone()), Some(one.clone()), None)
+        );
         table.assign(range(100, 200), &two);
         assert_eq!((table.get(99), table.get(100)), (Some(one.clone()), Some(two.clone())));
         assert_eq!((table.get(199), table.get(200)), (Some(two.clone()), Some(one.clone())));

@@ -1,8 +1,9 @@
 //! The alarm of a full disk.
 //!
-//! The log writer and the apply threads meet a full disk each on their own, keep what they hold and wait for space. Clients
-//! must not wait with them: as long as anybody waits, new writes are refused, and those in flight are told that their
-//! outcome is unknown. The alarm is over when the last of those who wait has gone on:
+//! The log writer and the apply threads meet a full disk each on their own, keep what they hold and
+//! wait for space. Clients must not wait with them: as long as anybody waits, new writes are
+//! refused, and those in flight are told that their outcome is unknown. The alarm is over when the
+//! last of those who wait has gone on:
 //!
 //! ```text
 //!   log writer   ──────█ waits ████████──────────
@@ -20,8 +21,8 @@ pub(crate) struct SpaceAlarm {
 }
 
 impl SpaceAlarm {
-    /// An alarm that calls `tell` with `true` when somebody begins to wait and again whenever they have waited in vain,
-    /// and with `false` when nobody waits any more.
+    /// An alarm that calls `tell` with `true` when somebody begins to wait and again whenever they
+    /// have waited in vain, and with `false` when nobody waits any more.
     pub(crate) fn new(tell: impl Fn(bool) + Send + Sync + 'static) -> Arc<SpaceAlarm> {
         Arc::new(SpaceAlarm { waiting: AtomicUsize::new(0), tell: Box::new(tell) })
     }
@@ -37,7 +38,8 @@ impl SpaceAlarm {
 pub(crate) struct Waiting(Arc<SpaceAlarm>);
 
 impl Waiting {
-    /// There still is no space: whatever has slipped into flight since the last call is answered as well.
+    /// There still is no space: whatever has slipped into flight since the last call is answered as
+    /// well.
     pub(crate) fn sound(&self) {
         (self.0.tell)(true);
     }

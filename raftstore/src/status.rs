@@ -35,7 +35,8 @@ impl Role {
     }
 }
 
-/// A snapshot of one replica's state. The numbers are read one after the other and may be a little apart.
+/// A snapshot of one replica's state. The numbers are read one after the other and may be a little
+/// apart.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Status {

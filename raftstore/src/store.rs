@@ -1,4 +1,5 @@
-//! All Regions with a replica on this store, and what they share: engine, log writer, apply threads, Raft runtime.
+//! All Regions with a replica on this store, and what they share: engine, log writer, apply
+//! threads, Raft runtime.
 
 mod start;
 
@@ -63,8 +64,9 @@ pub(crate) struct Inner<M: StateMachine> {
 }
 
 impl<M: StateMachine> Store<M> {
-    /// Opens the store on an engine: finishes snapshot installations that a crash interrupted, recovers every Region
-    /// and starts its group. Lone voters campaign at once; [`Region::wait_serving`] tells when a Region serves.
+    /// Opens the store on an engine: finishes snapshot installations that a crash interrupted,
+    /// recovers every Region and starts its group. Lone voters campaign at once;
+    /// [`Region::wait_serving`] tells when a Region serves.
     ///
     /// # Errors
     ///
@@ -77,8 +79,12 @@ impl<M: StateMachine> Store<M> {
     ) -> Result<Store<M>, StoreError> {
         let dir = config.snapshot_dir.clone();
         let recovering = engine.clone();
-        let recovered = tokio::task::spawn_blocking(move || snapshot::recover(&recovering, &dir)).await;
-        recovered.map_err(|error| StoreError::Io { what: "recovering snapshots".into(), source: error.into() })??;
+        let recovered =
+            tokio::task::spawn_blocking(move || snapshot::recover(&recovering, &dir)).await;
+        recovered.map_err(|error| StoreError::Io {
+            what: "recovering snapshots".into(),
+            source: error.into(),
+        })??;
         let store = Store(Arc::new(Inner::new(engine, machine, config, transport)?));
         if let Err(error) = store.start_regions().await {
             store.shutdown().await;
@@ -95,19 +101,20 @@ impl<M: StateMachine> Store<M> {
         Ok(())
     }
 
-    /// Creates this store's replica of a new Region with its start state: no data, the descriptor's peers as
-    /// membership, and a log that begins after index 5. Every store of the descriptor does the same, so all replicas
-    /// begin alike and no replica is special.
+    /// Creates this store's replica of a new Region with its start state: no data, the descriptor's
+    /// peers as membership, and a log that begins after index 5. Every store of the descriptor does
+    /// the same, so all replicas begin alike and no replica is special.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Bootstrap`] if the Region is here already, overlaps another one, or has no peer on this store.
+    /// [`StoreError::Bootstrap`] if the Region is here already, overlaps another one, or has no
+    /// peer on this store.
     pub async fn bootstrap(&self, descriptor: Descriptor) -> Result<Arc<Region<M>>, StoreError> {
         self.0.create(descriptor, true).await
     }
 
-    /// Creates an empty replica that knows nothing yet: the leader fills it with a snapshot. For a peer that joins a
-    /// Region which has lived elsewhere before.
+    /// Creates an empty replica that knows nothing yet: the leader fills it with a snapshot. For a
+    /// peer that joins a Region which has lived elsewhere before.
     ///
     /// # Errors
     ///
@@ -151,8 +158,9 @@ impl<M: StateMachine> Store<M> {
         Arc::clone(&self.0) as Arc<dyn Endpoint>
     }
 
-    /// Ends the store: refuses new work, ends the groups, waits until what was committed is applied and what was
-    /// appended is written and synced. The engine closes when the last handle of store, Regions and engine is dropped.
+    /// Ends the store: refuses new work, ends the groups, waits until what was committed is applied
+    /// and what was appended is written and synced. The engine closes when the last handle of
+    /// store, Regions and engine is dropped.
     pub async fn shutdown(&self) {
         let regions = std::mem::take(&mut *self.0.regions.write());
         self.0.slots.clear();
@@ -175,7 +183,8 @@ impl<M: StateMachine> Store<M> {
         let threads = tokio::task::spawn_blocking(move || {
             pool.stop();
             writer.stop();
-            // Waited for: its tasks hold the engine, and a process must not exit while another thread closes it.
+            // Waited for: its tasks hold the engine, and a process must not exit while another
+            // thread closes it.
             if let Some(runtime) = runtime {
                 runtime.shutdown_timeout(RUNTIME_END);
             }
@@ -202,10 +211,18 @@ impl<M: StateMachine> Inner<M> {
             .thread_name("raft")
             .enable_all()
             .build()
-            .map_err(|source| StoreError::Io { what: "starting the raft runtime".into(), source })?;
+            .map_err(|source| StoreError::Io {
+                what: "starting the raft runtime".into(),
+                source,
+            })?;
         let regions: Regions<M> = Arc::default();
         let space = space_alarm(&regions);
-        let writer = LogWriter::start(engine.clone(), config.sync, Arc::clone(&config.fatal), Arc::clone(&space))?;
+        let writer = LogWriter::start(
+            engine.clone(),
+            config.sync,
+            Arc::clone(&config.fatal),
+            Arc::clone(&space),
+        )?;
         Ok(Inner {
             pool: ApplyPool::start(config.apply_threads)?,
             receiver: Arc::new(Receiver::new(config.store_id, config.snapshot_dir.clone())),
@@ -265,11 +282,14 @@ async fn janitor<M: StateMachine>(store: Weak<Inner<M>>) {
         let regions: Vec<_> = store.regions.read().values().cloned().collect();
         for region in &regions {
             region.supervise();
-            if let Err(error) = region.compact_log(store.config.log_bytes, store.config.log_entries).await {
+            if let Err(error) =
+                region.compact_log(store.config.log_bytes, store.config.log_entries).await
+            {
                 tracing::warn!(region = region.id, %error, "log not purged");
             }
         }
-        let stopped = regions.iter().filter(|region| region.applier.published.stopped().is_some()).count();
+        let stopped =
+            regions.iter().filter(|region| region.applier.published.stopped().is_some()).count();
         metrics::regions(regions.len(), stopped);
     }
 }

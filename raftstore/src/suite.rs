@@ -68,12 +68,14 @@ impl StoreBuilder<TypeConfig, LogStore, Adapter<Nothing>, Guard> for Builder {
         let engine = Engine::open(&dir.path().join("db"), &Options::default()).unwrap();
         let fatal = Arc::new(|error: &crate::FatalError| panic!("{error}"));
         let space = SpaceAlarm::new(|_| {});
-        let writer = LogWriter::start(engine.clone(), Sync::Never, fatal, Arc::clone(&space)).unwrap();
+        let writer =
+            LogWriter::start(engine.clone(), Sync::Never, fatal, Arc::clone(&space)).unwrap();
         let pool = ApplyPool::start(1).unwrap();
         let mut batch = engine.log_batch();
         batch.put(Family::Region, key::region(1, RegionKind::Descriptor), descriptor().encode());
         engine.write_log(batch, Durability::Buffered).unwrap();
-        let applier = Arc::new(Applier::open(&engine, 1, 0, Arc::new(Nothing), 1 << 20, space).unwrap());
+        let applier =
+            Arc::new(Applier::open(&engine, 1, 0, Arc::new(Nothing), 1 << 20, space).unwrap());
         let log = GroupLog::open(&engine, 1, 0, 1 << 20, Arc::clone(&applier.published)).unwrap();
         let packer = Arc::new(Packer::new(engine.clone(), 1, dir.path().join("snapshots")));
         let adapter = Adapter::new(applier, packer, pool.lane(1), None);

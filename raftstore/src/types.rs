@@ -1,8 +1,8 @@
 //! The types that Raft works on, and the bridge to the bytes that are stored.
 //!
-//! Nothing of openraft leaves this crate, and nothing of openraft is ever serialized: its derived formats promise no
-//! stability. Votes, log ids, entries and memberships go to disk and to peers as the versioned records of
-//! [`neokv_encoding::raft`], and this module converts between the two.
+//! Nothing of openraft leaves this crate, and nothing of openraft is ever serialized: its derived
+//! formats promise no stability. Votes, log ids, entries and memberships go to disk and to peers as
+//! the versioned records of [`neokv_encoding::raft`], and this module converts between the two.
 //!
 //! ```text
 //!   here (openraft)                              stored (neokv_encoding::raft)
@@ -14,8 +14,8 @@
 //!   R       Replies: opaque box                  never stored
 //! ```
 //!
-//! The leader id is the standard one (`leader_id_std`): at most one leader per term, so a log id is a term and an
-//! index.
+//! The leader id is the standard one (`leader_id_std`): at most one leader per term, so a log id is
+//! a term and an index.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +48,8 @@ impl fmt::Display for Data {
     }
 }
 
-/// The replies of one entry, of a type only the state machine knows: a boxed `Vec<M::Reply>`, or nothing.
+/// The replies of one entry, of a type only the state machine knows: a boxed `Vec<M::Reply>`, or
+/// nothing.
 #[derive(Default)]
 pub(crate) struct Replies(Mutex<Option<Box<dyn Any + Send>>>);
 
@@ -118,7 +119,8 @@ impl openraft::RaftTypeConfig for TypeConfig {
     type LeaderId = LeaderId<u64, u64>;
     type Vote = openraft::Vote<Self::LeaderId>;
     type Payload = EntryPayload<Data, u64, StoreNode>;
-    type Entry = openraft::Entry<<Self::LeaderId as openraft::vote::RaftLeaderId>::Committed, Self::Payload>;
+    type Entry =
+        openraft::Entry<<Self::LeaderId as openraft::vote::RaftLeaderId>::Committed, Self::Payload>;
     type AsyncRuntime = openraft::TokioRuntime;
     type Responder<T>
         = Responder<T>
@@ -154,7 +156,8 @@ pub(crate) fn log_id_out(id: &LogId) -> stored::LogId {
     stored::LogId { term: id.leader_id.term, index: id.index }
 }
 
-/// A stored vote. A vote for nobody cannot be stored by this program; it is read as a vote for peer 0.
+/// A stored vote. A vote for nobody cannot be stored by this program; it is read as a vote for peer
+/// 0.
 pub(crate) fn vote_in(vote: stored::Vote) -> Vote {
     let leader_id = LeaderId { term: vote.term, voted_for: vote.node.unwrap_or(0) };
     Vote { leader_id, committed: vote.committed }
@@ -162,7 +165,11 @@ pub(crate) fn vote_in(vote: stored::Vote) -> Vote {
 
 /// A vote, as it is stored.
 pub(crate) fn vote_out(vote: &Vote) -> stored::Vote {
-    stored::Vote { term: vote.leader_id.term, node: Some(vote.leader_id.voted_for), committed: vote.committed }
+    stored::Vote {
+        term: vote.leader_id.term,
+        node: Some(vote.leader_id.voted_for),
+        committed: vote.committed,
+    }
 }
 
 /// A stored membership.
@@ -170,8 +177,9 @@ pub(crate) fn membership_in(membership: &stored::Membership) -> StoredMembership
     StoredMembership::new(membership.log_id.map(log_id_in), config_in(membership))
 }
 
-/// The voters and nodes of a stored membership. Voters without a node get store 0 and configurations without voters do
-/// not count, so that nothing read from disk or a peer can make the conversion fail.
+/// The voters and nodes of a stored membership. Voters without a node get store 0 and
+/// configurations without voters do not count, so that nothing read from disk or a peer can make
+/// the conversion fail.
 pub(crate) fn config_in(membership: &stored::Membership) -> Membership {
     let mut nodes: BTreeMap<u64, StoreNode> =
         membership.nodes.iter().map(|(peer, store)| (*peer, StoreNode { store: *store })).collect();
@@ -237,7 +245,11 @@ mod tests {
     fn entries_survive_the_bridge() {
         let membership = Membership::new(
             vec![BTreeSet::from([1, 2]), BTreeSet::from([2, 3])],
-            BTreeMap::from([(1, StoreNode { store: 11 }), (2, StoreNode { store: 12 }), (3, StoreNode { store: 13 })]),
+            BTreeMap::from([
+                (1, StoreNode { store: 11 }),
+                (2, StoreNode { store: 12 }),
+                (3, StoreNode { store: 13 }),
+            ]),
         )
         .unwrap();
         let payloads = [
@@ -261,7 +273,11 @@ mod tests {
 
     #[test]
     fn a_voter_without_a_node_is_unreachable_and_not_a_panic() {
-        let stored = stored::Membership { log_id: None, configs: vec![BTreeSet::from([5])], nodes: BTreeMap::new() };
+        let stored = stored::Membership {
+            log_id: None,
+            configs: vec![BTreeSet::from([5])],
+            nodes: BTreeMap::new(),
+        };
         assert_eq!(config_in(&stored).get_node(&5), Some(&StoreNode { store: 0 }));
     }
 

@@ -1,4 +1,5 @@
-//! A whole NeoKV server inside another program: a store in a temporary folder, a Redis port, one client.
+//! A whole NeoKV server inside another program: a store in a temporary folder, a Redis port, one
+//! client.
 //!
 //! ```sh
 //! cargo run --example embedded -p neokv-redis
@@ -18,7 +19,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The same options as on the command line; port 0 takes a free one.
     let arguments = ["neokv", "--port", "0", "--dir"].map(OsString::from);
     let arguments = arguments.into_iter().chain([folder.path().join("data").into_os_string()]);
-    let Request::Serve(settings) = config::load(arguments, [])? else { return Err("not a request to serve".into()) };
+    let Request::Serve(settings) = config::load(arguments, [])? else {
+        return Err("not a request to serve".into());
+    };
     let mut node = Node::open(settings).await?;
     let port = node.serve().await?;
     println!("serving on port {port}");

@@ -1,7 +1,8 @@
 //! The background removal of keys whose time is over.
 //!
-//! Reads hide such keys at once; this gives their space back. It works on the leader of each Region, in two steps, so
-//! that every replica removes the same keys at the same place of its history:
+//! Reads hide such keys at once; this gives their space back. It works on the leader of each
+//! Region, in two steps, so that every replica removes the same keys at the same place of its
+//! history:
 //!
 //! ```text
 //! find      walk over family `expire` (slot, instant, key) from where the last round ended, skipping in every slot to
@@ -11,12 +12,12 @@
 //! apply     removes a key if its record still has exactly that expiry and the entry's clock has reached it
 //! ```
 //!
-//! Between finding and applying a client may have changed the key. Then its expiry is another one, and apply leaves it
-//! alone. The cleaner's own clock matters little: should it run ahead, apply, which has the entry's clock, removes
-//! nothing.
+//! Between finding and applying a client may have changed the key. Then its expiry is another one,
+//! and apply leaves it alone. The cleaner's own clock matters little: should it run ahead, apply,
+//! which has the entry's clock, removes nothing.
 //!
-//! A round looks at a bounded number of rows and slots, so that a mass expiry does not crowd out clients. When a round
-//! found a full batch the next one follows at once, otherwise after a pause.
+//! A round looks at a bounded number of rows and slots, so that a mass expiry does not crowd out
+//! clients. When a round found a full batch the next one follows at once, otherwise after a pause.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,7 +65,12 @@ pub struct Found {
 /// # Errors
 ///
 /// If the engine cannot be read or a row is damaged.
-pub fn find(read: &dyn Read, slots: SlotRange, from: u16, now_ms: u64) -> Result<Found, CommandError> {
+pub fn find(
+    read: &dyn Read,
+    slots: SlotRange,
+    from: u16,
+    now_ms: u64,
+) -> Result<Found, CommandError> {
     let from = if slots.contains(from) { from } else { slots.start };
     let (start, end) = slot_bounds(SlotRange { start: from, end: slots.end });
     let mut rows = read.cursor(Family::Expire, KeyRange::new(start, end), Direction::Forward)?;
@@ -87,8 +93,8 @@ pub fn find(read: &dyn Read, slots: SlotRange, from: u16, now_ms: u64) -> Result
     Ok(found)
 }
 
-/// Cleans every Region that this store leads, until `stop` becomes true or its sender is gone. `removed` hears of every
-/// number of keys that were removed.
+/// Cleans every Region that this store leads, until `stop` becomes true or its sender is gone.
+/// `removed` hears of every number of keys that were removed.
 pub async fn run(
     store: Arc<Store<RedisMachine>>,
     engine: Engine,
@@ -96,7 +102,8 @@ pub async fn run(
     mut stop: tokio::sync::watch::Receiver<bool>,
     removed: impl Fn(u64) + Send + Sync,
 ) {
-    // Where the next round of each Region starts. Kept in memory only: after a restart the walk starts over.
+    // Where the next round of each Region starts. Kept in memory only: after a restart the walk
+    // starts over.
     let mut positions: HashMap<u64, u16> = HashMap::new();
     loop {
         let mut busy = false;
@@ -151,7 +158,8 @@ async fn clean(
             });
             let count = counts.sum();
             removed(count);
-            // A full batch that removed nothing holds instants which the log's clock has not reached: give it time.
+            // A full batch that removed nothing holds instants which the log's clock has not
+            // reached: give it time.
             full && count > 0
         }
         Err(error) => {
@@ -161,7 +169,8 @@ async fn clean(
     }
 }
 
-/// The leader's clock, in milliseconds since the Unix epoch. It only decides what is proposed, never what is applied.
+/// The leader's clock, in milliseconds since the Unix epoch. It only decides what is proposed,
+/// never what is applied.
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -183,7 +192,9 @@ mod tests {
     fn finding_skips_what_lies_ahead() {
         let mut bench = Bench::new();
         // One slot with both, and other slots.
-        for (key, ms) in [("{a}1", 5), ("{a}2", 10), ("{a}3", 11), ("{a}4", 99), ("b", 10), ("c", 11)] {
+        for (key, ms) in
+            [("{a}1", 5), ("{a}2", 10), ("{a}3", 11), ("{a}4", 99), ("b", 10), ("c", 11)]
+        {
             bench.run(&format!("SET {key} v PX {ms}"));
         }
         bench.run("SET ever v");

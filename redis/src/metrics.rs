@@ -1,15 +1,17 @@
 //! Prometheus metrics, declared once.
 //!
-//! Every metric is a row of [`METRICS`]: name, kind, help, and how to read it from [`Facts`]. A row is what the
-//! endpoint describes, what the sampler publishes and what the documentation lists; there is no second place.
+//! Every metric is a row of [`METRICS`]: name, kind, help, and how to read it from [`Facts`]. A row
+//! is what the endpoint describes, what the sampler publishes and what the documentation lists;
+//! there is no second place.
 //!
 //! ```text
 //! Facts ──(every second)──► METRICS rows ──► metrics recorder ──► http://METRICS-BIND/metrics
 //! ```
 //!
-//! Names follow Prometheus' habits: `neokv_` first, the unit last, counters end in `_total`. Metrics with a label (one
-//! series per command) are the rows of [`LABELLED`]. What happens too often to be sampled (log writes, entries) is recorded
-//! by the Raft store itself and declared there; [`declared`] joins the tables.
+//! Names follow Prometheus' habits: `neokv_` first, the unit last, counters end in `_total`.
+//! Metrics with a label (one series per command) are the rows of [`LABELLED`]. What happens too
+//! often to be sampled (log writes, entries) is recorded by the Raft store itself and declared
+//! there; [`declared`] joins the tables.
 
 mod endpoint;
 
@@ -22,8 +24,8 @@ use tokio::net::TcpListener;
 
 use crate::node::facts::Facts;
 
-/// How often the recorder folds the values of distributions into their quantiles: without it they would pile up until
-/// somebody asks.
+/// How often the recorder folds the values of distributions into their quantiles: without it they
+/// would pile up until somebody asks.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// How a metric's values move.
@@ -138,14 +140,22 @@ pub const LABELLED: &[Labelled] = &[
         kind: Kind::Counter,
         label: "command",
         help: "Calls by command.",
-        read: |f| f.server.commandstats.iter().map(|stat| (stat.name.to_owned(), stat.calls)).collect(),
+        read: |f| {
+            f.server.commandstats.iter().map(|stat| (stat.name.to_owned(), stat.calls)).collect()
+        },
     },
     Labelled {
         name: "neokv_command_microseconds_total",
         kind: Kind::Counter,
         label: "command",
         help: "Time from dispatch to reply by command.",
-        read: |f| f.server.commandstats.iter().map(|stat| (stat.name.to_owned(), stat.microseconds)).collect(),
+        read: |f| {
+            f.server
+                .commandstats
+                .iter()
+                .map(|stat| (stat.name.to_owned(), stat.microseconds))
+                .collect()
+        },
     },
     Labelled {
         name: "neokv_errors_total",
@@ -160,7 +170,11 @@ pub const LABELLED: &[Labelled] = &[
         label: "family",
         help: "Size of the live files by column family.",
         read: |f| {
-            f.engine.families.iter().map(|stats| (stats.family.name().to_owned(), stats.live_file_bytes)).collect()
+            f.engine
+                .families
+                .iter()
+                .map(|stats| (stats.family.name().to_owned(), stats.live_file_bytes))
+                .collect()
         },
     },
     Labelled {
@@ -168,7 +182,13 @@ pub const LABELLED: &[Labelled] = &[
         kind: Kind::Gauge,
         label: "family",
         help: "Estimated keys by column family.",
-        read: |f| f.engine.families.iter().map(|stats| (stats.family.name().to_owned(), stats.keys)).collect(),
+        read: |f| {
+            f.engine
+                .families
+                .iter()
+                .map(|stats| (stats.family.name().to_owned(), stats.keys))
+                .collect()
+        },
     },
 ];
 
@@ -182,14 +202,16 @@ pub struct MetricsError {
     pub why: String,
 }
 
-/// Opens the endpoint and describes every metric. Once per process; it lives as long as the runtime that this runs on.
+/// Opens the endpoint and describes every metric. Once per process; it lives as long as the runtime
+/// that this runs on.
 ///
 /// # Errors
 /// The address is taken or not ours, or a recorder is installed already.
 pub async fn serve(address: SocketAddr) -> Result<(), MetricsError> {
     let wrong = |why: String| MetricsError { address, why };
     let listener = TcpListener::bind(address).await.map_err(|error| wrong(error.to_string()))?;
-    let page = PrometheusBuilder::new().install_recorder().map_err(|error| wrong(error.to_string()))?;
+    let page =
+        PrometheusBuilder::new().install_recorder().map_err(|error| wrong(error.to_string()))?;
     for metric in declared() {
         describe(metric);
     }
@@ -217,8 +239,16 @@ pub struct Declared {
 /// Every metric of the process, of all tables.
 #[must_use]
 pub fn declared() -> Vec<Declared> {
-    let plain = METRICS.iter().map(|metric| Declared { name: metric.name, kind: metric.kind, help: metric.help });
-    let labelled = LABELLED.iter().map(|metric| Declared { name: metric.name, kind: metric.kind, help: metric.help });
+    let plain = METRICS.iter().map(|metric| Declared {
+        name: metric.name,
+        kind: metric.kind,
+        help: metric.help,
+    });
+    let labelled = LABELLED.iter().map(|metric| Declared {
+        name: metric.name,
+        kind: metric.kind,
+        help: metric.help,
+    });
     let raft = raft::METRICS.iter().map(|metric| {
         let kind = match metric.kind {
             raft::Kind::Counter => Kind::Counter,
@@ -250,7 +280,9 @@ pub fn publish(facts: &Facts) {
     for metric in LABELLED {
         for (series, value) in (metric.read)(facts) {
             match metric.kind {
-                Kind::Counter => metrics::counter!(metric.name, metric.label => series).absolute(value),
+                Kind::Counter => {
+                    metrics::counter!(metric.name, metric.label => series).absolute(value)
+                }
                 Kind::Gauge | Kind::Distribution => {
                     metrics::gauge!(metric.name, metric.label => series).set(float(value));
                 }
@@ -298,7 +330,11 @@ mod tests {
         });
         let page = page.render();
         for metric in METRICS {
-            assert!(page.contains(&format!("# HELP {} {}\n", metric.name, metric.help)), "{}", metric.name);
+            assert!(
+                page.contains(&format!("# HELP {} {}\n", metric.name, metric.help)),
+                "{}",
+                metric.name
+            );
         }
         assert!(page.contains("\nneokv_keys 42\n"), "{page}");
         assert!(page.contains("\nneokv_commands_total 7\n"), "{page}");
@@ -321,6 +357,9 @@ mod tests {
             std::fs::write(&path, &page).expect("write the page");
         }
         let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(page, written, "docs/metrics.md is out of date; UPDATE_GOLDENFILES=1 rewrites it");
+        assert_eq!(
+            page, written,
+            "docs/metrics.md is out of date; UPDATE_GOLDENFILES=1 rewrites it"
+        );
     }
 }

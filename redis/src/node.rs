@@ -1,4 +1,5 @@
-//! The standalone node: one store, one Region over all slots with one replica, and a server in front of it.
+//! The standalone node: one store, one Region over all slots with one replica, and a server in
+//! front of it.
 //!
 //! ```text
 //! Node::open    engine (claims the directory) ─► identity ─► Raft store ─► Region 1, made at the first start
@@ -6,15 +7,18 @@
 //! Node::stop    listeners first, then what is under way, then cleaner and Raft, the engine last
 //! ```
 //!
-//! The order of stopping is the order of dependence: nothing that is still used is taken away. Every acknowledged write
-//! is durable before its OK, so a stop saves nothing that a crash would lose; it only spares the next start some work.
+//! The order of stopping is the order of dependence: nothing that is still used is taken away.
+//! Every acknowledged write is durable before its OK, so a stop saves nothing that a crash would
+//! lose; it only spares the next start some work.
 //!
-//! Threads are kept apart by what they may wait for. The `front` runtime (made by the binary) serves sockets; the Raft store
-//! has its own runtime and its own threads for log and apply; the disk guard has one thread. A slow client, a big reply or
-//! a stalled disk therefore never delays a heartbeat.
+//! Threads are kept apart by what they may wait for. The `front` runtime (made by the binary)
+//! serves sockets; the Raft store has its own runtime and its own threads for log and apply; the
+//! disk guard has one thread. A slow client, a big reply or a stalled disk therefore never delays a
+//! heartbeat.
 //!
-//! * [`facts`] is what INFO and the metrics tell, [`report`] reads it; [`disk`] guards the free space; [`identity`] is what
-//!   the node is called. What connections share is the server's [`Context`].
+//! * [`facts`] is what INFO and the metrics tell, [`report`] reads it; [`disk`] guards the free
+//!   space; [`identity`] is what the node is called. What connections share is the server's
+//!   [`Context`].
 
 pub mod disk;
 mod error;
@@ -73,7 +77,8 @@ impl Node {
         let config = &settings.config;
         let (engine, identity) = open_engine(config.clone()).await?;
         let machine = Arc::new(RedisMachine);
-        let store = Store::open(engine.clone(), machine, store_config(config), Arc::new(NoPeers)).await?;
+        let store =
+            Store::open(engine.clone(), machine, store_config(config), Arc::new(NoPeers)).await?;
         if let Err(error) = lead(&store).await {
             store.shutdown().await;
             return Err(error);
@@ -82,7 +87,14 @@ impl Node {
         let names = Names::new(&identity, config_file(&settings));
         let context = Context::new(Arc::new(store), engine, disk, Arc::new(settings), names);
         let (stop, _) = watch::channel(false);
-        Ok(Node { context: Arc::new(context), server: None, watcher: None, stop, cleaner: None, sampler: None })
+        Ok(Node {
+            context: Arc::new(context),
+            server: None,
+            watcher: None,
+            stop,
+            cleaner: None,
+            sampler: None,
+        })
     }
 
     /// Starts to serve and returns the port.
@@ -93,8 +105,9 @@ impl Node {
         let context = &self.context;
         let config = &context.settings.config;
         let measured = context.engine.clone();
-        let watcher = disk::Watcher::start(Arc::clone(&context.disk), move || measured.free_space().ok())
-            .map_err(|source| NodeError::Runtime { what: "the disk guard", source })?;
+        let watcher =
+            disk::Watcher::start(Arc::clone(&context.disk), move || measured.free_space().ok())
+                .map_err(|source| NodeError::Runtime { what: "the disk guard", source })?;
         self.watcher = Some(watcher);
         if let Some(address) = config.metrics_bind {
             metrics::serve(address).await?;
@@ -154,18 +167,24 @@ async fn lead(store: &Store<RedisMachine>) -> Result<(), NodeError> {
         store.bootstrap(first_region()).await?;
     }
     for region in store.regions() {
-        let wrong = |error: ReadError| NodeError::Region { region: region.id(), why: error.to_string() };
+        let wrong =
+            |error: ReadError| NodeError::Region { region: region.id(), why: error.to_string() };
         region.wait_serving().await.map_err(wrong)?;
     }
     Ok(())
 }
 
-/// Writes what is in memory to files, so that the next start has less to replay. Failing loses nothing.
+/// Writes what is in memory to files, so that the next start has less to replay. Failing loses
+/// nothing.
 async fn flush(engine: Engine) {
     match tokio::task::spawn_blocking(move || engine.flush()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "the final flush failed; the next start recovers from the log"),
-        Err(error) => tracing::warn!(%error, "the final flush crashed; the next start recovers from the log"),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the final flush failed; the next start recovers from the log")
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the final flush crashed; the next start recovers from the log")
+        }
     }
 }
 
@@ -177,9 +196,12 @@ async fn sample(context: Arc<Context>) {
     }
 }
 
-/// Publishes the metrics. Reading the facts asks the disk, so it must not hold up a thread that serves.
+/// Publishes the metrics. Reading the facts asks the disk, so it must not hold up a thread that
+/// serves.
 async fn publish(context: Arc<Context>) {
-    if let Err(error) = tokio::task::spawn_blocking(move || metrics::publish(&report::facts(&context))).await {
+    if let Err(error) =
+        tokio::task::spawn_blocking(move || metrics::publish(&report::facts(&context))).await
+    {
         tracing::warn!(%error, "metrics could not be sampled");
     }
 }
@@ -192,7 +214,8 @@ fn config_file(settings: &Settings) -> String {
     from_file.unwrap_or_default()
 }
 
-/// Opens the directory and gives a new one its identity. Recovery reads the disk, so this runs on the blocking pool.
+/// Opens the directory and gives a new one its identity. Recovery reads the disk, so this runs on
+/// the blocking pool.
 async fn open_engine(config: Config) -> Result<(Engine, Identity), NodeError> {
     let opening = tokio::task::spawn_blocking(move || {
         let at = |source| NodeError::Directory { dir: config.dir.clone(), source };
@@ -201,7 +224,11 @@ async fn open_engine(config: Config) -> Result<(Engine, Identity), NodeError> {
         let cluster_id = known.map_or_else(identity::random, |identity| identity.cluster_id);
         let new = neokv_engine::identity::establish(&engine, cluster_id, STANDALONE).map_err(at)?;
         tracing::info!(dir = %config.dir.display(), cluster = format!("{cluster_id:016x}"), new, "directory opened");
-        let identity = Identity { format_version: neokv_encoding::FORMAT_VERSION, cluster_id, store_id: STANDALONE };
+        let identity = Identity {
+            format_version: neokv_encoding::FORMAT_VERSION,
+            cluster_id,
+            store_id: STANDALONE,
+        };
         Ok((engine, identity))
     });
     opening.await.map_err(|error| NodeError::Crashed(error.to_string()))?

@@ -1,10 +1,11 @@
 //! What a server process needs besides its work: logs, signals, and a way to die.
 //!
 //! * Logs go to stderr, because stdout belongs to the `NEOKV_READY` line that scripts wait for.
-//! * The first SIGTERM or SIGINT asks for a clean stop; the second ends the process at once, for the operator who cannot
-//!   wait. Nothing acknowledged is lost either way: an OK never depends on a clean stop.
-//! * After a failed write or fsync of the log the state on disk is unknown, so [`die`] says so and aborts. The next start
-//!   recovers from what is really there.
+//! * The first SIGTERM or SIGINT asks for a clean stop; the second ends the process at once, for
+//!   the operator who cannot wait. Nothing acknowledged is lost either way: an OK never depends on
+//!   a clean stop.
+//! * After a failed write or fsync of the log the state on disk is unknown, so [`die`] says so and
+//!   aborts. The next start recovers from what is really there.
 //! * [`usage`] reports what the process takes from the machine.
 
 pub mod usage;
@@ -24,11 +25,14 @@ pub const EXIT_USAGE: u8 = 2;
 /// Exit code when the data directory or an address cannot be opened.
 pub const EXIT_CANNOT_OPEN: u8 = 3;
 
-/// Sends log lines to stderr in the configured format. The Raft library's own narration only shows from `debug` on.
+/// Sends log lines to stderr in the configured format. The Raft library's own narration only shows
+/// from `debug` on.
 pub fn init_logging(config: &Config) {
     let level = config.log_level;
     let libraries = if matches!(level, "debug" | "trace") { level } else { "warn" };
-    let filter = EnvFilter::new(format!("{level},openraft={libraries},hyper={libraries},hyper_util={libraries}"));
+    let filter = EnvFilter::new(format!(
+        "{level},openraft={libraries},hyper={libraries},hyper_util={libraries}"
+    ));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second initialisation in one process (tests, embedding) keeps the first one's subscriber.
     let _already_set = match config.log_format {
@@ -49,7 +53,10 @@ impl StopSignals {
     /// # Errors
     /// What the operating system says when a handler cannot be installed.
     pub fn install() -> std::io::Result<StopSignals> {
-        Ok(StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(StopSignals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// Waits for the next of them and names it.
@@ -63,11 +70,13 @@ impl StopSignals {
 
 /// Ends the process now, as `kill -9` would: the operator does not want to wait for the clean stop.
 ///
-/// `std::process::exit` would run the destructors of RocksDB's globals while its threads still use them, and such a process
-/// ends with SIGABRT every now and then.
+/// `std::process::exit` would run the destructors of RocksDB's globals while its threads still use
+/// them, and such a process ends with SIGABRT every now and then.
 pub fn end_at_once() {
     eprintln!("a second signal: ending at once; nothing acknowledged is lost");
-    if rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).is_err() {
+    if rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
+        .is_err()
+    {
         std::process::abort();
     }
 }

@@ -1,8 +1,8 @@
 //! A bench for commands: a store in a temporary directory, driven the way the server drives one.
 //!
-//! Writes are encoded as log entries and applied by [`RedisMachine`]; reads run over a snapshot. Time stands still
-//! unless [`Bench::advance`] moves it. When a bench is dropped it checks what must be true of every store (see
-//! [`Bench::check_invariants`]).
+//! Writes are encoded as log entries and applied by [`RedisMachine`]; reads run over a snapshot.
+//! Time stands still unless [`Bench::advance`] moves it. When a bench is dropped it checks what
+//! must be true of every store (see [`Bench::check_invariants`]).
 //!
 //! Replies are written in a short notation:
 //!
@@ -104,17 +104,24 @@ impl Bench {
         match command.handler {
             Handler::Read(handler) => {
                 let over = |read: &dyn Read| {
-                    handler(&self.view_over(read), &args).unwrap_or_else(|error: CommandError| error.reply())
+                    handler(&self.view_over(read), &args)
+                        .unwrap_or_else(|error: CommandError| error.reply())
                 };
                 let reply = over(&self.engine.snapshot());
                 let glance = self.engine.glance(Budget { rows: 256, bytes: 64 << 10 });
                 let glanced = command.has(Flag::Walk).then(|| over(&glance));
                 if let Some(glanced) = glanced.filter(|_| !glance.is_spent()) {
-                    assert_eq!(show(&glanced), show(&reply), "{args:?} answers differently where it is");
+                    assert_eq!(
+                        show(&glanced),
+                        show(&reply),
+                        "{args:?} answers differently where it is"
+                    );
                 }
                 reply
             }
-            Handler::Write(_) => self.apply(vec![Command::Client { command, args }]).unwrap().remove(0),
+            Handler::Write(_) => {
+                self.apply(vec![Command::Client { command, args }]).unwrap().remove(0)
+            }
             Handler::Session(_) => panic!("{} is not for benches", command.name),
         }
     }
@@ -134,7 +141,10 @@ impl Bench {
     /// Applies consecutive entries in one write, as a replica that catches up does.
     pub fn apply_group(&mut self, payloads: &[Bytes]) -> Result<Vec<Vec<Reply>>, ApplyError> {
         let mut cx = ApplyContext::new(self.engine.batch(), &self.descriptor, self.clock);
-        let replies = payloads.iter().map(|payload| RedisMachine.apply(&mut cx, payload)).collect::<Result<_, _>>()?;
+        let replies = payloads
+            .iter()
+            .map(|payload| RedisMachine.apply(&mut cx, payload))
+            .collect::<Result<_, _>>()?;
         self.clock = cx.clock;
         self.engine.write(cx.batch, Durability::Buffered)?;
         Ok(replies)
@@ -158,7 +168,8 @@ impl Bench {
         rows
     }
 
-    /// Every record with an expiry has exactly its row in `expire`; the number of keys is the number of records.
+    /// Every record with an expiry has exactly its row in `expire`; the number of keys is the
+    /// number of records.
     pub fn check_invariants(&self) {
         let records = self.rows(Family::Metadata);
         let mut expected = BTreeSet::new();
@@ -169,10 +180,16 @@ impl Bench {
             }
         }
         let rows: BTreeSet<Vec<u8>> = self.rows(Family::Expire).into_keys().collect();
-        let names =
-            |rows: &BTreeSet<Vec<u8>>| -> Vec<_> { rows.iter().map(|r| ExpireKey::decode(r).unwrap()).collect() };
-        assert_eq!(names(&rows), names(&expected), "the expire family is not in step with the records");
-        let stats = self.engine.get(Family::Region, &key::region(REGION, RegionKind::Stats)).unwrap();
+        let names = |rows: &BTreeSet<Vec<u8>>| -> Vec<_> {
+            rows.iter().map(|r| ExpireKey::decode(r).unwrap()).collect()
+        };
+        assert_eq!(
+            names(&rows),
+            names(&expected),
+            "the expire family is not in step with the records"
+        );
+        let stats =
+            self.engine.get(Family::Region, &key::region(REGION, RegionKind::Stats)).unwrap();
         let keys = stats.map_or(0, |bytes| Stats::decode(&bytes).unwrap().keys);
         assert_eq!(keys, records.len() as u64, "the number of keys is wrong");
     }
@@ -202,7 +219,9 @@ pub(crate) fn show(reply: &Reply) -> String {
             match shape {
                 Shape::Array => show(&Reply::Array(items.collect())),
                 Shape::Set => show(&Reply::Set(items.collect())),
-                Shape::Map => show(&Reply::Map(std::iter::from_fn(|| items.next().zip(items.next())).collect())),
+                Shape::Map => show(&Reply::Map(
+                    std::iter::from_fn(|| items.next().zip(items.next())).collect(),
+                )),
             }
         }
         Reply::Set(items) => {
@@ -211,7 +230,10 @@ pub(crate) fn show(reply: &Reply) -> String {
             format!("<{}>", items.join(", "))
         }
         Reply::Map(pairs) | Reply::Pairs(pairs) => {
-            let pairs: Vec<_> = pairs.iter().map(|(key, value)| format!("{}: {}", show(key), show(value))).collect();
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(key, value)| format!("{}: {}", show(key), show(value)))
+                .collect();
             format!("{{{}}}", pairs.join(", "))
         }
         Reply::Double(value) => format_double(*value),

@@ -22,10 +22,14 @@ fn main() -> Result<(), ProtocolError> {
         println!("parsed   {args:?}\n");
     }
 
-    let board = vec![(Reply::bulk("ann"), Reply::Double(1.5)), (Reply::bulk("bob"), Reply::Double(0.1))];
+    let board =
+        vec![(Reply::bulk("ann"), Reply::Double(1.5)), (Reply::bulk("bob"), Reply::Double(0.1))];
     for (meaning, reply) in [
         ("a status", Reply::Ok),
-        ("an error", Reply::error("WRONGTYPE Operation against a key holding the wrong kind of value")),
+        (
+            "an error",
+            Reply::error("WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ),
         ("nothing", Reply::Nil),
         ("a map", Reply::Map(board.clone())),
         ("members with scores", Reply::Pairs(board)),

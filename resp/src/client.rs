@@ -1,8 +1,9 @@
-//! The client's side of the protocol: commands to bytes, bytes to replies. For tools, tests and benchmarks.
+//! The client's side of the protocol: commands to bytes, bytes to replies. For tools, tests and
+//! benchmarks.
 //!
-//! [`Value`] keeps every distinction that is on the wire: the three spellings of nothing, a double's digits, a set apart
-//! from an array. That makes it fit for comparing two servers reply by reply, where "equal after conversion" would
-//! hide differences.
+//! [`Value`] keeps every distinction that is on the wire: the three spellings of nothing, a
+//! double's digits, a set apart from an array. That makes it fit for comparing two servers reply by
+//! reply, where "equal after conversion" would hide differences.
 //!
 //! ```
 //! use bytes::BytesMut;
@@ -17,9 +18,9 @@
 //! assert_eq!(reply, Value::Array(vec![Value::Bulk("a".into()), Value::Nil]));
 //! ```
 //!
-//! [`decode`] is for buffers that mostly hold whole replies; it looks at an incomplete reply again from its start.
-//! [`Decoder`] keeps what it has read and is linear in any case. Neither recurses: a reply nested deeper than
-//! [`MAX_DEPTH`] is refused, and an announced length allocates nothing.
+//! [`decode`] is for buffers that mostly hold whole replies; it looks at an incomplete reply again
+//! from its start. [`Decoder`] keeps what it has read and is linear in any case. Neither recurses:
+//! a reply nested deeper than [`MAX_DEPTH`] is refused, and an announced length allocates nothing.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -162,7 +163,9 @@ impl Header {
         Ok(match kind {
             b'+' => Header::Value(Value::Simple(owned())),
             b'-' => Header::Value(Value::Error(owned())),
-            b':' => Header::Value(Value::Integer(parse_integer(text).ok_or(ProtocolError::MalformedReply("integer"))?)),
+            b':' => Header::Value(Value::Integer(
+                parse_integer(text).ok_or(ProtocolError::MalformedReply("integer"))?,
+            )),
             b',' => {
                 let digits = owned();
                 digits.parse::<f64>().map_err(|_| ProtocolError::MalformedReply("double"))?;
@@ -177,7 +180,8 @@ impl Header {
             b'*' if text == b"-1" => Header::Value(Value::NilArray),
             b'$' | b'=' => Header::Text(
                 *kind,
-                usize::try_from(length(text)?).map_err(|_| ProtocolError::MalformedReply("length"))?,
+                usize::try_from(length(text)?)
+                    .map_err(|_| ProtocolError::MalformedReply("length"))?,
             ),
             b'%' => Header::Items(*kind, length(text)?.saturating_mul(2)),
             b'*' | b'~' | b'>' => Header::Items(*kind, length(text)?),
@@ -188,7 +192,9 @@ impl Header {
 
 /// A length that is not negative.
 fn length(text: &[u8]) -> Result<u64, ProtocolError> {
-    parse_integer(text).and_then(|number| u64::try_from(number).ok()).ok_or(ProtocolError::MalformedReply("length"))
+    parse_integer(text)
+        .and_then(|number| u64::try_from(number).ok())
+        .ok_or(ProtocolError::MalformedReply("length"))
 }
 
 /// A decoder of one stream of replies that never reads a byte twice.
@@ -223,8 +229,12 @@ impl Decoder {
         }
     }
 
-    /// Reads one line or one text. Outer `None`: more bytes are needed. Inner `None`: it opened something.
-    #[expect(clippy::option_option, reason = "the two levels answer two questions, in this file only")]
+    /// Reads one line or one text. Outer `None`: more bytes are needed. Inner `None`: it opened
+    /// something.
+    #[expect(
+        clippy::option_option,
+        reason = "the two levels answer two questions, in this file only"
+    )]
     fn part(&mut self, input: &mut BytesMut) -> Result<Option<Option<Value>>, ProtocolError> {
         if let Some((kind, length)) = self.text {
             if input.len() < length.saturating_add(2) {
@@ -414,7 +424,9 @@ mod tests {
 
     #[test]
     fn depth_is_limited_and_lengths_are_not_believed() {
-        let nested = |depth: usize| BytesMut::from(&[b"*1\r\n".repeat(depth), b":1\r\n".to_vec()].concat()[..]);
+        let nested = |depth: usize| {
+            BytesMut::from(&[b"*1\r\n".repeat(depth), b":1\r\n".to_vec()].concat()[..])
+        };
         assert!(decode(&mut nested(MAX_DEPTH)).unwrap().is_some());
         assert_eq!(decode(&mut nested(MAX_DEPTH + 1)), Err(ProtocolError::TooDeep));
         assert_eq!(

@@ -1,6 +1,7 @@
 //! Doubles as Redis 7.0 prints them: C's `printf("%.17g")`.
 //!
-//! Seventeen significant digits are enough to read back any `f64` unchanged, and more than most people expect:
+//! Seventeen significant digits are enough to read back any `f64` unchanged, and more than most
+//! people expect:
 //!
 //! ```
 //! use neokv_resp::format_double;
@@ -10,9 +11,10 @@
 //! assert_eq!(format_double(f64::NEG_INFINITY), "-inf");
 //! ```
 //!
-//! `%g` chooses between two notations by the decimal exponent `e`: plain if `-4 <= e < 17`, scientific otherwise, both
-//! without trailing zeros. Rust has no `%g`, but its `{:.16e}` rounds to the same seventeen digits (exactly, ties to
-//! even, as the C library does); what is left to do is to move the point.
+//! `%g` chooses between two notations by the decimal exponent `e`: plain if `-4 <= e < 17`,
+//! scientific otherwise, both without trailing zeros. Rust has no `%g`, but its `{:.16e}` rounds to
+//! the same seventeen digits (exactly, ties to even, as the C library does); what is left to do is
+//! to move the point.
 
 /// Significant digits of `%.17g`.
 const DIGITS: i32 = 17;
@@ -29,8 +31,14 @@ pub fn format_double(value: f64) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
-    if value.abs() < EXACT_INTEGER && value.fract() == 0.0 && (value != 0.0 || value.is_sign_positive()) {
-        #[expect(clippy::cast_possible_truncation, reason = "an integral value below 2^53 is exact in an i64")]
+    if value.abs() < EXACT_INTEGER
+        && value.fract() == 0.0
+        && (value != 0.0 || value.is_sign_positive())
+    {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "an integral value below 2^53 is exact in an i64"
+        )]
         return (value as i64).to_string();
     }
     let scientific = format!("{value:.16e}");
@@ -39,7 +47,11 @@ pub fn format_double(value: f64) -> String {
     let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     let digits = digits.trim_end_matches('0');
-    if (-4..DIGITS).contains(&exponent) { plain(sign, digits, exponent) } else { powered(sign, digits, exponent) }
+    if (-4..DIGITS).contains(&exponent) {
+        plain(sign, digits, exponent)
+    } else {
+        powered(sign, digits, exponent)
+    }
 }
 
 /// `0.00012`, `12.5`, `1200`: the point moved by `exponent` places.

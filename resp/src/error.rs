@@ -1,16 +1,19 @@
 //! What can be wrong with a stream of RESP bytes.
 //!
-//! After any of these the framing is lost: nobody can tell where the next command or reply starts. The one remaining
-//! thing to do is to report the error and close the connection; there is no retry.
+//! After any of these the framing is lost: nobody can tell where the next command or reply starts.
+//! The one remaining thing to do is to report the error and close the connection; there is no
+//! retry.
 
 /// A violation of the protocol. The text is what Redis 7.0 prints after `-ERR `.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// The number after `*` is no integer, or more arguments than [`Limits::max_args`](crate::Limits::max_args).
+    /// The number after `*` is no integer, or more arguments than
+    /// [`Limits::max_args`](crate::Limits::max_args).
     #[error("Protocol error: invalid multibulk length")]
     InvalidMultibulkLength,
-    /// The number after `$` is no integer, negative, or more than [`Limits::max_bulk`](crate::Limits::max_bulk).
+    /// The number after `$` is no integer, negative, or more than
+    /// [`Limits::max_bulk`](crate::Limits::max_bulk).
     #[error("Protocol error: invalid bulk length")]
     InvalidBulkLength,
     /// More than ten arguments from a peer that has not authenticated yet.
@@ -22,25 +25,31 @@ pub enum ProtocolError {
     /// An argument of an array command does not start with `$`.
     #[error("Protocol error: expected '$', got '{}'", char::from(*.0))]
     ExpectedBulk(u8),
-    /// An inline command without an end of line within [`Limits::max_inline`](crate::Limits::max_inline).
+    /// An inline command without an end of line within
+    /// [`Limits::max_inline`](crate::Limits::max_inline).
     #[error("Protocol error: too big inline request")]
     TooBigInline,
-    /// A `*` header without an end of line within [`Limits::max_inline`](crate::Limits::max_inline).
+    /// A `*` header without an end of line within
+    /// [`Limits::max_inline`](crate::Limits::max_inline).
     #[error("Protocol error: too big mbulk count string")]
     TooBigMultibulkCount,
-    /// A `$` header without an end of line within [`Limits::max_inline`](crate::Limits::max_inline).
+    /// A `$` header without an end of line within
+    /// [`Limits::max_inline`](crate::Limits::max_inline).
     #[error("Protocol error: too big bulk count string")]
     TooBigBulkCount,
-    /// The arguments of one command together exceed [`Limits::max_command`](crate::Limits::max_command).
+    /// The arguments of one command together exceed
+    /// [`Limits::max_command`](crate::Limits::max_command).
     #[error("Protocol error: too big request")]
     TooBigCommand,
     /// An inline command with an open quote, or text directly behind a closing one.
     #[error("Protocol error: unbalanced quotes in request")]
     UnbalancedQuotes,
-    /// A reply that starts with a byte which is no RESP type. Only [`client`](crate::client) reports it.
+    /// A reply that starts with a byte which is no RESP type. Only [`client`](crate::client)
+    /// reports it.
     #[error("Protocol error: unknown reply type '{}'", char::from(*.0).escape_default())]
     UnknownType(u8),
-    /// A reply whose number, length, double or boolean is malformed. Only [`client`](crate::client) reports it.
+    /// A reply whose number, length, double or boolean is malformed. Only [`client`](crate::client)
+    /// reports it.
     #[error("Protocol error: malformed {0} in a reply")]
     MalformedReply(&'static str),
     /// A reply nested deeper than [`client::MAX_DEPTH`](crate::client::MAX_DEPTH).

@@ -3,7 +3,8 @@
 //! The rules are those of Redis's configuration file and of `redis-cli`:
 //!
 //! * words are separated by blanks; a word may be empty only if quoted: `SET k ""`
-//! * inside double quotes `\n \r \t \b \a` and `\xHH` mean a byte, and a backslash makes any other character itself
+//! * inside double quotes `\n \r \t \b \a` and `\xHH` mean a byte, and a backslash makes any other
+//!   character itself
 //! * inside single quotes only `\'` is special
 //! * a closing quote must be followed by a blank or the end of the line: `"a"b` is refused
 //! * a quote may open in the middle of a word: `a"b c"` is the one word `ab c`
@@ -21,7 +22,8 @@ use crate::ProtocolError;
 ///
 /// # Errors
 ///
-/// [`ProtocolError::UnbalancedQuotes`] if a quote stays open or a closing quote touches the next word.
+/// [`ProtocolError::UnbalancedQuotes`] if a quote stays open or a closing quote touches the next
+/// word.
 pub fn split_args(line: &[u8]) -> Result<Vec<Vec<u8>>, ProtocolError> {
     let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
     let mut rest = line;
@@ -77,14 +79,17 @@ fn finish(
     }
 }
 
-/// Appends the inside of a double-quoted text; returns the bytes used with the closing quote, `None` if there is none.
+/// Appends the inside of a double-quoted text; returns the bytes used with the closing quote,
+/// `None` if there is none.
 fn read_double(word: &mut Vec<u8>, quoted: &[u8]) -> Option<usize> {
     let mut rest = quoted;
     loop {
         rest = match rest {
             [] => return None,
             [b'"', after @ ..] => return Some(quoted.len() - after.len()),
-            [b'\\', b'x', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+            [b'\\', b'x', high, low, after @ ..]
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
                 word.push(hex_digit(*high) << 4 | hex_digit(*low));
                 after
             }
@@ -107,7 +112,8 @@ fn read_double(word: &mut Vec<u8>, quoted: &[u8]) -> Option<usize> {
     }
 }
 
-/// Appends the inside of a single-quoted text; returns the bytes used with the closing quote, `None` if there is none.
+/// Appends the inside of a single-quoted text; returns the bytes used with the closing quote,
+/// `None` if there is none.
 fn read_single(word: &mut Vec<u8>, quoted: &[u8]) -> Option<usize> {
     let mut rest = quoted;
     loop {
@@ -164,10 +170,24 @@ mod tests {
 
     #[test]
     fn unbalanced_quotes_are_refused() {
-        for line in
-            [&b"\""[..], b"'", b"\"a", b"'a", b"\"a\"b", b"'a'b", b"\"a\\\"", b"'a\\'", b"a \"b\0\"", b"a\"b c\"'d'"]
-        {
-            assert_eq!(split_args(line), Err(ProtocolError::UnbalancedQuotes), "{}", line.escape_ascii());
+        for line in [
+            &b"\""[..],
+            b"'",
+            b"\"a",
+            b"'a",
+            b"\"a\"b",
+            b"'a'b",
+            b"\"a\\\"",
+            b"'a\\'",
+            b"a \"b\0\"",
+            b"a\"b c\"'d'",
+        ] {
+            assert_eq!(
+                split_args(line),
+                Err(ProtocolError::UnbalancedQuotes),
+                "{}",
+                line.escape_ascii()
+            );
         }
     }
 }

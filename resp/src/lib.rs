@@ -1,7 +1,8 @@
-//! The Redis serialization protocol (RESP), both versions, as pure functions over buffers: no socket, no runtime.
+//! The Redis serialization protocol (RESP), both versions, as pure functions over buffers: no
+//! socket, no runtime.
 //!
-//! A connection is two streams of bytes. This crate turns the one that comes in into commands, and replies into the
-//! one that goes out:
+//! A connection is two streams of bytes. This crate turns the one that comes in into commands, and
+//! replies into the one that goes out:
 //!
 //! ```text
 //!   client                                 server
@@ -10,12 +11,13 @@
 //!   $5 hello        ◀──────────────────  Reply::write ← Reply::Bulk("hello")
 //! ```
 //!
-//! **Commands** come in two forms, and a client may mix them: an array of bulk strings (what every library sends), and
-//! an *inline* command, a line of words as a person types it into `telnet`. [`Parser`] reads both, in pieces of any
-//! size, without copying arguments.
+//! **Commands** come in two forms, and a client may mix them: an array of bulk strings (what every
+//! library sends), and an *inline* command, a line of words as a person types it into `telnet`.
+//! [`Parser`] reads both, in pieces of any size, without copying arguments.
 //!
-//! **Replies** depend on the version that the client chose with `HELLO`. [`Reply`] says what a command means ("a map",
-//! "a double", "nothing"); [`Reply::write`] knows how each [`Protocol`] spells it. One handler thus serves both:
+//! **Replies** depend on the version that the client chose with `HELLO`. [`Reply`] says what a
+//! command means ("a map", "a double", "nothing"); [`Reply::write`] knows how each [`Protocol`]
+//! spells it. One handler thus serves both:
 //!
 //! | meaning             | RESP2                       | RESP3              |
 //! | ------------------- | --------------------------- | ------------------ |
@@ -29,7 +31,8 @@
 //! | `Verbatim`          | `$len`                      | `=len`, `txt:`     |
 //! | `BigNumber`         | `$len`                      | `(`                |
 //!
-//! **The other side** is in [`client`]: encoding commands and decoding replies, for tools and tests.
+//! **The other side** is in [`client`]: encoding commands and decoding replies, for tools and
+//! tests.
 //!
 //! # Example
 //!
@@ -50,9 +53,10 @@
 //!
 //! # What a hostile peer can cost
 //!
-//! Nothing is allocated for bytes that were only announced: `$536870912` and `*1048576` cost a few integers until the
-//! bytes arrive. Work is linear in the bytes received, whatever their chunking. [`Limits`] bound one command; bounding
-//! the number of connections and the output is the server's part.
+//! Nothing is allocated for bytes that were only announced: `$536870912` and `*1048576` cost a few
+//! integers until the bytes arrive. Work is linear in the bytes received, whatever their chunking.
+//! [`Limits`] bound one command; bounding the number of connections and the output is the server's
+//! part.
 //!
 //! # What is left out
 //!

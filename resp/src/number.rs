@@ -1,11 +1,13 @@
 //! Decimal integers, in and out, by the rules of the protocol.
 //!
-//! Redis reads an integer in exactly one spelling: no sign but `-`, no leading zeros, no blanks. This matters beyond
-//! parsing: `SET k 007` followed by `INCR k` is an error, because `007` is not how anyone would print a number.
+//! Redis reads an integer in exactly one spelling: no sign but `-`, no leading zeros, no blanks.
+//! This matters beyond parsing: `SET k 007` followed by `INCR k` is an error, because `007` is not
+//! how anyone would print a number.
 
 use bytes::{BufMut, BytesMut};
 
-/// Reads a decimal `i64` in its one canonical spelling: `0`, `17`, `-17`; not `+17`, `017`, `-0`, ` 17` or the empty string.
+/// Reads a decimal `i64` in its one canonical spelling: `0`, `17`, `-17`; not `+17`, `017`, `-0`, `
+/// 17` or the empty string.
 ///
 /// ```
 /// # use neokv_resp::parse_integer;

@@ -1,29 +1,31 @@
 //! Bytes to commands.
 //!
-//! A command is an array of bulk strings, or a line of words (see [`inline`](crate::inline)); its first byte tells
-//! which. The parser eats what it understands from the front of the caller's buffer and remembers where it is, so that
-//! a command may arrive in pieces of any size:
+//! A command is an array of bulk strings, or a line of words (see [`inline`](crate::inline)); its
+//! first byte tells which. The parser eats what it understands from the front of the caller's
+//! buffer and remembers where it is, so that a command may arrive in pieces of any size:
 //!
 //! ```text
 //!   buffer:  *2␍␊ $3␍␊ GET␍␊ $5␍␊ he            state afterwards: one argument read, bulk of 5 bytes awaited,
 //!            └──────────eaten──────────┘└ left     2 bytes of it in the buffer: the next call checks one length
 //! ```
 //!
-//! Arguments are cut out of the buffer without copying ([`BytesMut::split_to`]). They share its allocation until all
-//! of them are dropped, so what is kept for long (a client's name) should be copied.
+//! Arguments are cut out of the buffer without copying ([`BytesMut::split_to`]). They share its
+//! allocation until all of them are dropped, so what is kept for long (a client's name) should be
+//! copied.
 //!
 //! # Cost
 //!
-//! * Time is linear in the bytes received. A header that has not ended is searched only from where the last search
-//!   stopped; a bulk that has not arrived costs one comparison per call.
-//! * Memory follows the bytes received: an announced length reserves nothing. The list of arguments grows as they
-//!   arrive. A zero-byte argument takes 6 bytes on the wire and 32 in the list, the worst ratio there is.
+//! * Time is linear in the bytes received. A header that has not ended is searched only from where
+//!   the last search stopped; a bulk that has not arrived costs one comparison per call.
+//! * Memory follows the bytes received: an announced length reserves nothing. The list of arguments
+//!   grows as they arrive. A zero-byte argument takes 6 bytes on the wire and 32 in the list, the
+//!   worst ratio there is.
 //!
 //! # Fidelity
 //!
-//! As Redis does, the two bytes behind a header's CR and behind a bulk are skipped unseen, an empty or negative array
-//! is no command and no error, and a line that is too long is an error even if its end arrived with it (Redis
-//! depends on the chunking there, this parser does not).
+//! As Redis does, the two bytes behind a header's CR and behind a bulk are skipped unseen, an empty
+//! or negative array is no command and no error, and a line that is too long is an error even if
+//! its end arrived with it (Redis depends on the chunking there, this parser does not).
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -46,7 +48,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { max_bulk: 512 << 20, max_args: 1 << 20, max_inline: 64 << 10, max_command: 1 << 30 }
+        Limits {
+            max_bulk: 512 << 20,
+            max_args: 1 << 20,
+            max_inline: 64 << 10,
+            max_command: 1 << 30,
+        }
     }
 }
 
@@ -70,8 +77,8 @@ enum State {
 
 /// An incremental parser for the commands of one connection.
 ///
-/// Invariants: `scanned` bytes at the front of the buffer hold no line end; `args` is empty in `Idle` state;
-/// `missing` is at least one in the other states.
+/// Invariants: `scanned` bytes at the front of the buffer hold no line end; `args` is empty in
+/// `Idle` state; `missing` is at least one in the other states.
 #[derive(Debug)]
 pub struct Parser {
     limits: Limits,
@@ -86,17 +93,25 @@ impl Parser {
     /// A parser at the start of a stream.
     #[must_use]
     pub fn new(limits: Limits) -> Parser {
-        Parser { limits, stranger: false, state: State::Idle, scanned: 0, size: 0, args: Vec::new() }
+        Parser {
+            limits,
+            stranger: false,
+            state: State::Idle,
+            scanned: 0,
+            size: 0,
+            args: Vec::new(),
+        }
     }
 
-    /// Whether the peer still has to authenticate. A stranger may send ten arguments of 16 KiB at most, so that
-    /// nobody without the password can make the server buffer a gigabyte.
+    /// Whether the peer still has to authenticate. A stranger may send ten arguments of 16 KiB at
+    /// most, so that nobody without the password can make the server buffer a gigabyte.
     pub fn set_stranger(&mut self, stranger: bool) {
         self.stranger = stranger;
     }
 
-    /// How many bytes, beyond those in `input`, the argument being read still needs at least. A hint for the size of
-    /// the next read; zero if unknown. It is the peer's claim: never reserve it blindly.
+    /// How many bytes, beyond those in `input`, the argument being read still needs at least. A
+    /// hint for the size of the next read; zero if unknown. It is the peer's claim: never reserve
+    /// it blindly.
     #[must_use]
     pub fn wanted(&self, input: &BytesMut) -> usize {
         match self.state {
@@ -111,24 +126,29 @@ impl Parser {
         self.state != State::Idle || !input.is_empty()
     }
 
-    /// The next complete command, or `None` if more bytes are needed. Never returns an empty command.
+    /// The next complete command, or `None` if more bytes are needed. Never returns an empty
+    /// command.
     ///
     /// # Errors
     ///
-    /// A [`ProtocolError`] means that the framing is lost: report it, then close the connection. The parser must
-    /// not be used further.
+    /// A [`ProtocolError`] means that the framing is lost: report it, then close the connection.
+    /// The parser must not be used further.
     pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Vec<Bytes>>, ProtocolError> {
         let mut args = Vec::new();
         Ok(self.parse(input, &mut args)?.then_some(args))
     }
 
-    /// As [`next`](Parser::next), but puts the arguments into a list of the caller, which is cleared first and may be
-    /// used again and again. Returns whether there was a complete command.
+    /// As [`next`](Parser::next), but puts the arguments into a list of the caller, which is
+    /// cleared first and may be used again and again. Returns whether there was a complete command.
     ///
     /// # Errors
     ///
     /// As for [`next`](Parser::next).
-    pub fn parse(&mut self, input: &mut BytesMut, args: &mut Vec<Bytes>) -> Result<bool, ProtocolError> {
+    pub fn parse(
+        &mut self,
+        input: &mut BytesMut,
+        args: &mut Vec<Bytes>,
+    ) -> Result<bool, ProtocolError> {
         args.clear();
         if self.state == State::Idle && !self.begin(input, args)? {
             return Ok(false);
@@ -151,9 +171,13 @@ impl Parser {
         Ok(false)
     }
 
-    /// Reads the first line of a command: an inline command as a whole, or the header of an array. Returns false if
-    /// it has not fully arrived.
-    fn begin(&mut self, input: &mut BytesMut, args: &mut Vec<Bytes>) -> Result<bool, ProtocolError> {
+    /// Reads the first line of a command: an inline command as a whole, or the header of an array.
+    /// Returns false if it has not fully arrived.
+    fn begin(
+        &mut self,
+        input: &mut BytesMut,
+        args: &mut Vec<Bytes>,
+    ) -> Result<bool, ProtocolError> {
         while let Some(first) = input.first() {
             if *first != b'*' {
                 let Some(line) = self.inline_line(input)? else { return Ok(false) };
@@ -163,13 +187,20 @@ impl Parser {
                 }
                 return Ok(true);
             }
-            let Some(end) = self.header_end(input, ProtocolError::TooBigMultibulkCount)? else { return Ok(false) };
-            let count = input.get(1..end).and_then(parse_integer).ok_or(ProtocolError::InvalidMultibulkLength)?;
+            let Some(end) = self.header_end(input, ProtocolError::TooBigMultibulkCount)? else {
+                return Ok(false);
+            };
+            let count = input
+                .get(1..end)
+                .and_then(parse_integer)
+                .ok_or(ProtocolError::InvalidMultibulkLength)?;
             if self.stranger && count > STRANGER_ARGS {
                 return Err(ProtocolError::UnauthenticatedMultibulkLength);
             }
             input.advance(end + 2);
-            let Some(missing) = usize::try_from(count).ok().filter(|count| *count > 0) else { continue };
+            let Some(missing) = usize::try_from(count).ok().filter(|count| *count > 0) else {
+                continue;
+            };
             if missing > self.limits.max_args {
                 return Err(ProtocolError::InvalidMultibulkLength);
             }
@@ -180,10 +211,13 @@ impl Parser {
         Ok(false)
     }
 
-    /// Reads one argument of an array. Returns how many are then missing, or `None` if it has not fully arrived.
+    /// Reads one argument of an array. Returns how many are then missing, or `None` if it has not
+    /// fully arrived.
     fn argument(&mut self, input: &mut BytesMut) -> Result<Option<usize>, ProtocolError> {
         if let State::Header { missing } = self.state {
-            let Some(end) = self.header_end(input, ProtocolError::TooBigBulkCount)? else { return Ok(None) };
+            let Some(end) = self.header_end(input, ProtocolError::TooBigBulkCount)? else {
+                return Ok(None);
+            };
             let length = self.bulk_length(input.get(..end).unwrap_or_default())?;
             input.advance(end + 2);
             self.state = State::Bulk { missing, length };
@@ -203,7 +237,9 @@ impl Parser {
         let number = match header {
             [b'$', number @ ..] => parse_integer(number).ok_or(ProtocolError::InvalidBulkLength)?,
             // The line is empty when its CR comes first.
-            other => return Err(ProtocolError::ExpectedBulk(other.first().copied().unwrap_or(b'\r'))),
+            other => {
+                return Err(ProtocolError::ExpectedBulk(other.first().copied().unwrap_or(b'\r')));
+            }
         };
         let length = usize::try_from(number).map_err(|_| ProtocolError::InvalidBulkLength)?;
         if length > self.limits.max_bulk {
@@ -219,8 +255,13 @@ impl Parser {
         Ok(length)
     }
 
-    /// The position of the CR that ends the header at the front of `input`, once the byte behind it is there too.
-    fn header_end(&mut self, input: &BytesMut, too_long: ProtocolError) -> Result<Option<usize>, ProtocolError> {
+    /// The position of the CR that ends the header at the front of `input`, once the byte behind it
+    /// is there too.
+    fn header_end(
+        &mut self,
+        input: &BytesMut,
+        too_long: ProtocolError,
+    ) -> Result<Option<usize>, ProtocolError> {
         match self.find(input, b'\r') {
             Some(end) if end > self.limits.max_inline => Err(too_long),
             Some(end) if end + 1 < input.len() => {

@@ -1,15 +1,16 @@
 //! Replies to bytes.
 //!
-//! A command handler says what it means with a [`Reply`]; the connection's [`Protocol`] decides how that is spelled.
-//! The table in the [crate documentation](crate) lists the differences.
+//! A command handler says what it means with a [`Reply`]; the connection's [`Protocol`] decides how
+//! that is spelled. The table in the [crate documentation](crate) lists the differences.
 //!
 //! Two kinds need a word:
 //!
-//! * [`Reply::Pairs`] is for members with scores and fields with values *in order* (`ZRANGE .. WITHSCORES`,
-//!   `HRANDFIELD .. WITHVALUES`, `ZPOPMIN key count`). RESP2 has them flat, RESP3 as an array of two-element arrays,
-//!   and neither is a map: order matters and keys may repeat.
-//! * [`Reply::Error`] holds the whole line with its code (`ERR syntax error`). Line ends in it, which may come from a
-//!   client's own arguments, are written as blanks: otherwise a client could forge replies.
+//! * [`Reply::Pairs`] is for members with scores and fields with values *in order* (`ZRANGE ..
+//!   WITHSCORES`, `HRANDFIELD .. WITHVALUES`, `ZPOPMIN key count`). RESP2 has them flat, RESP3 as
+//!   an array of two-element arrays, and neither is a map: order matters and keys may repeat.
+//! * [`Reply::Error`] holds the whole line with its code (`ERR syntax error`). Line ends in it,
+//!   which may come from a client's own arguments, are written as blanks: otherwise a client could
+//!   forge replies.
 
 mod bulks;
 
@@ -22,7 +23,8 @@ use crate::number::{HEADER_MAX, put_header, put_length};
 
 pub use bulks::Bulks;
 
-/// The version of the protocol that a connection speaks. Every connection starts with RESP2; `HELLO 3` switches.
+/// The version of the protocol that a connection speaks. Every connection starts with RESP2; `HELLO
+/// 3` switches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protocol {
     /// Strings, integers, arrays and errors only.
@@ -62,7 +64,8 @@ pub enum Reply {
     NilArray,
     /// Values in order.
     Array(Vec<Reply>),
-    /// Any number of strings, as [`Reply::Array`], [`Reply::Set`] or [`Reply::Map`] would show them.
+    /// Any number of strings, as [`Reply::Array`], [`Reply::Set`] or [`Reply::Map`] would show
+    /// them.
     Bulks(Shape, Bulks),
     /// Keys with values; each key once.
     Map(Vec<(Reply, Reply)>),
@@ -153,7 +156,9 @@ impl Reply {
                 put_flat(pairs, protocol, out);
             }
             Reply::Double(value) => put_double(*value, protocol, out),
-            Reply::Boolean(value) if resp3 => out.put_slice(if *value { b"#t\r\n" } else { b"#f\r\n" }),
+            Reply::Boolean(value) if resp3 => {
+                out.put_slice(if *value { b"#t\r\n" } else { b"#f\r\n" })
+            }
             Reply::Boolean(value) => put_header(b':', i64::from(*value), out),
             Reply::Verbatim(format, text) => put_verbatim(format, text, protocol, out),
             Reply::BigNumber(digits) if resp3 => put_line(b'(', digits, out),
@@ -162,7 +167,8 @@ impl Reply {
     }
 }
 
-/// Appends `$length`, the bytes and a line end. What [`Reply::Bulk`] writes, for callers that hold only a slice.
+/// Appends `$length`, the bytes and a line end. What [`Reply::Bulk`] writes, for callers that hold
+/// only a slice.
 pub(crate) fn put_bulk(value: &[u8], out: &mut BytesMut) {
     out.reserve(value.len().saturating_add(HEADER_MAX).saturating_add(2));
     put_length(b'$', value.len(), out);

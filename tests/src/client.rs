@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use neokv_resp::client::{Value, decode, encode_command};
 
-/// How long a reply may take before the test is told; long, for machines that are busy with other work.
+/// How long a reply may take before the test is told; long, for machines that are busy with other
+/// work.
 const REPLY_PATIENCE: Duration = Duration::from_secs(120);
 
 /// One connection to a server that speaks RESP.
@@ -63,7 +64,8 @@ impl Connection {
     /// Waits for the next reply.
     pub fn receive(&mut self) -> io::Result<Value> {
         loop {
-            let reply = decode(&mut self.input).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            let reply = decode(&mut self.input)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             if let Some(value) = reply {
                 return Ok(value);
             }

@@ -1,9 +1,10 @@
 //! The ledger: what clients were promised, held against what a killed server still has.
 //!
-//! Every client sends an endless script of commands, pipelined, over one connection: an INCR, an LPUSH, a SADD, an MSET of
-//! three keys, a SET, a ZADD, and again with the next number. Commands of one connection take effect in order and exactly
-//! once, so whatever the moment of the kill, the keyspace afterwards must be what some *prefix* of the script leaves: no
-//! shorter than what was acknowledged, no longer than what was sent. A lost write, a repeated one, and half an MSET all
+//! Every client sends an endless script of commands, pipelined, over one connection: an INCR, an
+//! LPUSH, a SADD, an MSET of three keys, a SET, a ZADD, and again with the next number. Commands of
+//! one connection take effect in order and exactly once, so whatever the moment of the kill, the
+//! keyspace afterwards must be what some *prefix* of the script leaves: no shorter than what was
+//! acknowledged, no longer than what was sent. A lost write, a repeated one, and half an MSET all
 //! break that, each in another place:
 //!
 //! ```text
@@ -57,7 +58,8 @@ struct Account {
     sent: u64,
 }
 
-/// Loads, kills, restarts and checks, as often as planned. An error describes the first promise that was broken.
+/// Loads, kills, restarts and checks, as often as planned. An error describes the first promise
+/// that was broken.
 pub fn run(server: &mut Server, plan: Plan) -> io::Result<Summary> {
     let mut random = fastrand::Rng::with_seed(plan.seed);
     let mut summary = Summary::default();
@@ -82,11 +84,17 @@ pub fn run(server: &mut Server, plan: Plan) -> io::Result<Summary> {
 }
 
 /// Lets all clients write until the server is killed under them.
-fn load_and_kill(server: &mut Server, plan: Plan, round: u32, random: &mut fastrand::Rng) -> io::Result<Vec<Account>> {
+fn load_and_kill(
+    server: &mut Server,
+    plan: Plan,
+    round: u32,
+    random: &mut fastrand::Rng,
+) -> io::Result<Vec<Account>> {
     let longest = u64::try_from(plan.longest.as_millis()).map_err(io::Error::other)?;
     let delay = Duration::from_millis(random.u64(1..=longest.max(1)));
     let killed = AtomicBool::new(false);
-    let connections = (0..plan.clients).map(|_| server.connect()).collect::<io::Result<Vec<_>>>()?;
+    let connections =
+        (0..plan.clients).map(|_| server.connect()).collect::<io::Result<Vec<_>>>()?;
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..)
             .zip(connections)
@@ -100,7 +108,10 @@ fn load_and_kill(server: &mut Server, plan: Plan, round: u32, random: &mut fastr
         std::thread::sleep(delay);
         killed.store(true, Ordering::SeqCst);
         server.kill()?;
-        writers.into_iter().map(|writer| writer.join().map_err(|_| broken("a client panicked".into()))?).collect()
+        writers
+            .into_iter()
+            .map(|writer| writer.join().map_err(|_| broken("a client panicked".into()))?)
+            .collect()
     })
 }
 
@@ -129,7 +140,8 @@ impl Script {
             2 => vec!["SADD".into(), self.key("set"), step],
             3 => {
                 let mut command = vec![String::from("MSET")];
-                command.extend(["a", "b", "c"].iter().flat_map(|name| [self.key(name), step.clone()]));
+                command
+                    .extend(["a", "b", "c"].iter().flat_map(|name| [self.key(name), step.clone()]));
                 command
             }
             4 => vec!["SET".into(), self.key(&format!("ledger:{step}")), step],
@@ -138,7 +150,12 @@ impl Script {
     }
 
     /// Writes until the connection breaks, and counts what was acknowledged.
-    fn write(self, mut connection: Connection, random: &mut fastrand::Rng, killed: &AtomicBool) -> io::Result<Account> {
+    fn write(
+        self,
+        mut connection: Connection,
+        random: &mut fastrand::Rng,
+        killed: &AtomicBool,
+    ) -> io::Result<Account> {
         let mut account = Account::default();
         loop {
             let batch = random.usize(1..=PIPELINE);
@@ -154,7 +171,8 @@ impl Script {
                     Ok(Value::Error(text)) if !killed.load(Ordering::SeqCst) => {
                         return Err(broken(format!("a write was refused: {text}")));
                     }
-                    // An error in the moment of the kill is no acknowledgement, and neither is what follows it.
+                    // An error in the moment of the kill is no acknowledgement, and neither is what
+                    // follows it.
                     Ok(Value::Error(_)) | Err(_) => return Ok(account),
                     Ok(_) => account.acknowledged += 1,
                 }
@@ -162,7 +180,8 @@ impl Script {
         }
     }
 
-    /// How long the prefix of the script is that the server holds; an error if it holds no prefix at all.
+    /// How long the prefix of the script is that the server holds; an error if it holds no prefix
+    /// at all.
     fn prefix_found(self, connection: &mut Connection, sent: u64) -> io::Result<u64> {
         let counts = [
             self.counter(connection)?,
@@ -177,7 +196,9 @@ impl Script {
             let expected = (prefix + KINDS - 1 - kind) / KINDS;
             if count != expected {
                 let Script { client, round } = self;
-                return Err(broken(format!("client {client}, round {round}: {counts:?} is no prefix of the script")));
+                return Err(broken(format!(
+                    "client {client}, round {round}: {counts:?} is no prefix of the script"
+                )));
             }
         }
         Ok(prefix)
@@ -192,7 +213,10 @@ impl Script {
         let elements = array(connection.call(&["LRANGE", &self.key("list"), "0", "-1"])?)?;
         for (place, element) in (0..).zip(elements.iter().rev()) {
             if number(element)? != place {
-                return Err(broken(format!("element {place} of {} is {element:?}", self.key("list"))));
+                return Err(broken(format!(
+                    "element {place} of {} is {element:?}",
+                    self.key("list")
+                )));
             }
         }
         Ok(elements.len() as u64)
@@ -210,7 +234,8 @@ impl Script {
 
     /// The three keys of an MSET change together.
     fn triple(self, connection: &mut Connection) -> io::Result<u64> {
-        let values = array(connection.call(&["MGET", &self.key("a"), &self.key("b"), &self.key("c")])?)?;
+        let values =
+            array(connection.call(&["MGET", &self.key("a"), &self.key("b"), &self.key("c")])?)?;
         match values.as_slice() {
             [Value::Nil, Value::Nil, Value::Nil] => Ok(0),
             [a, b, c] if a == b && b == c => Ok(number(a)? + 1),
@@ -237,9 +262,13 @@ impl Script {
 
     fn scores(self, connection: &mut Connection) -> io::Result<u64> {
         let key = self.key("zset");
-        let Value::Integer(count) = connection.call(&["ZCARD", &key])? else { return Err(broken("no ZCARD".into())) };
+        let Value::Integer(count) = connection.call(&["ZCARD", &key])? else {
+            return Err(broken("no ZCARD".into()));
+        };
         let members = array(connection.call(&["ZRANGE", &key, "0", "-1"])?)?;
-        let in_order = (0..).zip(&members).all(|(place, member)| number(member).is_ok_and(|number| number == place));
+        let in_order = (0..)
+            .zip(&members)
+            .all(|(place, member)| number(member).is_ok_and(|number| number == place));
         if !in_order || i64::try_from(members.len()) != Ok(count) {
             return Err(broken(format!("{key} has gaps or a wrong size")));
         }

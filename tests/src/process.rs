@@ -1,7 +1,8 @@
 //! Servers as real processes: `neokv` and, as its oracle and yardstick, `redis-server`.
 //!
-//! Each server owns a temporary folder, listens on a port of its own on loopback, and is stopped by its process id when
-//! the [`Server`] is dropped, also when a test panics. A server that must survive a restart keeps its folder:
+//! Each server owns a temporary folder, listens on a port of its own on loopback, and is stopped by
+//! its process id when the [`Server`] is dropped, also when a test panics. A server that must
+//! survive a restart keeps its folder:
 //!
 //! ```no_run
 //! let mut server = neokv_tests::process::Server::neokv(&[])?;
@@ -48,12 +49,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `neokv` on a free port with an empty directory and these further arguments, and waits until it serves.
+    /// Starts `neokv` on a free port with an empty directory and these further arguments, and waits
+    /// until it serves.
     pub fn neokv(extra: &[&str]) -> io::Result<Server> {
         Server::start(Program::Neokv, &[], extra, None)
     }
 
-    /// As [`Server::neokv`], with these variables in its environment; see [`Server::clear_environment`].
+    /// As [`Server::neokv`], with these variables in its environment; see
+    /// [`Server::clear_environment`].
     pub fn neokv_under(environment: &[(&str, &OsStr)], extra: &[&str]) -> io::Result<Server> {
         Server::start(Program::Neokv, environment, extra, None)
     }
@@ -77,8 +80,18 @@ impl Server {
         let folder = TempDir::with_prefix("neokv-test-")?;
         let data = dir.map_or_else(|| folder.path().join("data"), Path::to_path_buf);
         let extra = extra.iter().map(ToString::to_string).collect();
-        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect();
-        let mut server = Server { program, environment, extra, folder, data, port: 0, child: None, stdout: None };
+        let environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect();
+        let mut server = Server {
+            program,
+            environment,
+            extra,
+            folder,
+            data,
+            port: 0,
+            child: None,
+            stdout: None,
+        };
         server.restart()?;
         Ok(server)
     }
@@ -115,15 +128,20 @@ impl Server {
         self.child = Some(child);
         let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
-        // The server prints this line once it serves; an end of file before it means that it has given up.
+        // The server prints this line once it serves; an end of file before it means that it has
+        // given up.
         while !line.starts_with("NEOKV_READY") {
             line.clear();
             if stdout.read_line(&mut line)? == 0 {
-                return Err(io::Error::other(format!("neokv did not become ready:\n{}", self.log())));
+                return Err(io::Error::other(format!(
+                    "neokv did not become ready:\n{}",
+                    self.log()
+                )));
             }
         }
         let port = line.trim().rsplit_once("port=").and_then(|(_, port)| port.parse().ok());
-        self.port = port.ok_or_else(|| io::Error::other(format!("no port in `{}`", line.trim())))?;
+        self.port =
+            port.ok_or_else(|| io::Error::other(format!("no port in `{}`", line.trim())))?;
         self.stdout = Some(stdout);
         Ok(())
     }
@@ -143,12 +161,20 @@ impl Server {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .map_err(|error| io::Error::new(error.kind(), format!("redis-server (Debian: redis-server): {error}")))?;
+            .map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("redis-server (Debian: redis-server): {error}"),
+                )
+            })?;
         self.child = Some(child);
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             if Instant::now() > deadline || self.exited()?.is_some() {
-                return Err(io::Error::other(format!("redis-server did not become ready:\n{}", self.log())));
+                return Err(io::Error::other(format!(
+                    "redis-server did not become ready:\n{}",
+                    self.log()
+                )));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -213,7 +239,8 @@ impl Server {
         loop {
             if let Some(status) = self.exited()? {
                 self.child = None;
-                // What the process still had to say is read, so that nothing is lost to a test that asks.
+                // What the process still had to say is read, so that nothing is lost to a test that
+                // asks.
                 if let Some(mut stdout) = self.stdout.take() {
                     stdout.read_to_end(&mut Vec::new())?;
                 }
@@ -250,9 +277,17 @@ pub fn neokv_binary() -> io::Result<PathBuf> {
 /// A program of this workspace by name, as `cargo build --workspace` has put it beside the tests.
 pub fn built_binary(name: &str) -> io::Result<PathBuf> {
     let own = std::env::current_exe()?;
-    own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file()).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::NotFound, format!("`{name}` is not built: run `cargo build --workspace` first"))
-    })
+    own.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("`{name}` is not built: run `cargo build --workspace` first"),
+            )
+        })
 }
 
 /// A port that nobody listens on now.

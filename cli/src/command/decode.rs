@@ -41,7 +41,9 @@ impl Answer for Readings {
 
     fn problems(&self) -> Vec<String> {
         match self.readings.first() {
-            Some(best) if best.is_raw() => vec!["the bytes have no format of this store".to_string()],
+            Some(best) if best.is_raw() => {
+                vec!["the bytes have no format of this store".to_string()]
+            }
             Some(best) => best.problems(),
             None => Vec::new(),
         }
@@ -67,7 +69,11 @@ fn branch(span: &Span, indent: &str, page: &mut Page) {
 fn children(span: &Span) -> Vec<&Span> {
     let told: Vec<&Span> = span.children.iter().filter(|child| child.field != "tag").collect();
     match told.as_slice() {
-        [only] if only.children.is_empty() && only.value == span.value && only.problem.is_none() => Vec::new(),
+        [only]
+            if only.children.is_empty() && only.value == span.value && only.problem.is_none() =>
+        {
+            Vec::new()
+        }
         _ => told,
     }
 }

@@ -9,8 +9,8 @@
 //! | `zset_score` | as in `subkey` | members by score |
 //! | `expire` | the one that the metadata names; others | live; stale |
 //!
-//! The parts must agree with each other: as many live rows as the metadata says, a row in `expire` for a key that
-//! expires. What does not agree is a problem of the answer.
+//! The parts must agree with each other: as many live rows as the metadata says, a row in `expire`
+//! for a key that expires. What does not agree is a problem of the answer.
 //!
 //! [`collect`] reads, [`page`] prints.
 
@@ -110,7 +110,9 @@ impl StoredRow {
     /// What is wrong with the record.
     fn problems(&self) -> Vec<String> {
         let of = |explained: &Explained| -> Vec<String> {
-            let spans = explained.problems().filter_map(|span| span.problem.as_ref().map(|text| (span.field, text)));
+            let spans = explained
+                .problems()
+                .filter_map(|span| span.problem.as_ref().map(|text| (span.field, text)));
             spans.map(|(field, text)| format!("{}, {field}: {text}", explained.what)).collect()
         };
         let mut problems = of(&self.explained_key());

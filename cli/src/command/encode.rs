@@ -50,7 +50,9 @@ pub fn encode(args: &Encode, world: &mut World<'_>) -> Result<Encoded, CliError>
         Encode::RaftStateKey { region, record } => {
             Made::key("raft_state key", Family::RaftState, key::raft_state(*region, *record))
         }
-        Encode::RegionKey { region, record } => Made::key("region key", Family::Region, key::region(*region, *record)),
+        Encode::RegionKey { region, record } => {
+            Made::key("region key", Family::Region, key::region(*region, *record))
+        }
         Encode::IdentityKey => Made::key("default key", Family::Default, key::IDENTITY),
         Encode::Score { score } => Made {
             what: "score of a zset member",
@@ -91,15 +93,20 @@ fn data_key(args: &Encode, world: &mut World<'_>) -> Result<Made, CliError> {
         Encode::ExpireKey { user, expire_ms } => {
             Made::key("expire key", Family::Expire, user_key(user, world)?.expire(*expire_ms))
         }
-        Encode::V1Key(user) => {
-            Made::key("subkey key of a phase-1 string", Family::Subkey, user_key(user, world)?.v1_string())
+        Encode::V1Key(user) => Made::key(
+            "subkey key of a phase-1 string",
+            Family::Subkey,
+            user_key(user, world)?.v1_string(),
+        ),
+        Encode::MetadataKey(user) => {
+            Made::key("metadata key", Family::Metadata, user_key(user, world)?.metadata())
         }
-        Encode::MetadataKey(user) => Made::key("metadata key", Family::Metadata, user_key(user, world)?.metadata()),
         other => return Err(not_a_key(other)),
     })
 }
 
-/// The two functions above and below share all kinds between them; this says which one a new kind was forgotten in.
+/// The two functions above and below share all kinds between them; this says which one a new kind
+/// was forgotten in.
 fn not_a_key(kind: &Encode) -> CliError {
     CliError::Usage {
         what: "cannot encode this".into(),
@@ -110,14 +117,23 @@ fn not_a_key(kind: &Encode) -> CliError {
 
 /// Values.
 fn value(args: &Encode, world: &mut World<'_>) -> Result<Made, CliError> {
-    let collection = |kind, args: &CollectionValue| Collection { size: args.size, ..alive(kind, args.life) }.encode();
+    let collection = |kind, args: &CollectionValue| {
+        Collection { size: args.size, ..alive(kind, args.life) }.encode()
+    };
     Ok(match args {
-        Encode::String(StringValue { value, expire_ms }) => {
-            Made::metadata("metadata value of a string", encode_string(*expire_ms, &value.read("VALUE", world)?))
+        Encode::String(StringValue { value, expire_ms }) => Made::metadata(
+            "metadata value of a string",
+            encode_string(*expire_ms, &value.read("VALUE", world)?),
+        ),
+        Encode::Hash(args) => {
+            Made::metadata("metadata value of a hash", collection(DataType::Hash, args))
         }
-        Encode::Hash(args) => Made::metadata("metadata value of a hash", collection(DataType::Hash, args)),
-        Encode::Set(args) => Made::metadata("metadata value of a set", collection(DataType::Set, args)),
-        Encode::Zset(args) => Made::metadata("metadata value of a zset", collection(DataType::Zset, args)),
+        Encode::Set(args) => {
+            Made::metadata("metadata value of a set", collection(DataType::Set, args))
+        }
+        Encode::Zset(args) => {
+            Made::metadata("metadata value of a zset", collection(DataType::Zset, args))
+        }
         Encode::List { life, head, size } => {
             let head = head.unwrap_or(LIST_MIDDLE);
             let tail = head.checked_add(*size).ok_or_else(|| CliError::Usage {

@@ -103,7 +103,8 @@ pub fn explain(args: &args::Explain, world: &mut World<'_>) -> Result<Explanatio
     };
     let best = readings.first().filter(|best| best.is_clean());
     let inverse = inverse.or_else(|| best.and_then(|best| family_of_key(&best.what)));
-    let command = inverse.and_then(|family| Decoded::of(family, &input)).and_then(|key| key.command());
+    let command =
+        inverse.and_then(|family| Decoded::of(family, &input)).and_then(|key| key.command());
     Ok(Explanation {
         readings: readings.into_iter().map(Reading::from).collect(),
         inverse: command,
@@ -142,7 +143,11 @@ impl Answer for Explanation {
             }
             if self.guessed {
                 let place = number + 1;
-                page.heading(&format!("reading {place} of {}: {}", self.readings.len(), reading.judgement()));
+                page.heading(&format!(
+                    "reading {place} of {}: {}",
+                    self.readings.len(),
+                    reading.judgement()
+                ));
             }
             page.explained(&reading.explained, &self.input.0);
         }
@@ -161,7 +166,9 @@ impl Answer for Explanation {
 
     fn problems(&self) -> Vec<String> {
         match self.readings.first() {
-            Some(best) if best.is_raw() => vec!["the bytes have no format of this store".to_string()],
+            Some(best) if best.is_raw() => {
+                vec!["the bytes have no format of this store".to_string()]
+            }
             Some(best) => best.problems(),
             None => Vec::new(),
         }

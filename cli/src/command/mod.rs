@@ -33,15 +33,21 @@ pub fn run(args: &Args, world: &mut World<'_>) -> Result<Exit, CliError> {
         Command::Raft(command) => {
             let source = Source::open(&args.dir, world.now_ms)?;
             match command {
-                Raft::Log(log) => print(&raft::log(log, &source)?, Some(&source.header), args, world),
-                Raft::State { region } => print(&raft::state(*region, &source)?, Some(&source.header), args, world),
+                Raft::Log(log) => {
+                    print(&raft::log(log, &source)?, Some(&source.header), args, world)
+                }
+                Raft::State { region } => {
+                    print(&raft::state(*region, &source)?, Some(&source.header), args, world)
+                }
             }
         }
         Command::Region(command) => {
             let source = Source::open(&args.dir, world.now_ms)?;
             match command {
                 Region::List => print(&region::list(&source), Some(&source.header), args, world),
-                Region::Show { id } => print(&region::show(*id, &source)?, Some(&source.header), args, world),
+                Region::Show { id } => {
+                    print(&region::show(*id, &source)?, Some(&source.header), args, world)
+                }
             }
         }
         Command::Store => {

@@ -9,7 +9,8 @@
 //!                      are stored      it                may still be replaced
 //! ```
 //!
-//! The committed position is stored lazily, with the next append: what is applied was committed, whatever the record says.
+//! The committed position is stored lazily, with the next append: what is applied was committed,
+//! whatever the record says.
 
 pub mod entry;
 
@@ -70,16 +71,23 @@ impl GroupState {
         let record = |kind: RaftStateKind| -> Result<_, CliError> {
             source.get(Family::RaftState, &raft_state(region.id, kind))
         };
-        let (vote, committed, purged) =
-            (record(RaftStateKind::Vote)?, record(RaftStateKind::Committed)?, record(RaftStateKind::Purged)?);
+        let (vote, committed, purged) = (
+            record(RaftStateKind::Vote)?,
+            record(RaftStateKind::Committed)?,
+            record(RaftStateKind::Purged)?,
+        );
         let mut keep = |kind: RaftStateKind, error: DecodeError| {
             problems.push(format!("Region {}, {}: {error}", region.id, kind.name()));
         };
-        let vote = vote.and_then(|bytes| Vote::decode(&bytes).map_err(|error| keep(RaftStateKind::Vote, error)).ok());
-        let committed = committed
-            .and_then(|bytes| LogId::decode(&bytes).map_err(|error| keep(RaftStateKind::Committed, error)).ok());
-        let purged =
-            purged.and_then(|bytes| LogId::decode(&bytes).map_err(|error| keep(RaftStateKind::Purged, error)).ok());
+        let vote = vote.and_then(|bytes| {
+            Vote::decode(&bytes).map_err(|error| keep(RaftStateKind::Vote, error)).ok()
+        });
+        let committed = committed.and_then(|bytes| {
+            LogId::decode(&bytes).map_err(|error| keep(RaftStateKind::Committed, error)).ok()
+        });
+        let purged = purged.and_then(|bytes| {
+            LogId::decode(&bytes).map_err(|error| keep(RaftStateKind::Purged, error)).ok()
+        });
         Ok(GroupState {
             region: Number(region.id),
             vote: vote.map(|Vote { term, node, committed }| VoteView {
@@ -140,24 +148,33 @@ impl Answer for States {
 
     fn page(&self, page: &mut Page) {
         if self.regions.is_empty() {
-            page.text("The store has no Region: the first one is made at the first start of a server.");
+            page.text(
+                "The store has no Region: the first one is made at the first start of a server.",
+            );
         }
         for (number, group) in self.regions.iter().enumerate() {
             if number > 0 {
                 page.blank();
             }
             let dash = || "-".to_string();
-            let log_id = |log_id: Option<LogIdView>| log_id.map_or_else(dash, |log_id| log_id.to_string());
+            let log_id =
+                |log_id: Option<LogIdView>| log_id.map_or_else(dash, |log_id| log_id.to_string());
             let index = |index: Option<Number>| index.map_or_else(dash, |index| index.to_string());
-            let vote = group.vote.as_ref().map_or_else(dash, |vote| match (vote.voted_for, vote.granted) {
-                (Some(peer), true) => format!("term {}, peer {peer} leads", vote.term),
-                (Some(peer), false) => format!("term {}, for peer {peer}", vote.term),
-                (None, _) => format!("term {}, for nobody", vote.term),
+            let vote = group.vote.as_ref().map_or_else(dash, |vote| {
+                match (vote.voted_for, vote.granted) {
+                    (Some(peer), true) => format!("term {}, peer {peer} leads", vote.term),
+                    (Some(peer), false) => format!("term {}, for peer {peer}", vote.term),
+                    (None, _) => format!("term {}, for nobody", vote.term),
+                }
             });
             page.heading(&format!("Region {}", group.region));
             page.facts(&[
                 ("vote", vote, "the promise of this peer; on disk before it answers"),
-                ("purged", log_id(group.purged), "entries up to here are gone: their effects are in the store"),
+                (
+                    "purged",
+                    log_id(group.purged),
+                    "entries up to here are gone: their effects are in the store",
+                ),
                 ("first", index(group.first), "first entry in the log"),
                 ("applied", log_id(group.applied), "effects up to here are in the store"),
                 (
@@ -196,7 +213,8 @@ pub struct Log {
 /// Reads entries.
 ///
 /// # Errors
-/// There is no such Region, or its state cannot be read. A damaged part of the log is a problem of the answer.
+/// There is no such Region, or its state cannot be read. A damaged part of the log is a problem of
+/// the answer.
 pub fn log(args: &args::RaftLog, source: &Source) -> Result<Log, CliError> {
     let region = source.region(args.region)?;
     let state = GroupState::read(region, source)?;
@@ -242,7 +260,8 @@ impl Log {
         if let (Some(purged), Some(first)) = (purged, self.state.first)
             && first.0 > purged.saturating_add(1)
         {
-            self.problems.push(format!("the log is purged up to {purged}, but its first entry is {first}"));
+            self.problems
+                .push(format!("the log is purged up to {purged}, but its first entry is {first}"));
         }
     }
 
@@ -289,7 +308,11 @@ impl Answer for Log {
             let problem = entry.problem.as_ref()?;
             Some(format!("entry {}: {problem}", entry.index))
         };
-        entries.filter_map(of_entry).chain(self.problems.clone()).chain(self.state.problems.clone()).collect()
+        entries
+            .filter_map(of_entry)
+            .chain(self.problems.clone())
+            .chain(self.state.problems.clone())
+            .collect()
     }
 }
 
@@ -323,7 +346,12 @@ fn rows(entries: &[EntryView]) -> Vec<Row> {
             cells.push(format!("… {more} more commands"));
             rows.push(Row::new(cells));
         }
-        rows.extend(entry.problem.iter().map(|problem| Row::problem(format!("entry {}: {problem}", entry.index))));
+        rows.extend(
+            entry
+                .problem
+                .iter()
+                .map(|problem| Row::problem(format!("entry {}: {problem}", entry.index))),
+        );
     }
     rows
 }

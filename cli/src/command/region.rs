@@ -57,10 +57,15 @@ struct PeerView {
 
 impl From<&RegionRecords> for RegionView {
     fn from(records: &RegionRecords) -> RegionView {
-        let descriptor: Option<&Descriptor> = records.descriptor.as_ref().and_then(|record| record.as_ref().ok());
+        let descriptor: Option<&Descriptor> =
+            records.descriptor.as_ref().and_then(|record| record.as_ref().ok());
         let applied = records.applied.as_ref().and_then(|record| record.as_ref().ok());
         let stats = records.stats.as_ref().and_then(|record| record.as_ref().ok());
-        let peer = |peer: &Peer| PeerView { id: Number(peer.id), store: Number(peer.store), role: peer.role.name() };
+        let peer = |peer: &Peer| PeerView {
+            id: Number(peer.id),
+            store: Number(peer.store),
+            role: peer.role.name(),
+        };
         RegionView {
             id: Number(records.id),
             slots: descriptor.map(|Descriptor { slots, .. }| Slots {
@@ -73,7 +78,9 @@ impl From<&RegionRecords> for RegionView {
                 conf_ver: Number(epoch.conf_ver),
             }),
             state: descriptor.map(|descriptor| descriptor.state.name()),
-            peers: descriptor.map(|descriptor| descriptor.peers.iter().map(peer).collect()).unwrap_or_default(),
+            peers: descriptor
+                .map(|descriptor| descriptor.peers.iter().map(peer).collect())
+                .unwrap_or_default(),
             applied: records.applied_id(),
             clock: applied.map(|applied| Number(applied.clock)),
             clock_time: applied.map(|applied| Moment(hlc::ms(applied.clock))),
@@ -124,12 +131,15 @@ impl Answer for Regions {
 
     fn page(&self, page: &mut Page) {
         if self.regions.is_empty() {
-            page.text("The store has no Region: the first one is made at the first start of a server.");
+            page.text(
+                "The store has no Region: the first one is made at the first start of a server.",
+            );
             return;
         }
         let mut rows = Vec::new();
         for region in &self.regions {
-            let cells = [region.id.to_string(), region.slots(), region.epoch(), or_dash(region.state)];
+            let cells =
+                [region.id.to_string(), region.slots(), region.epoch(), or_dash(region.state)];
             let more = [or_dash(region.applied), or_dash(region.keys), region.peers()];
             rows.push(Row::new(cells.into_iter().chain(more).collect()));
             rows.extend(region.problems.iter().map(|problem| Row::problem(problem.clone())));
@@ -169,16 +179,34 @@ impl Answer for OneRegion {
         let region = &self.0;
         let count = region.slots.as_ref().map_or(0, |slots| slots.end.saturating_sub(slots.start));
         let clock = match (region.clock, region.clock_time) {
-            (Some(clock), Some(time)) if time.0 != 0 => format!("{time} + {}", hlc::counter(clock.0)),
+            (Some(clock), Some(time)) if time.0 != 0 => {
+                format!("{time} + {}", hlc::counter(clock.0))
+            }
             (clock, _) => or_dash(clock),
         };
         page.heading(&format!("Region {}", region.id));
         page.facts(&[
-            ("slots", format!("{} ({count})", region.slots()), "one contiguous range of keys in every data family"),
-            ("epoch", region.epoch(), "version grows with split and merge, conf_ver with the peers"),
-            ("state", or_dash(region.state), "a merging Region is frozen, a tombstone is gone from this store"),
+            (
+                "slots",
+                format!("{} ({count})", region.slots()),
+                "one contiguous range of keys in every data family",
+            ),
+            (
+                "epoch",
+                region.epoch(),
+                "version grows with split and merge, conf_ver with the peers",
+            ),
+            (
+                "state",
+                or_dash(region.state),
+                "a merging Region is frozen, a tombstone is gone from this store",
+            ),
             ("peers", region.peers(), "peer@store; peer ids are never used again"),
-            ("applied", or_dash(region.applied), "term-index of the last entry whose effects are in the store"),
+            (
+                "applied",
+                or_dash(region.applied),
+                "term-index of the last entry whose effects are in the store",
+            ),
             ("clock", clock, "the next unused stamp: no later entry may be older"),
             ("keys", or_dash(region.keys), "user keys; expired ones until they are removed"),
         ]);

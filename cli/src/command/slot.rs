@@ -44,9 +44,15 @@ impl Answer for Slots {
     const SCHEMA: &'static str = "slot";
 
     fn page(&self, page: &mut Page) {
-        let row = |key: &KeySlot| Row::new(vec![key.slot.to_string(), key.hashed.to_string(), key.key.to_string()]);
+        let row = |key: &KeySlot| {
+            Row::new(vec![key.slot.to_string(), key.hashed.to_string(), key.key.to_string()])
+        };
         let rows = self.keys.iter().map(row).collect();
-        page.table(&Table { titles: vec![">slot", "hashed", "key"], rows, overflow: Overflow::Cut });
+        page.table(&Table {
+            titles: vec![">slot", "hashed", "key"],
+            rows,
+            overflow: Overflow::Cut,
+        });
         page.blank();
         page.dim("CRC-16/XMODEM of the part in the first {…}, or of the whole key, modulo 16384.");
     }

@@ -33,13 +33,20 @@ struct FamilyView {
 /// Summarises an open store.
 #[must_use]
 pub fn store(source: &Source) -> Summary {
-    let keys = source.regions.iter().filter_map(|region| region.stats.as_ref()).try_fold(0_u64, |sum, stats| {
-        let keys = stats.as_ref().ok()?.keys;
-        Some(sum.saturating_add(keys))
-    });
+    let keys = source.regions.iter().filter_map(|region| region.stats.as_ref()).try_fold(
+        0_u64,
+        |sum, stats| {
+            let keys = stats.as_ref().ok()?.keys;
+            Some(sum.saturating_add(keys))
+        },
+    );
     let families = Family::ALL.into_iter().map(|family| {
         let stats = source.engine().family_stats(family);
-        FamilyView { family: family.name(), rows: Number(stats.keys), file_bytes: Number(stats.live_file_bytes) }
+        FamilyView {
+            family: family.name(),
+            rows: Number(stats.keys),
+            file_bytes: Number(stats.live_file_bytes),
+        }
     });
     Summary {
         identity: source.header.store,
@@ -70,11 +77,22 @@ impl Answer for Summary {
     fn page(&self, page: &mut Page) {
         match self.identity {
             Some(store) => {
-                page.heading(&format!("store {} of cluster {:x}", store.store_id, store.cluster_id.0));
+                page.heading(&format!(
+                    "store {} of cluster {:x}",
+                    store.store_id, store.cluster_id.0
+                ));
                 let keys = self.keys.map_or_else(|| "-".to_string(), |keys| keys.to_string());
                 page.facts(&[
-                    ("store id", store.store_id.to_string(), "a copied directory must not join as a second self"),
-                    ("cluster id", format!("{:#x}", store.cluster_id.0), "a store never changes its cluster"),
+                    (
+                        "store id",
+                        store.store_id.to_string(),
+                        "a copied directory must not join as a second self",
+                    ),
+                    (
+                        "cluster id",
+                        format!("{:#x}", store.cluster_id.0),
+                        "a store never changes its cluster",
+                    ),
                     ("format", store.format_version.to_string(), "of everything in the directory"),
                     ("Regions", self.regions.to_string(), "see neoctl region list"),
                     ("keys", keys, "user keys of all Regions; expired ones until they are removed"),
@@ -84,7 +102,8 @@ impl Answer for Summary {
         }
         page.blank();
         let row = |family: &FamilyView| {
-            let cells = [family.family.into(), family.rows.to_string(), family.file_bytes.to_string()];
+            let cells =
+                [family.family.into(), family.rows.to_string(), family.file_bytes.to_string()];
             Row::new(cells.into_iter().chain([holds(family.family).to_string()]).collect())
         };
         let rows = self.families.iter().map(row).collect();

@@ -23,7 +23,8 @@ fn quoted(word: &[u8]) -> String {
 #[must_use]
 pub fn argument(bytes: &[u8]) -> String {
     let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./@%+=,:-".contains(byte);
-    let prefixed = [&b"hex:"[..], b"esc:", b"utf8:", b"-"].iter().any(|prefix| bytes.starts_with(prefix));
+    let prefixed =
+        [&b"hex:"[..], b"esc:", b"utf8:", b"-"].iter().any(|prefix| bytes.starts_with(prefix));
     if !bytes.is_empty() && bytes.iter().all(harmless) && !prefixed {
         return String::from_utf8_lossy(bytes).into_owned();
     }
@@ -44,10 +45,11 @@ mod tests {
     #[test]
     fn the_server_reads_typed_commands_back() {
         let all: Vec<u8> = (0..=255).collect();
-        let words: Vec<Bytes> = [&b"SET"[..], b"", b"a b", b"it's", b"\"", br"back\slash", &all, b"\x00"]
-            .iter()
-            .map(|word| Bytes::copy_from_slice(word))
-            .collect();
+        let words: Vec<Bytes> =
+            [&b"SET"[..], b"", b"a b", b"it's", b"\"", br"back\slash", &all, b"\x00"]
+                .iter()
+                .map(|word| Bytes::copy_from_slice(word))
+                .collect();
         let line = typed(&words);
         assert_eq!(neokv_resp::inline::split_args(line.as_bytes()).unwrap(), words);
         assert!(line.starts_with(r#"SET "" "a b" "it's" "\"" back\slash "#), "{line}");

@@ -9,7 +9,8 @@ use serde::ser::{SerializeStruct as _, Serializer};
 
 use crate::bytes_input::escape;
 
-/// Numbers up to here are exact in every JSON reader, also in those that read them as floating point.
+/// Numbers up to here are exact in every JSON reader, also in those that read them as floating
+/// point.
 const EXACT: u64 = 1 << 53;
 
 /// A 64-bit number: a JSON number if every reader can hold it, a string of digits otherwise.
@@ -18,7 +19,11 @@ pub struct Number(pub u64);
 
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0 <= EXACT { serializer.serialize_u64(self.0) } else { serializer.collect_str(&self.0) }
+        if self.0 <= EXACT {
+            serializer.serialize_u64(self.0)
+        } else {
+            serializer.collect_str(&self.0)
+        }
     }
 }
 

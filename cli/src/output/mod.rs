@@ -1,7 +1,7 @@
 //! Answers and their printers.
 //!
-//! A command makes one typed value; [`Answer`] says how it reads as a page and what its schema is called. JSON comes from
-//! the same value through serde, inside an envelope:
+//! A command makes one typed value; [`Answer`] says how it reads as a page and what its schema is
+//! called. JSON comes from the same value through serde, inside an envelope:
 //!
 //! ```json
 //! {"schema": "neoctl.region-list", "version": 1, "source": {…}, "answer": {…}, "problems": ["…"]}
@@ -67,7 +67,8 @@ pub fn print<A: Answer>(
     args: &Args,
     world: &mut World<'_>,
 ) -> Result<Exit, CliError> {
-    let mut problems: Vec<String> = source.map(|source| source.problems.clone()).unwrap_or_default();
+    let mut problems: Vec<String> =
+        source.map(|source| source.problems.clone()).unwrap_or_default();
     problems.extend(answer.problems());
     let exit = match (problems.is_empty(), answer.is_negative()) {
         (false, _) => Exit::NotUnderstood,
@@ -91,7 +92,11 @@ pub fn print<A: Answer>(
             page.finish()
         }
     };
-    world.stdout.write_all(text.as_bytes()).and_then(|()| world.stdout.flush()).map_err(CliError::Output)?;
+    world
+        .stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| world.stdout.flush())
+        .map_err(CliError::Output)?;
     if exit == Exit::NotUnderstood && args.output == Form::Table {
         world.note("not everything was understood; the places are marked ⚠");
     }
@@ -147,6 +152,10 @@ impl Paint {
     }
 
     fn styled(self, style: Style, text: &str) -> String {
-        if self.on && !text.trim().is_empty() { format!("{style}{text}{style:#}") } else { text.to_string() }
+        if self.on && !text.trim().is_empty() {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_string()
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Keys of the store by meaning: `{hex, escaped, decoded}` in JSON, and the command line that makes them again.
+//! Keys of the store by meaning: `{hex, escaped, decoded}` in JSON, and the command line that makes
+//! them again.
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
@@ -33,17 +34,55 @@ impl Serialize for StoredKey {
 /// What a key says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the fields are those of the keys in neokv_encoding, which documents them")]
+#[expect(
+    missing_docs,
+    reason = "the fields are those of the keys in neokv_encoding, which documents them"
+)]
 pub enum Decoded {
     Identity,
-    RaftLog { region: Number, index: Number },
-    RaftState { region: Number, record: &'static str },
-    Region { region: Number, record: &'static str },
-    Metadata { slot: u16, namespace: u32, user_key: UserBytes },
-    Subkey { slot: u16, namespace: u32, user_key: UserBytes, version: Number, subkey: UserBytes },
-    V1String { slot: u16, namespace: u32, user_key: UserBytes },
-    ZsetScore { slot: u16, namespace: u32, user_key: UserBytes, version: Number, score: String, member: UserBytes },
-    Expire { slot: u16, expire: Moment, namespace: u32, user_key: UserBytes },
+    RaftLog {
+        region: Number,
+        index: Number,
+    },
+    RaftState {
+        region: Number,
+        record: &'static str,
+    },
+    Region {
+        region: Number,
+        record: &'static str,
+    },
+    Metadata {
+        slot: u16,
+        namespace: u32,
+        user_key: UserBytes,
+    },
+    Subkey {
+        slot: u16,
+        namespace: u32,
+        user_key: UserBytes,
+        version: Number,
+        subkey: UserBytes,
+    },
+    V1String {
+        slot: u16,
+        namespace: u32,
+        user_key: UserBytes,
+    },
+    ZsetScore {
+        slot: u16,
+        namespace: u32,
+        user_key: UserBytes,
+        version: Number,
+        score: String,
+        member: UserBytes,
+    },
+    Expire {
+        slot: u16,
+        expire: Moment,
+        namespace: u32,
+        user_key: UserBytes,
+    },
 }
 
 impl Decoded {
@@ -52,23 +91,30 @@ impl Decoded {
     pub fn of(family: Family, bytes: &[u8]) -> Option<Decoded> {
         match family {
             Family::Default => (bytes == key::IDENTITY).then_some(Decoded::Identity),
-            Family::RaftLog => key::decode_raft_log(bytes)
-                .ok()
-                .map(|(region, index)| Decoded::RaftLog { region: Number(region), index: Number(index) }),
-            Family::RaftState => key::decode_raft_state(bytes)
-                .ok()
-                .map(|(region, kind)| Decoded::RaftState { region: Number(region), record: kind.name() }),
-            Family::Region => key::decode_region(bytes)
-                .ok()
-                .map(|(region, kind)| Decoded::Region { region: Number(region), record: kind.name() }),
-            Family::Metadata => UserKey::decode_metadata(bytes).ok().map(|UserKey { slot, namespace, key }| {
-                Decoded::Metadata { slot, namespace, user_key: UserBytes(key) }
+            Family::RaftLog => key::decode_raft_log(bytes).ok().map(|(region, index)| {
+                Decoded::RaftLog { region: Number(region), index: Number(index) }
             }),
+            Family::RaftState => key::decode_raft_state(bytes).ok().map(|(region, kind)| {
+                Decoded::RaftState { region: Number(region), record: kind.name() }
+            }),
+            Family::Region => key::decode_region(bytes).ok().map(|(region, kind)| {
+                Decoded::Region { region: Number(region), record: kind.name() }
+            }),
+            Family::Metadata => {
+                UserKey::decode_metadata(bytes).ok().map(|UserKey { slot, namespace, key }| {
+                    Decoded::Metadata { slot, namespace, user_key: UserBytes(key) }
+                })
+            }
             Family::Subkey => SubkeyFamilyRef::decode(bytes).ok().map(Decoded::subkey),
             Family::ZsetScore => ScoreKey::decode(bytes).ok().map(Decoded::score),
-            Family::Expire => ExpireKey::decode(bytes).ok().map(|ExpireKey { slot, expire_ms, namespace, key }| {
-                Decoded::Expire { slot, expire: Moment(expire_ms), namespace, user_key: UserBytes(key) }
-            }),
+            Family::Expire => ExpireKey::decode(bytes).ok().map(
+                |ExpireKey { slot, expire_ms, namespace, key }| Decoded::Expire {
+                    slot,
+                    expire: Moment(expire_ms),
+                    namespace,
+                    user_key: UserBytes(key),
+                },
+            ),
         }
     }
 
@@ -78,13 +124,15 @@ impl Decoded {
             SubkeyFamilyRef::V1String { slot, namespace, key } => {
                 Decoded::V1String { slot, namespace, user_key: owned(key) }
             }
-            SubkeyFamilyRef::Part(SubkeyRef { slot, namespace, key, version, subkey }) => Decoded::Subkey {
-                slot,
-                namespace,
-                user_key: owned(key),
-                version: Number(version),
-                subkey: owned(subkey),
-            },
+            SubkeyFamilyRef::Part(SubkeyRef { slot, namespace, key, version, subkey }) => {
+                Decoded::Subkey {
+                    slot,
+                    namespace,
+                    user_key: owned(key),
+                    version: Number(version),
+                    subkey: owned(subkey),
+                }
+            }
         }
     }
 
@@ -99,23 +147,31 @@ impl Decoded {
         }
     }
 
-    /// The arguments of `neoctl` that make this key again; `None` for a key with a slot that is not its own.
+    /// The arguments of `neoctl` that make this key again; `None` for a key with a slot that is not
+    /// its own.
     #[must_use]
     pub fn command(&self) -> Option<String> {
         let user = |slot: &u16, namespace: &u32, key: &UserBytes| {
-            let space = if *namespace == 0 { String::new() } else { format!("--namespace {namespace} ") };
+            let space =
+                if *namespace == 0 { String::new() } else { format!("--namespace {namespace} ") };
             (*slot == slot_of(&key.0)).then(|| format!("{space}{}", argument(&key.0)))
         };
         Some(match self {
             Decoded::Identity => "encode identity-key".to_string(),
             Decoded::RaftLog { region, index } => format!("encode raft-log-key {region} {index}"),
-            Decoded::RaftState { region, record } => format!("encode raft-state-key {region} {record}"),
+            Decoded::RaftState { region, record } => {
+                format!("encode raft-state-key {region} {record}")
+            }
             Decoded::Region { region, record } => format!("encode region-key {region} {record}"),
             Decoded::Metadata { slot, namespace, user_key } => {
                 format!("encode metadata-key {}", user(slot, namespace, user_key)?)
             }
             Decoded::Subkey { slot, namespace, user_key, version, subkey } => {
-                format!("encode subkey {} {version} {}", user(slot, namespace, user_key)?, argument(&subkey.0))
+                format!(
+                    "encode subkey {} {version} {}",
+                    user(slot, namespace, user_key)?,
+                    argument(&subkey.0)
+                )
             }
             Decoded::V1String { slot, namespace, user_key } => {
                 format!("encode v1-key {}", user(slot, namespace, user_key)?)

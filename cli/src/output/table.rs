@@ -1,7 +1,8 @@
 //! Pages for people: headings, facts, tables and annotated bytes, within the columns of the screen.
 //!
-//! Only the last column of a table gives way when the screen is narrow: it is cut with `…` (a command) or wrapped (a
-//! sentence). Without a screen nothing is cut and nothing is wrapped, so that `grep` sees whole lines.
+//! Only the last column of a table gives way when the screen is narrow: it is cut with `…` (a
+//! command) or wrapped (a sentence). Without a screen nothing is cut and nothing is wrapped, so
+//! that `grep` sees whole lines.
 
 use neokv_encoding::explain::{
     Explained,
@@ -139,7 +140,8 @@ impl Page {
     /// Something that is wrong with what stands above, behind an indent.
     pub fn problem_at(&mut self, indent: &str, text: &str) {
         let paint = self.paint;
-        for line in break_lines(&format!("⚠ {text}"), self.columns.saturating_sub(width(indent))) {
+        for line in break_lines(&format!("⚠ {text}"), self.columns.saturating_sub(width(indent)))
+        {
             self.verbatim(&format!("{indent}{}", paint.problem(&line)));
         }
     }
@@ -167,7 +169,9 @@ impl Page {
     /// Annotated bytes.
     pub fn explained(&mut self, explained: &Explained, bytes: &[u8]) {
         let paint = self.paint;
-        self.out.push_str(&render::fitted(explained, bytes, self.columns, |field, text| paint.field(field, text)));
+        self.out.push_str(&render::fitted(explained, bytes, self.columns, |field, text| {
+            paint.field(field, text)
+        }));
     }
 
     /// Names with what they are, and a remark on each.
@@ -179,8 +183,10 @@ impl Page {
             let beside = indent + values + 2;
             let mut line = format!("  {name:<names$}  ");
             let room = self.columns.saturating_sub(beside);
-            if why.is_empty() || (room < 24 && self.columns != usize::MAX) || width(value) > values {
-                let mut pieces = break_lines(value, self.columns.saturating_sub(indent)).into_iter();
+            if why.is_empty() || (room < 24 && self.columns != usize::MAX) || width(value) > values
+            {
+                let mut pieces =
+                    break_lines(value, self.columns.saturating_sub(indent)).into_iter();
                 line.push_str(&pieces.next().unwrap_or_default());
                 self.verbatim(line.trim_end());
                 for piece in pieces.chain(break_lines(why, self.columns.saturating_sub(indent))) {
@@ -204,7 +210,8 @@ impl Page {
         let widths = table.widths();
         let before: usize = widths.iter().rev().skip(1).map(|width| width + GAP.len()).sum();
         let last = self.columns.saturating_sub(before).max(12);
-        let titles: Vec<String> = table.titles.iter().map(|title| title.trim_start_matches('>').to_string()).collect();
+        let titles: Vec<String> =
+            table.titles.iter().map(|title| title.trim_start_matches('>').to_string()).collect();
         let head = table.line(&titles, &widths);
         self.out.push_str(&self.paint.dim(head.trim_end()));
         self.out.push('\n');
@@ -244,7 +251,11 @@ impl Table {
     fn widths(&self) -> Vec<usize> {
         let plain = || self.rows.iter().filter(|row| row.kind == Kind::Plain);
         let of = |(column, title): (usize, &&str)| {
-            let cells = plain().filter_map(|row| row.cells.get(column)).map(|cell| width(cell)).max().unwrap_or(0);
+            let cells = plain()
+                .filter_map(|row| row.cells.get(column))
+                .map(|cell| width(cell))
+                .max()
+                .unwrap_or(0);
             cells.max(width(title.trim_start_matches('>')))
         };
         self.titles.iter().enumerate().map(of).collect()
@@ -252,7 +263,11 @@ impl Table {
 
     fn line(&self, cells: &[String], widths: &[usize]) -> String {
         let pad = |((cell, width), title): ((&String, &usize), &&str)| {
-            if title.starts_with('>') { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+            if title.starts_with('>') {
+                format!("{cell:>width$}")
+            } else {
+                format!("{cell:<width$}")
+            }
         };
         cells.iter().zip(widths).zip(&self.titles).map(pad).collect::<Vec<_>>().join(GAP)
     }

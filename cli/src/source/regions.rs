@@ -65,7 +65,9 @@ impl RegionRecords {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let id = self.id;
-        let name = |kind: RegionKind, error: &DecodeError| format!("Region {id}, {}: {error}", kind.name());
+        let name = |kind: RegionKind, error: &DecodeError| {
+            format!("Region {id}, {}: {error}", kind.name())
+        };
         let mut problems = Vec::new();
         problems.extend(refusal(&self.descriptor).map(|error| name(RegionKind::Descriptor, error)));
         problems.extend(refusal(&self.applied).map(|error| name(RegionKind::Applied, error)));
@@ -86,7 +88,8 @@ fn refusal<T>(record: &Record<T>) -> Option<&DecodeError> {
     record.as_ref().and_then(|record| record.as_ref().err())
 }
 
-/// Reads all Regions, by id. A key that is none of a Region is skipped: `neoctl explain` is for single records.
+/// Reads all Regions, by id. A key that is none of a Region is skipped: `neoctl explain` is for
+/// single records.
 ///
 /// # Errors
 /// A damaged or unreadable file.
@@ -95,7 +98,8 @@ pub fn read(engine: &Engine) -> Result<Vec<RegionRecords>, EngineError> {
     let mut cursor = engine.cursor(Family::Region, KeyRange::all(), Direction::Forward)?;
     while let Some((key, value)) = cursor.next()? {
         let Ok((id, kind)) = decode_region(key) else { continue };
-        let region = regions.entry(id).or_insert_with(|| RegionRecords { id, ..RegionRecords::default() });
+        let region =
+            regions.entry(id).or_insert_with(|| RegionRecords { id, ..RegionRecords::default() });
         match kind {
             RegionKind::Descriptor => region.descriptor = Some(Descriptor::decode(value)),
             RegionKind::Applied => region.applied = Some(Applied::decode(value)),

@@ -1,8 +1,9 @@
 //! Whether a server runs on a directory.
 //!
-//! Whoever writes to a store holds a lock (`flock`) on the file `NEOKV` in it; the system drops it when the process ends,
-//! however it ends. A shared lock is asked for and given back at once: if it is refused, a server runs. A server that
-//! starts in just this instant is the only one that could notice. The system's list of locks then tells who it is.
+//! Whoever writes to a store holds a lock (`flock`) on the file `NEOKV` in it; the system drops it
+//! when the process ends, however it ends. A shared lock is asked for and given back at once: if it
+//! is refused, a server runs. A server that starts in just this instant is the only one that could
+//! notice. The system's list of locks then tells who it is.
 
 use std::fmt;
 use std::fs::File;
@@ -36,7 +37,8 @@ impl Server {
     }
 }
 
-/// The process that has an exclusive `flock` on the file with this number, in the system's list of locks:
+/// The process that has an exclusive `flock` on the file with this number, in the system's list of
+/// locks:
 ///
 /// ```text
 /// 12: FLOCK  ADVISORY  WRITE 4711 fe:01:263142 0 EOF
@@ -44,13 +46,15 @@ impl Server {
 fn holder(locks: &str, inode: u64) -> Option<u32> {
     locks.lines().find_map(|line| {
         let mut words = line.split_whitespace().skip(1);
-        let (kind, _, mode, pid, file) = (words.next()?, words.next()?, words.next()?, words.next()?, words.next()?);
+        let (kind, _, mode, pid, file) =
+            (words.next()?, words.next()?, words.next()?, words.next()?, words.next()?);
         let number: u64 = file.rsplit(':').next()?.parse().ok()?;
         if kind == "FLOCK" && mode == "WRITE" && inode == number { pid.parse().ok() } else { None }
     })
 }
 
-/// Whether another open file holds the lock. The shared lock that finds out lives for the time of one system call.
+/// Whether another open file holds the lock. The shared lock that finds out lives for the time of
+/// one system call.
 fn is_locked(marker: &File) -> bool {
     match marker.try_lock_shared() {
         Ok(()) => {

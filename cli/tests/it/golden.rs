@@ -1,12 +1,13 @@
-//! Golden scripts: what every command prints, in both forms, with its exit code. See `tests/scripts`.
+//! Golden scripts: what every command prints, in both forms, with its exit code. See
+//! `tests/scripts`.
 //!
 //! | command | does |
 //! | --- | --- |
 //! | `store NAME` | makes a store (small, damaged, several, empty, none) for the commands that follow; `open=yes` keeps it open |
 //! | `> neoctl ARGS…` | runs the program at a width of 80, words quoted as in a shell; the word after `<<<` is its input |
 //!
-//! Output is stdout, then stderr with `2>` before each line, then the exit code if it is not 0. `$DIR` stands for the
-//! directory of the store, `$PID` for this process.
+//! Output is stdout, then stderr with `2>` before each line, then the exit code if it is not 0.
+//! `$DIR` stands for the directory of the store, `$PID` for this process.
 
 use std::collections::HashMap;
 use std::error::Error;

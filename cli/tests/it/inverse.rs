@@ -33,11 +33,15 @@ fn every_key_can_be_made_again() {
     }
     for (family, bytes) in keys {
         let command = Decoded::of(family, &bytes).and_then(|key| key.command()).unwrap();
-        let words = neokv_resp::inline::split_args(format!("neoctl -o json {command}").as_bytes()).unwrap();
+        let words =
+            neokv_resp::inline::split_args(format!("neoctl -o json {command}").as_bytes()).unwrap();
         let arguments = words.into_iter().map(OsString::from_vec).collect();
         let (exit, stdout, stderr) = neoctl_with(arguments, b"", &HashMap::new(), None);
         assert_eq!(exit, 0, "{command}: {stderr}");
-        assert!(stdout.contains(&format!("\"hex\": \"{}\"", hex::encode(&bytes))), "{command}: {stdout}");
+        assert!(
+            stdout.contains(&format!("\"hex\": \"{}\"", hex::encode(&bytes))),
+            "{command}: {stdout}"
+        );
     }
 }
 

@@ -24,7 +24,11 @@ fn a_reader_that_leaves_is_no_failure() {
     let engine = stores::small(dir.path());
     let mut batch = engine.batch();
     // Far more than a pipe holds.
-    batch.put(Family::Metadata, stores::user("big").metadata(), encode_string(0, &vec![b'x'; 4 << 20]));
+    batch.put(
+        Family::Metadata,
+        stores::user("big").metadata(),
+        encode_string(0, &vec![b'x'; 4 << 20]),
+    );
     engine.write(batch, Durability::Synced).unwrap();
     stores::close(engine, dir.path());
     let mut child = program()
@@ -56,7 +60,12 @@ fn a_directory_that_another_process_holds_is_read() {
 
 #[test]
 fn bytes_come_through_a_pipe() {
-    let mut child = program().args(["explain", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = program()
+        .args(["explain", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(b"\x2f\x96\0\0\0\0foo").unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("metadata key, 9 bytes"));
@@ -85,7 +94,9 @@ fn colour_follows_the_flag_then_the_environment_then_the_screen() {
 fn colour_does_not_move_a_single_letter() {
     let dir = tempfile::tempdir().unwrap();
     stores::close(stores::small(dir.path()), dir.path());
-    for words in [&["dump-key", "user:{42}"][..], &["raft", "log"], &["store"], &["region", "show", "1"]] {
+    for words in
+        [&["dump-key", "user:{42}"][..], &["raft", "log"], &["store"], &["region", "show", "1"]]
+    {
         let dir = format!("--dir={}", dir.path().display());
         let arguments = |color: &str| {
             let first = ["neoctl", &dir, "--width=80", color];

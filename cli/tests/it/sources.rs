@@ -90,7 +90,8 @@ fn the_scratch_folder_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let scratch = || {
         let entries = std::fs::read_dir(std::env::temp_dir()).unwrap().filter_map(Result::ok);
-        let mine = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("neoctl-"));
+        let mine =
+            entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("neoctl-"));
         mine.map(|entry| entry.path()).collect::<Vec<_>>()
     };
     let engine = stores::small(dir.path());
@@ -113,7 +114,10 @@ fn a_log_cut_in_the_middle_is_told() {
     engine.write(batch, Durability::Synced).unwrap();
     stores::close(engine, dir.path());
     let log = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
-    let log = log.filter(|path| path.extension().is_some_and(|extension| extension == "log")).max().unwrap();
+    let log = log
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .max()
+        .unwrap();
     let mut bytes = std::fs::read(&log).unwrap();
     // Inside the batch of the small store, which is by far the largest record.
     let middle = bytes.len() / 2;

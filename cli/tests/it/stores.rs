@@ -26,8 +26,8 @@ pub fn version() -> u64 {
     hlc::from_ms(NOW_MS - 60_000) + 3
 }
 
-/// Closes a store and waits until nobody holds its lock: a program that another test starts at this very moment keeps a
-/// copy of all open files until it has become itself.
+/// Closes a store and waits until nobody holds its lock: a program that another test starts at this
+/// very moment keeps a copy of all open files until it has become itself.
 pub fn close(engine: Engine, dir: &Path) {
     drop(engine);
     std::fs::File::open(dir.join("NEOKV")).unwrap().lock_shared().unwrap();
@@ -52,8 +52,13 @@ pub fn user(key: &str) -> UserKey {
 
 pub fn region(batch: &mut Batch<'_>, id: u64, slots: SlotRange) {
     let peers = vec![Peer { id: 1, store: 1, role: PeerRole::Voter }];
-    let descriptor =
-        Descriptor { id, slots, epoch: Epoch { version: 1, conf_ver: 1 }, peers, state: RegionState::Normal };
+    let descriptor = Descriptor {
+        id,
+        slots,
+        epoch: Epoch { version: 1, conf_ver: 1 },
+        peers,
+        state: RegionState::Normal,
+    };
     let applied = Applied {
         log_id: Some(LogId { term: 2, index: 5 }),
         membership: membership(),
@@ -71,7 +76,11 @@ pub fn region(batch: &mut Batch<'_>, id: u64, slots: SlotRange) {
 }
 
 fn membership() -> Membership {
-    Membership { log_id: Some(LogId { term: 1, index: 1 }), configs: vec![[1].into()], nodes: [(1, 1)].into() }
+    Membership {
+        log_id: Some(LogId { term: 1, index: 1 }),
+        configs: vec![[1].into()],
+        nodes: [(1, 1)].into(),
+    }
 }
 
 fn client(words: &[&[u8]]) -> WriteCommand {
@@ -80,13 +89,20 @@ fn client(words: &[&[u8]]) -> WriteCommand {
 }
 
 fn request(ms: u64, commands: Vec<WriteCommand>) -> Payload {
-    let request = RedisWriteRequest { hlc: hlc::from_ms(ms), seed: 42, commands, ..Default::default() };
+    let request =
+        RedisWriteRequest { hlc: hlc::from_ms(ms), seed: 42, commands, ..Default::default() };
     Payload::Command(Bytes::from(request.encode_to_vec()))
 }
 
 fn log(batch: &mut Batch<'_>) {
-    let purge =
-        PurgeExpired { keys: vec![ExpiredKey { slot: 12182, namespace: 0, key: "foo".into(), expire_ms: NOW_MS - 1 }] };
+    let purge = PurgeExpired {
+        keys: vec![ExpiredKey {
+            slot: 12182,
+            namespace: 0,
+            key: "foo".into(),
+            expire_ms: NOW_MS - 1,
+        }],
+    };
     let payloads = [
         (1, Payload::Membership(membership())),
         (1, Payload::Blank),
@@ -153,7 +169,11 @@ fn collections(batch: &mut Batch<'_>) {
     let record = Collection { size: 3, ..Collection::new(DataType::Zset, version) };
     batch.put(Family::Metadata, zset.metadata(), record.encode());
     for (member, score) in [("ada", -1.5), ("bob", 10.0), ("cy", f64::INFINITY)] {
-        batch.put(Family::Subkey, zset.subkey(version, member.as_bytes()), double::encode_value(score));
+        batch.put(
+            Family::Subkey,
+            zset.subkey(version, member.as_bytes()),
+            double::encode_value(score),
+        );
         batch.put(Family::ZsetScore, zset.score(version, score, member.as_bytes()), b"");
     }
 }
@@ -164,8 +184,10 @@ pub fn damaged(dir: &Path) -> Engine {
     let mut batch = engine.batch();
     // A record of a type that does not exist.
     batch.put(Family::Metadata, user("greeting").metadata(), b"\x87\0\0\0\0\0\0\0\0x");
-    // A hash that says that it has more fields than there are; an expiry that the cleaner cannot find.
-    let hash = Collection { size: 5, expire_ms: NOW_MS + 9, ..Collection::new(DataType::Hash, version()) };
+    // A hash that says that it has more fields than there are; an expiry that the cleaner cannot
+    // find.
+    let hash =
+        Collection { size: 5, expire_ms: NOW_MS + 9, ..Collection::new(DataType::Hash, version()) };
     batch.put(Family::Metadata, user("user:{42}").metadata(), hash.encode());
     // A score that is none.
     batch.put(Family::Subkey, user("board").subkey(version(), b"bob"), b"\x7f\xf8\0\0\0\0\0\0");

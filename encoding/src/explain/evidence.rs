@@ -1,14 +1,17 @@
-//! How much a value speaks for a format: bits of surprise, by which [`super::guess()`] ranks readings of unknown bytes.
+//! How much a value speaks for a format: bits of surprise, by which [`super::guess()`] ranks
+//! readings of unknown bytes.
 //!
-//! Eight random zero bytes are not rare in real data, a plausible date in the right place is. The numbers are
-//! judgements, not measurements: they need only put the reading first that a person would choose.
+//! Eight random zero bytes are not rare in real data, a plausible date in the right place is. The
+//! numbers are judgements, not measurements: they need only put the reading first that a person
+//! would choose.
 
 use crate::metadata::LIST_MIDDLE;
 
 /// Times between 2001 and 2128 are plausible in milliseconds; a random u64 hardly ever is one.
 const EPOCH: std::ops::Range<u64> = 1_000_000_000_000..5_000_000_000_000;
 
-/// A byte of a few known values. Unknown ones end the decoding, so every value that gets here counts.
+/// A byte of a few known values. Unknown ones end the decoding, so every value that gets here
+/// counts.
 pub(crate) fn tag(_: u64) -> i32 {
     6
 }

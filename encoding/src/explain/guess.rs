@@ -1,23 +1,38 @@
 //! Unknown bytes: every plausible reading, the best first.
 
 use super::{
-    Explained, applied, descriptor, entry, key, log_id, metadata, raw, stats, store_identity, v1_string, vote,
-    write_request,
+    Explained, applied, descriptor, entry, key, log_id, metadata, raw, stats, store_identity,
+    v1_string, vote, write_request,
 };
 use crate::family::Family;
 
-/// Every plausible reading of bytes whose origin is unknown, the best first. The last one is always the raw bytes, so
-/// there is at least one.
+/// Every plausible reading of bytes whose origin is unknown, the best first. The last one is always
+/// the raw bytes, so there is at least one.
 ///
-/// A reading is plausible if its evidence is positive. Each field that could have looked wrong and did not adds some: a
-/// tag among few, a slot that is the key's own, a date of this century. Each problem takes more away, so that bytes
-/// with a torn end or one flipped bit are still recognised, below a reading without problems.
+/// A reading is plausible if its evidence is positive. Each field that could have looked wrong and
+/// did not adds some: a tag among few, a slot that is the key's own, a date of this century. Each
+/// problem takes more away, so that bytes with a torn end or one flipped bit are still recognised,
+/// below a reading without problems.
 pub fn guess(bytes: &[u8]) -> Vec<Explained> {
-    let values = [entry, descriptor, applied, vote, log_id, stats, store_identity, metadata, v1_string, write_request];
-    let mut readings: Vec<Explained> = Family::ALL.iter().map(|family| key(*family, bytes)).collect();
+    let values = [
+        entry,
+        descriptor,
+        applied,
+        vote,
+        log_id,
+        stats,
+        store_identity,
+        metadata,
+        v1_string,
+        write_request,
+    ];
+    let mut readings: Vec<Explained> =
+        Family::ALL.iter().map(|family| key(*family, bytes)).collect();
     readings.extend(values.iter().map(|read| read(bytes)));
     // An exact text is as sure as it gets.
-    for reading in readings.iter_mut().filter(|reading| reading.what == "default key" && reading.is_clean()) {
+    for reading in
+        readings.iter_mut().filter(|reading| reading.what == "default key" && reading.is_clean())
+    {
         reading.evidence += 56;
     }
     readings.retain(|reading| reading.evidence > 0);

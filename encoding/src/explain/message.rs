@@ -4,9 +4,9 @@
 //! 0a 03 73 65 74      tag 0a = field 1, wire type 2 (length-delimited) · length 3 · "set"
 //! ```
 //!
-//! The names, types and comments come from `proto/neokv.proto`, through a table that the build makes beside prost's
-//! types. The server's own decoder has the last word: if prost refuses bytes in which nothing looks wrong here, the
-//! span says so.
+//! The names, types and comments come from `proto/neokv.proto`, through a table that the build
+//! makes beside prost's types. The server's own decoder has the last word: if prost refuses bytes
+//! in which nothing looks wrong here, the span says so.
 
 use std::ops::Range;
 
@@ -54,7 +54,8 @@ const VARINT: &str = "seven bits a byte, the lowest first: small numbers are sho
 const KNOWN: i32 = 5;
 const UNKNOWN: i32 = 16;
 
-/// Puts the fields of the message `name` under `span`, whose range `bytes` are. Returns the evidence.
+/// Puts the fields of the message `name` under `span`, whose range `bytes` are. Returns the
+/// evidence.
 pub(super) fn explain(name: &'static str, bytes: &[u8], span: &mut Span) -> i32 {
     let Some(message) = find(name) else { return 0 };
     let mut walker = Walker { evidence: 0 };
@@ -62,10 +63,14 @@ pub(super) fn explain(name: &'static str, bytes: &[u8], span: &mut Span) -> i32 
     span.children = walker.message(message, bytes, base);
     span.value = format!("{name}, {} bytes", bytes.len());
     let refusal = match name {
-        "RedisWriteRequest" => RedisWriteRequest::decode(bytes).err().map(|error| error.to_string()),
+        "RedisWriteRequest" => {
+            RedisWriteRequest::decode(bytes).err().map(|error| error.to_string())
+        }
         "AdminCommand" => match AdminCommand::decode(bytes) {
             Ok(AdminCommand { kind: Some(_) }) => None,
-            Ok(AdminCommand { kind: None }) => Some("it names no command of this release".to_string()),
+            Ok(AdminCommand { kind: None }) => {
+                Some("it names no command of this release".to_string())
+            }
             Err(error) => Some(error.to_string()),
         },
         _ => None,
@@ -94,7 +99,8 @@ enum Wire<'a> {
     Bytes(&'a [u8]),
 }
 
-/// One field: its number and content, the length of its head (tag, and length if there is one) and of all of it.
+/// One field: its number and content, the length of its head (tag, and length if there is one) and
+/// of all of it.
 struct Raw<'a> {
     number: u64,
     wire: Wire<'a>,
@@ -113,10 +119,15 @@ impl Walker {
         let mut rest = bytes;
         while !rest.is_empty() {
             let at = base + bytes.len() - rest.len();
-            let read = Raw::read(rest).and_then(|raw| Ok((self.field(message, &raw, at)?, raw.len)));
+            let read =
+                Raw::read(rest).and_then(|raw| Ok((self.field(message, &raw, at)?, raw.len)));
             let (span, len) = read.unwrap_or_else(|problem| {
-                let mut span =
-                    Span::leaf(at..at + rest.len(), "not understood", show::bytes(rest), "no field of this message");
+                let mut span = Span::leaf(
+                    at..at + rest.len(),
+                    "not understood",
+                    show::bytes(rest),
+                    "no field of this message",
+                );
                 span.problem = Some(problem);
                 (span, rest.len())
             });
@@ -129,10 +140,16 @@ impl Walker {
     fn field(&mut self, message: &Message, raw: &Raw<'_>, at: usize) -> Result<Span, String> {
         let range = at..at + raw.len;
         let content = at + raw.head..range.end;
-        let Some(member) = message.fields.iter().find(|member| u64::from(member.number) == raw.number) else {
+        let Some(member) =
+            message.fields.iter().find(|member| u64::from(member.number) == raw.number)
+        else {
             self.evidence -= UNKNOWN;
-            let mut span =
-                Span::leaf(range, "unknown field", raw.show(), "perhaps of a newer release; this one skips it");
+            let mut span = Span::leaf(
+                range,
+                "unknown field",
+                raw.show(),
+                "perhaps of a newer release; this one skips it",
+            );
             span.problem = Some(format!("{} has no field {}", message.name, raw.number));
             return Ok(span);
         };
@@ -151,7 +168,9 @@ impl Walker {
         wire: &Wire<'_>,
         range: Range<usize>,
     ) -> Result<(String, Vec<Span>), String> {
-        let one = |value: String, why| Ok((value.clone(), vec![Span::leaf(range.clone(), "value", value, why)]));
+        let one = |value: String, why| {
+            Ok((value.clone(), vec![Span::leaf(range.clone(), "value", value, why)]))
+        };
         match (member.kind, wire) {
             (Kind::Message(name), Wire::Bytes(bytes)) => {
                 let message = find(name).ok_or_else(|| format!("no message {name}"))?;
@@ -160,7 +179,9 @@ impl Walker {
             }
             (Kind::Bytes, Wire::Bytes(bytes)) => one(show::bytes(bytes), RUN),
             (Kind::Fixed64, Wire::Fixed64(value)) => one(number(member, *value), FIXED),
-            (Kind::Bool | Kind::Uint32 | Kind::Uint64, Wire::Varint(value)) => one(number(member, *value), VARINT),
+            (Kind::Bool | Kind::Uint32 | Kind::Uint64, Wire::Varint(value)) => {
+                one(number(member, *value), VARINT)
+            }
             (Kind::Bool | Kind::Uint32 | Kind::Uint64, Wire::Bytes(bytes)) if member.list => {
                 let spans = packed(member, bytes, range.start)?;
                 Ok((format!("{} numbers", spans.len()), spans))
@@ -228,11 +249,13 @@ impl<'a> Raw<'a> {
                 let (len, after) = varint(rest)?;
                 content = after;
                 let len = usize::try_from(len).unwrap_or(usize::MAX);
-                let (head, tail) = after.split_at_checked(len).ok_or_else(|| short(len, after.len()))?;
+                let (head, tail) =
+                    after.split_at_checked(len).ok_or_else(|| short(len, after.len()))?;
                 (Wire::Bytes(head), tail)
             }
             5 => {
-                let (_, tail) = rest.split_first_chunk::<4>().ok_or_else(|| short(4, rest.len()))?;
+                let (_, tail) =
+                    rest.split_first_chunk::<4>().ok_or_else(|| short(4, rest.len()))?;
                 (Wire::Fixed32, tail)
             }
             other => return Err(format!("wire type {other} is not used")),
@@ -255,12 +278,15 @@ fn short(need: usize, have: usize) -> String {
     format!("truncated: {need} byte(s) are needed, {have} left")
 }
 
-/// A number in groups of seven bits, the lowest first, the top bit of a byte saying that another follows.
+/// A number in groups of seven bits, the lowest first, the top bit of a byte saying that another
+/// follows.
 fn varint(bytes: &[u8]) -> Result<(u64, &[u8]), String> {
     let mut value = 0_u64;
     let mut rest = bytes;
     for shift in (0..64).step_by(7) {
-        let Some((byte, tail)) = rest.split_first() else { return Err("truncated inside a varint".to_string()) };
+        let Some((byte, tail)) = rest.split_first() else {
+            return Err("truncated inside a varint".to_string());
+        };
         if shift == 63 && *byte > 1 {
             break;
         }

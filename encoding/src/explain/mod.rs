@@ -20,17 +20,17 @@
 //!
 //! An explanation is a tree of [`Span`]s. Its laws, which the property tests hold for random bytes:
 //!
-//! * **Total.** Any bytes are explained; nothing panics and nothing is refused. What is wrong is a `problem` on the
-//!   span it concerns, and what no field claims is a span too.
-//! * **Tiling.** Children follow each other without gap or overlap from the start of their parent to its end. So the
-//!   leaves, one after the other, are the input.
-//! * **Honest.** The spans are noted by the decoders that the server runs, while they run, from one description of the
-//!   layout (`layout.rs`): a clean explanation means that the server accepts the bytes, and a refusal shows as a
-//!   problem. On top, this module checks what the server has no time to check: that the slot is the key's own, that an
-//!   entry is where it says.
+//! * **Total.** Any bytes are explained; nothing panics and nothing is refused. What is wrong is a
+//!   `problem` on the span it concerns, and what no field claims is a span too.
+//! * **Tiling.** Children follow each other without gap or overlap from the start of their parent
+//!   to its end. So the leaves, one after the other, are the input.
+//! * **Honest.** The spans are noted by the decoders that the server runs, while they run, from one
+//!   description of the layout (`layout.rs`): a clean explanation means that the server accepts the
+//!   bytes, and a refusal shows as a problem. On top, this module checks what the server has no
+//!   time to check: that the slot is the key's own, that an entry is where it says.
 //!
-//! [`key()`] and [`value`] explain records whose family is known; [`entry`], [`write_request`] and [`part`] pieces of
-//! them; [`guess()`] tries every reading. [`render`] prints.
+//! [`key()`] and [`value`] explain records whose family is known; [`entry`], [`write_request`] and
+//! [`part`] pieces of them; [`guess()`] tries every reading. [`render`] prints.
 
 pub(crate) mod evidence;
 mod guess;
@@ -60,32 +60,52 @@ use crate::{
 
 const RAW: Format = Format { name: "raw bytes", why: "no format is known for them" };
 const RAW_FIELD: &Field = &Field::new("bytes", "no format is known for them");
-const PART_FIELD: &Field = &Field::new("value", "hash field value or list element; the metadata record says which");
+const PART_FIELD: &Field =
+    &Field::new("value", "hash field value or list element; the metadata record says which");
 const EMPTY_FIELD: &Field = &Field::new("value", "the key says it all");
 const MESSAGE_FIELD: &Field =
-    &Field::new("message", "the Raft layer carries these bytes without looking inside").message("RedisWriteRequest");
+    &Field::new("message", "the Raft layer carries these bytes without looking inside")
+        .message("RedisWriteRequest");
 
 /// Explains a key of a family.
 pub fn key(family: Family, bytes: &[u8]) -> Explained {
     match family {
         Family::Default => {
-            record(&Format { name: "default key", why: "whose data directory this is" }, bytes, key::read_identity).0
+            record(
+                &Format { name: "default key", why: "whose data directory this is" },
+                bytes,
+                key::read_identity,
+            )
+            .0
         }
         Family::RaftLog => {
-            record(&Format { name: "raft_log key", why: "one entry of a Region's log" }, bytes, key::read_raft_log).0
+            record(
+                &Format { name: "raft_log key", why: "one entry of a Region's log" },
+                bytes,
+                key::read_raft_log,
+            )
+            .0
         }
         Family::RaftState => {
-            record(&Format { name: "raft_state key", why: "what a peer must not forget" }, bytes, key::read_raft_state)
+            record(
+                &Format { name: "raft_state key", why: "what a peer must not forget" },
+                bytes,
+                key::read_raft_state,
+            )
+            .0
+        }
+        Family::Region => {
+            record(&Format { name: "region key", why: "what a Region is" }, bytes, key::read_region)
                 .0
         }
-        Family::Region => record(&Format { name: "region key", why: "what a Region is" }, bytes, key::read_region).0,
         Family::Metadata => {
             let format = Format { name: "metadata key", why: "one record per user key" };
             let (explained, user) = record(&format, bytes, key::read_metadata);
             checked(explained, user.as_ref().map(|user| (user.slot, &user.key[..])))
         }
         Family::Subkey => {
-            let format = Format { name: "subkey key", why: "one field, member or element of a collection" };
+            let format =
+                Format { name: "subkey key", why: "one field, member or element of a collection" };
             let (explained, part) = record(&format, bytes, key::read_subkey_family);
             let mut explained = checked(
                 explained,
@@ -100,7 +120,8 @@ pub fn key(family: Family, bytes: &[u8]) -> Explained {
             explained
         }
         Family::ZsetScore => {
-            let format = Format { name: "zset_score key", why: "one member of a sorted set, by score" };
+            let format =
+                Format { name: "zset_score key", why: "one member of a sorted set, by score" };
             let (explained, score) = record(&format, bytes, key::read_score);
             checked(explained, score.map(|score| (score.slot, score.key)))
         }
@@ -133,7 +154,8 @@ fn checked(mut explained: Explained, key: Option<(u16, &[u8])>) -> Explained {
     explained
 }
 
-/// Explains a value by its family and key. A key that says nothing about its value leaves the value as raw bytes.
+/// Explains a value by its family and key. A key that says nothing about its value leaves the value
+/// as raw bytes.
 pub fn value(family: Family, key: &[u8], value: &[u8]) -> Explained {
     match family {
         Family::Default if key == key::IDENTITY => store_identity(value),
@@ -175,7 +197,8 @@ pub fn value(family: Family, key: &[u8], value: &[u8]) -> Explained {
     }
 }
 
-const PART: Format = Format { name: "subkey value", why: "one field, member or element of a collection" };
+const PART: Format =
+    Format { name: "subkey value", why: "one field, member or element of a collection" };
 
 /// Explains a value of family `subkey` whose collection's type is known.
 pub fn part(kind: DataType, value: &[u8]) -> Explained {
@@ -200,7 +223,10 @@ pub fn part(kind: DataType, value: &[u8]) -> Explained {
 /// Explains a log entry, including the message inside.
 pub fn entry(bytes: &[u8]) -> Explained {
     record(
-        &Format { name: "log entry", why: "one step of a Region's history, the same on every replica" },
+        &Format {
+            name: "log entry",
+            why: "one step of a Region's history, the same on every replica",
+        },
         bytes,
         raft::read_entry,
     )
@@ -219,7 +245,10 @@ pub fn write_request(bytes: &[u8]) -> Explained {
 
 fn metadata(bytes: &[u8]) -> Explained {
     record(
-        &Format { name: "metadata value", why: "what a user key is, when it expires, where its parts are" },
+        &Format {
+            name: "metadata value",
+            why: "what a user key is, when it expires, where its parts are",
+        },
         bytes,
         metadata::read,
     )
@@ -228,7 +257,10 @@ fn metadata(bytes: &[u8]) -> Explained {
 
 fn v1_string(bytes: &[u8]) -> Explained {
     record(
-        &Format { name: "phase-1 string", why: "the older format: expiry and payload in one record" },
+        &Format {
+            name: "phase-1 string",
+            why: "the older format: expiry and payload in one record",
+        },
         bytes,
         v1::read_value,
     )
@@ -236,16 +268,26 @@ fn v1_string(bytes: &[u8]) -> Explained {
 }
 
 fn vote(bytes: &[u8]) -> Explained {
-    record(&Format { name: "vote", why: "what a peer has promised; on disk before it answers" }, bytes, raft::read_vote)
-        .0
+    record(
+        &Format { name: "vote", why: "what a peer has promised; on disk before it answers" },
+        bytes,
+        raft::read_vote,
+    )
+    .0
 }
 
 fn log_id(bytes: &[u8]) -> Explained {
-    record(&Format { name: "log id", why: "how far the log is committed or purged" }, bytes, raft::read_log_id_record).0
+    record(
+        &Format { name: "log id", why: "how far the log is committed or purged" },
+        bytes,
+        raft::read_log_id_record,
+    )
+    .0
 }
 
 fn descriptor(bytes: &[u8]) -> Explained {
-    record(&Format { name: "descriptor", why: "what a Region is" }, bytes, region::read_descriptor).0
+    record(&Format { name: "descriptor", why: "what a Region is" }, bytes, region::read_descriptor)
+        .0
 }
 
 fn applied(bytes: &[u8]) -> Explained {
@@ -258,11 +300,17 @@ fn applied(bytes: &[u8]) -> Explained {
 }
 
 fn stats(bytes: &[u8]) -> Explained {
-    record(&Format { name: "stats", why: "numbers about a Region's data" }, bytes, region::read_stats).0
+    record(
+        &Format { name: "stats", why: "numbers about a Region's data" },
+        bytes,
+        region::read_stats,
+    )
+    .0
 }
 
 fn store_identity(bytes: &[u8]) -> Explained {
-    record(&Format { name: "identity", why: "whose data directory this is" }, bytes, identity::read).0
+    record(&Format { name: "identity", why: "whose data directory this is" }, bytes, identity::read)
+        .0
 }
 
 fn raw(bytes: &[u8]) -> Explained {

@@ -17,7 +17,8 @@ pub(super) struct Format {
     pub why: &'static str,
 }
 
-/// Notes every field that a reader reads. `open` holds the spans not yet closed, the root first: it is never empty.
+/// Notes every field that a reader reads. `open` holds the spans not yet closed, the root first: it
+/// is never empty.
 pub(super) struct Recorder {
     root: Span,
     open: Vec<Span>,
@@ -53,7 +54,8 @@ impl Trace for Recorder {
 
     fn missing(&mut self, field: &'static Field, end: usize, need: usize, left: &[u8]) {
         let mut span = Span::leaf(end - left.len()..end, field.name, show::bytes(left), field.why);
-        span.problem = Some(DecodeError::Truncated { what: field.name, need, have: left.len() }.to_string());
+        span.problem =
+            Some(DecodeError::Truncated { what: field.name, need, have: left.len() }.to_string());
         self.push(span);
     }
 
@@ -69,8 +71,8 @@ impl Trace for Recorder {
     }
 }
 
-/// Runs a decoder over bytes and keeps what it said. The second part is what the decoder returned, if it accepted the
-/// bytes.
+/// Runs a decoder over bytes and keeps what it said. The second part is what the decoder returned,
+/// if it accepted the bytes.
 pub(super) fn record<'a, X>(
     format: &Format,
     bytes: &'a [u8],
@@ -93,13 +95,18 @@ pub(super) fn record<'a, X>(
                 root.last_leaf().add_problem(refused.to_string());
             }
             if !rest.is_empty() {
-                root.children.push(left_over(rest_range, rest, "not read: the decoder stopped before it".to_string()));
+                root.children.push(left_over(
+                    rest_range,
+                    rest,
+                    "not read: the decoder stopped before it".to_string(),
+                ));
             }
             None
         }
     };
     let mut explained = Explained { what: format.name.to_string(), root, evidence };
-    explained.evidence -= PROBLEM * i32::try_from(explained.problems().count()).unwrap_or(i32::MAX / PROBLEM);
+    explained.evidence -=
+        PROBLEM * i32::try_from(explained.problems().count()).unwrap_or(i32::MAX / PROBLEM);
     (explained, accepted)
 }
 

@@ -1,8 +1,10 @@
-//! Prints an explanation: annotated hex, then a table. The command line, tests and documents share it.
+//! Prints an explanation: annotated hex, then a table. The command line, tests and documents share
+//! it.
 //!
-//! Every field has a letter, under its bytes and in the table, so that the text reads without colour and can be pasted
-//! anywhere; [`painted`] adds colour per field and [`fitted`] keeps to the width of a screen. Groups are rows without a
-//! letter, their fields indented below. Long fields show their first bytes and how many were left out.
+//! Every field has a letter, under its bytes and in the table, so that the text reads without
+//! colour and can be pasted anywhere; [`painted`] adds colour per field and [`fitted`] keeps to the
+//! width of a screen. Groups are rows without a letter, their fields indented below. Long fields
+//! show their first bytes and how many were left out.
 
 use std::fmt::Write as _;
 
@@ -24,15 +26,25 @@ pub fn text(explained: &Explained, bytes: &[u8]) -> String {
     painted(explained, bytes, |_, text| text.to_string())
 }
 
-/// As [`text`], but every piece of text that belongs to a field goes through `paint` with the field's number, in order
-/// from 0. `paint` must not change the width on the screen.
-pub fn painted(explained: &Explained, bytes: &[u8], paint: impl Fn(usize, &str) -> String) -> String {
+/// As [`text`], but every piece of text that belongs to a field goes through `paint` with the
+/// field's number, in order from 0. `paint` must not change the width on the screen.
+pub fn painted(
+    explained: &Explained,
+    bytes: &[u8],
+    paint: impl Fn(usize, &str) -> String,
+) -> String {
     fitted(explained, bytes, usize::MAX, paint)
 }
 
-/// As [`painted`], within so many columns: hex continues in the next line, texts are wrapped inside their column.
-/// A field's name or range that leaves no room is the only thing that may be wider. Fewer than 60 columns count as 60.
-pub fn fitted(explained: &Explained, bytes: &[u8], columns: usize, paint: impl Fn(usize, &str) -> String) -> String {
+/// As [`painted`], within so many columns: hex continues in the next line, texts are wrapped inside
+/// their column. A field's name or range that leaves no room is the only thing that may be wider.
+/// Fewer than 60 columns count as 60.
+pub fn fitted(
+    explained: &Explained,
+    bytes: &[u8],
+    columns: usize,
+    paint: impl Fn(usize, &str) -> String,
+) -> String {
     let columns = columns.max(NARROWEST);
     let mut out = format!("{}, {} bytes\n\n", explained.what, bytes.len());
     for line in lines(explained, bytes, columns) {
@@ -88,12 +100,16 @@ fn lines(explained: &Explained, bytes: &[u8], columns: usize) -> Vec<Line> {
             let here = room.min(fits(left.saturating_sub(width(&cut))));
             // A field that fits a line is not cut: it starts a new one.
             if here == 0 || (here < rest.len() && rest.len() <= LINE_BYTES.min(fits(usable))) {
-                lines.push(Line { offset: leaf.range.start + shown.len() - rest.len(), pieces: Vec::new() });
+                lines.push(Line {
+                    offset: leaf.range.start + shown.len() - rest.len(),
+                    pieces: Vec::new(),
+                });
                 (room, left) = (LINE_BYTES, columns - MARGIN);
             }
             let here = room.min(fits(left.saturating_sub(width(&cut))));
             let (head, tail) = rest.split_at(rest.len().min(here));
-            let mut hex = head.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+            let mut hex =
+                head.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
             if tail.is_empty() {
                 hex.push_str(&cut);
             }
@@ -111,9 +127,11 @@ fn lines(explained: &Explained, bytes: &[u8], columns: usize) -> Vec<Line> {
 impl Line {
     /// Three rows: the hex, the brackets, the letters.
     fn print(&self, out: &mut String, paint: &impl Fn(usize, &str) -> String) {
-        let rows: [fn(&Piece) -> String; 3] = [|piece| piece.hex.clone(), Piece::bracket, Piece::caption];
+        let rows: [fn(&Piece) -> String; 3] =
+            [|piece| piece.hex.clone(), Piece::bracket, Piece::caption];
         for (number, row) in rows.into_iter().enumerate() {
-            let margin = if number == 0 { format!("{:>MARGIN$}", self.offset) } else { " ".repeat(MARGIN) };
+            let margin =
+                if number == 0 { format!("{:>MARGIN$}", self.offset) } else { " ".repeat(MARGIN) };
             let mut line = margin;
             let mut padding = 0;
             for piece in &self.pieces {
@@ -177,11 +195,14 @@ struct Widths {
 
 impl Widths {
     fn of(rows: &[(usize, &Span)], letters: usize, columns: usize) -> Widths {
-        let widest = |text: &dyn Fn(&(usize, &Span)) -> usize| rows.iter().map(text).max().unwrap_or(0);
+        let widest =
+            |text: &dyn Fn(&(usize, &Span)) -> usize| rows.iter().map(text).max().unwrap_or(0);
         let ranges = widest(&|(_, span)| range(span).len()).min(WIDEST);
         let names = widest(&|(depth, span)| 2 * depth + width(span.field)).min(WIDEST);
-        let (values, whys) = (widest(&|(_, span)| width(&span.value)), widest(&|(_, span)| width(span.why)));
-        let mut widths = Widths { letters, ranges, names, values: values.min(WIDEST), whys, wrapped: false };
+        let (values, whys) =
+            (widest(&|(_, span)| width(&span.value)), widest(&|(_, span)| width(span.why)));
+        let mut widths =
+            Widths { letters, ranges, names, values: values.min(WIDEST), whys, wrapped: false };
         let room = columns.saturating_sub(widths.indent() + 2);
         if values.saturating_add(whys) > room {
             // The reasons need half of the room, but not more than they are long.
@@ -200,8 +221,14 @@ impl Widths {
 }
 
 /// One row per span, groups included; problems on a row of their own.
-fn table(explained: &Explained, columns: usize, out: &mut String, paint: &impl Fn(usize, &str) -> String) {
-    let rows: Vec<(usize, &Span)> = explained.root.walk().skip(1).map(|(depth, span)| (depth - 1, span)).collect();
+fn table(
+    explained: &Explained,
+    columns: usize,
+    out: &mut String,
+    paint: &impl Fn(usize, &str) -> String,
+) {
+    let rows: Vec<(usize, &Span)> =
+        explained.root.walk().skip(1).map(|(depth, span)| (depth - 1, span)).collect();
     let letters = letter(explained.leaves().count().saturating_sub(1)).len();
     let widths = Widths::of(&rows, letters, columns);
     if let Some(problem) = &explained.root.problem {
@@ -214,7 +241,8 @@ fn table(explained: &Explained, columns: usize, out: &mut String, paint: &impl F
         let name = format!("{:indent$}{}", "", span.field, indent = 2 * depth);
         let Widths { letters, ranges, names, values, .. } = widths;
         let mut head = format!(" {mark:<letters$}  {:<ranges$}  {name:<names$}  ", range(span));
-        let (says, whys) = (wrap(&span.value, values, &widths), wrap(span.why, widths.whys, &widths));
+        let (says, whys) =
+            (wrap(&span.value, values, &widths), wrap(span.why, widths.whys, &widths));
         for line in 0..says.len().max(whys.len()) {
             let text = |texts: &[String]| texts.get(line).cloned().unwrap_or_default();
             head.push_str(&pad(&text(&says), values));
@@ -231,7 +259,9 @@ fn table(explained: &Explained, columns: usize, out: &mut String, paint: &impl F
 
 /// A problem, marked, on lines of its own.
 fn warn(problem: &str, indent: usize, columns: usize, out: &mut String) {
-    for (number, line) in break_lines(problem, columns.saturating_sub(indent + 2)).iter().enumerate() {
+    for (number, line) in
+        break_lines(problem, columns.saturating_sub(indent + 2)).iter().enumerate()
+    {
         let mark = if number == 0 { "⚠ " } else { "  " };
         let _ = writeln!(out, "{:indent$}{mark}{line}", "");
     }
@@ -241,7 +271,8 @@ fn wrap(text: &str, columns: usize, widths: &Widths) -> Vec<String> {
     if widths.wrapped { break_lines(text, columns) } else { vec![text.to_string()] }
 }
 
-/// A text in lines of at most so many columns, broken at blanks; a longer word is cut. At least one line.
+/// A text in lines of at most so many columns, broken at blanks; a longer word is cut. At least one
+/// line.
 pub fn break_lines(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut lines = vec![String::new()];
@@ -288,7 +319,9 @@ mod tests {
     #[test]
     fn a_narrow_screen_is_never_overrun() {
         let user = UserKey::new(7, bytes::Bytes::from(vec![b'\x01'; 300]));
-        for key in [user.subkey(7 << 16, b"field"), user.score(9, 1.5, b"m"), vec![0xff; 90], vec![]] {
+        for key in
+            [user.subkey(7 << 16, b"field"), user.score(9, 1.5, b"m"), vec![0xff; 90], vec![]]
+        {
             for family in Family::ALL {
                 let explained = explain::key(family, &key);
                 for columns in [60, 80, 81, 82, 83, 100, 120] {

@@ -18,7 +18,8 @@ pub(crate) fn boolean(code: u64) -> String {
 
 /// A tag that is a letter.
 pub(crate) fn letter(code: u64) -> String {
-    u8::try_from(code).map_or_else(|_| code.to_string(), |byte| format!("'{}'", byte.escape_ascii()))
+    u8::try_from(code)
+        .map_or_else(|_| code.to_string(), |byte| format!("'{}'", byte.escape_ascii()))
 }
 
 /// A score as it is in a key.
@@ -56,11 +57,14 @@ pub(crate) fn position(position: u64) -> String {
     }
 }
 
-/// Bytes as text: printable ASCII as it is, everything else escaped. Long ones are cut, with their length.
+/// Bytes as text: printable ASCII as it is, everything else escaped. Long ones are cut, with their
+/// length.
 pub(crate) fn bytes(bytes: &[u8]) -> String {
     const LONGEST: usize = 64;
     match bytes.get(..LONGEST) {
-        Some(head) if bytes.len() > LONGEST => format!("\"{}\"… ({} bytes)", head.escape_ascii(), bytes.len()),
+        Some(head) if bytes.len() > LONGEST => {
+            format!("\"{}\"… ({} bytes)", head.escape_ascii(), bytes.len())
+        }
         _ => format!("\"{}\"", bytes.escape_ascii()),
     }
 }
@@ -78,12 +82,13 @@ pub fn utc(ms: u64) -> Option<String> {
     Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"))
 }
 
-/// Year, month and day of a number of days since 1970. Counts in years that begin in March, so that the leap day comes
-/// last, and in spans of 400 years, after which the calendar repeats.
+/// Year, month and day of a number of days since 1970. Counts in years that begin in March, so that
+/// the leap day comes last, and in spans of 400 years, after which the calendar repeats.
 fn civil(days: u64) -> (u64, u64, u64) {
     let since_march_of_0 = days + 719_468;
     let (span, day_of_span) = (since_march_of_0 / 146_097, since_march_of_0 % 146_097);
-    let year_of_span = (day_of_span - day_of_span / 1460 + day_of_span / 36_524 - day_of_span / 146_096) / 365;
+    let year_of_span =
+        (day_of_span - day_of_span / 1460 + day_of_span / 36_524 - day_of_span / 146_096) / 365;
     let day_of_year = day_of_span - (365 * year_of_span + year_of_span / 4 - year_of_span / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
@@ -116,7 +121,10 @@ mod tests {
         assert_eq!(position(LIST_MIDDLE - 3), "9223372036854775804 (middle - 3)");
         assert_eq!(bytes(b"a\0\xff\"\n"), r#""a\x00\xff\"\n""#);
         assert!(bytes(&[b'x'; 65]).ends_with("… (65 bytes)"));
-        assert_eq!(hlc(hlc::from_ms(1_700_000_000_000) + 3), "111411200000000003 (2023-11-14T22:13:20.000Z + 3)");
+        assert_eq!(
+            hlc(hlc::from_ms(1_700_000_000_000) + 3),
+            "111411200000000003 (2023-11-14T22:13:20.000Z + 3)"
+        );
         assert_eq!(hlc(7), "7");
     }
 

@@ -22,7 +22,12 @@ pub struct Span {
 }
 
 impl Span {
-    pub(super) fn leaf(range: Range<usize>, field: &'static str, value: String, why: &'static str) -> Span {
+    pub(super) fn leaf(
+        range: Range<usize>,
+        field: &'static str,
+        value: String,
+        why: &'static str,
+    ) -> Span {
         Span { range, field, value, why, problem: None, children: Vec::new() }
     }
 
@@ -57,7 +62,10 @@ impl Span {
         let mut span = self;
         while !span.children.is_empty() {
             let last = span.children.len() - 1;
-            #[expect(clippy::indexing_slicing, reason = "not empty; `last_mut` would keep the borrow on the way out")]
+            #[expect(
+                clippy::indexing_slicing,
+                reason = "not empty; `last_mut` would keep the borrow on the way out"
+            )]
             let next = &mut span.children[last];
             span = next;
         }
@@ -72,7 +80,8 @@ pub struct Explained {
     pub what: String,
     /// The tree; its range is all of the bytes.
     pub root: Span,
-    /// Bits of evidence that the bytes are this at all: only good for comparing readings of the same bytes.
+    /// Bits of evidence that the bytes are this at all: only good for comparing readings of the
+    /// same bytes.
     pub evidence: i32,
 }
 

@@ -11,24 +11,32 @@ use crate::{
     v1,
 };
 
-pub(crate) const SLOT: &Field = &Field::new("slot", "first, so that a Region is one range of keys in every family")
-    .show(show::slot)
-    .evidence(evidence::slot);
+pub(crate) const SLOT: &Field =
+    &Field::new("slot", "first, so that a Region is one range of keys in every family")
+        .show(show::slot)
+        .evidence(evidence::slot);
 const NAMESPACE: &Field =
     &Field::new("namespace", "keys of one tenant of a slot side by side").evidence(evidence::small);
-const USER_KEY: &Field = &Field::new("user key", "last, so that keys of a slot sort by name and need no length");
-const KEY_LENGTH: &Field = &Field::new("key length", "user keys are any bytes, so only a length can end one");
+const USER_KEY: &Field =
+    &Field::new("user key", "last, so that keys of a slot sort by name and need no length");
+const KEY_LENGTH: &Field =
+    &Field::new("key length", "user keys are any bytes, so only a length can end one");
 const LENGTHY_KEY: &Field = &Field::new("user key", "all parts of one key stay side by side");
-const VERSION: &Field = &Field::new("version", "parts of an older life of the key carry another one and are invisible")
-    .show(show::hlc)
-    .evidence(evidence::hlc);
-const SUBKEY: &Field =
-    &Field::new("subkey", "hash field, set or zset member; for a list the element's position, 8 bytes");
-const SCORE: &Field = &Field::new("score", "bits flipped so that byte order is number order").show(show::score);
+const VERSION: &Field =
+    &Field::new("version", "parts of an older life of the key carry another one and are invisible")
+        .show(show::hlc)
+        .evidence(evidence::hlc);
+const SUBKEY: &Field = &Field::new(
+    "subkey",
+    "hash field, set or zset member; for a list the element's position, 8 bytes",
+);
+const SCORE: &Field =
+    &Field::new("score", "bits flipped so that byte order is number order").show(show::score);
 const MEMBER: &Field = &Field::new("member", "after the score: equal scores sort by member");
-const EXPIRE_MS: &Field = &Field::new("expire_ms", "before the key, so that what expires next comes first")
-    .show(show::time)
-    .evidence(evidence::time);
+const EXPIRE_MS: &Field =
+    &Field::new("expire_ms", "before the key, so that what expires next comes first")
+        .show(show::time)
+        .evidence(evidence::time);
 
 /// Slot, namespace and user key: what every data key starts with. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,7 +132,10 @@ fn metadata_key(slot: u16, namespace: u32, key: &[u8]) -> Vec<u8> {
     out
 }
 
-#[expect(clippy::expect_used, reason = "no request is longer than 512 MiB, so no key of four gigabytes gets here")]
+#[expect(
+    clippy::expect_used,
+    reason = "no request is longer than 512 MiB, so no key of four gigabytes gets here"
+)]
 fn key_length(key: &[u8]) -> u32 {
     u32::try_from(key.len()).expect("a user key is shorter than 4 GiB")
 }
@@ -212,7 +223,8 @@ impl<'a> ScoreRef<'a> {
     /// Reads a key of family `zset_score`.
     ///
     /// # Errors
-    /// Bytes that are too short, hold a slot that does not exist, or a score that no encoder writes.
+    /// Bytes that are too short, hold a slot that does not exist, or a score that no encoder
+    /// writes.
     pub fn decode(bytes: &'a [u8]) -> std::result::Result<Self, DecodeError> {
         layout::decode(bytes, "score key", read_score)
     }
@@ -296,7 +308,11 @@ impl ExpireKey {
 
 pub(crate) fn read_slot<T: Trace>(r: &mut Reader<'_, T>, field: &'static Field) -> Result<u16> {
     let slot = r.u16(field)?;
-    if slot < SLOTS { Ok(slot) } else { Err(DecodeError::Invalid { what: "slot", why: "slots are 0 to 16383" }) }
+    if slot < SLOTS {
+        Ok(slot)
+    } else {
+        Err(DecodeError::Invalid { what: "slot", why: "slots are 0 to 16383" })
+    }
 }
 
 pub(crate) fn read_metadata<T: Trace>(r: &mut Reader<'_, T>) -> Result<UserKey> {
@@ -320,9 +336,12 @@ fn read_user<'a, T: Trace>(r: &mut Reader<'a, T>) -> Result<(u16, u32, &'a [u8])
     Ok((slot, namespace, r.bytes(LENGTHY_KEY, length)?))
 }
 
-pub(crate) fn read_subkey_family<'a, T: Trace>(r: &mut Reader<'a, T>) -> Result<SubkeyFamilyRef<'a>> {
+pub(crate) fn read_subkey_family<'a, T: Trace>(
+    r: &mut Reader<'a, T>,
+) -> Result<SubkeyFamilyRef<'a>> {
     let (slot, namespace, key) = read_user(r)?;
-    // A version is eight bytes, so a single byte after the user key can only be the tag of the older format.
+    // A version is eight bytes, so a single byte after the user key can only be the tag of the
+    // older format.
     if r.left() == 1 {
         v1::read_tag(r)?;
         return Ok(SubkeyFamilyRef::V1String { slot, namespace, key });
@@ -336,7 +355,17 @@ pub(crate) fn read_score<'a, T: Trace>(r: &mut Reader<'a, T>) -> Result<ScoreRef
     let version = r.u64(VERSION)?;
     let bits = r.u64(SCORE)?;
     if !double::is_canonical(bits) {
-        return Err(DecodeError::Invalid { what: "score", why: "neither NaN nor -0 is ever written in a key" });
+        return Err(DecodeError::Invalid {
+            what: "score",
+            why: "neither NaN nor -0 is ever written in a key",
+        });
     }
-    Ok(ScoreRef { slot, namespace, key, version, score: double::decode(bits), member: r.rest(MEMBER) })
+    Ok(ScoreRef {
+        slot,
+        namespace,
+        key,
+        version,
+        score: double::decode(bits),
+        member: r.rest(MEMBER),
+    })
 }

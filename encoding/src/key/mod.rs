@@ -10,21 +10,23 @@
 //! expire      slot 2 · expire_ms 8 · namespace 4 · user key …
 //! ```
 //!
-//! * The slot comes first and no Region id is in the key: a Region is one contiguous range in every family, and a split
-//!   moves no data. See [`slot_bounds`].
-//! * The rest of a key is in the order of a scan: SCAN by name, HGETALL all parts of one collection, ZRANGE by score
-//!   and then member, the cleaner by time. Numbers are big-endian, so that they sort as numbers.
-//! * Where something follows the user key its length comes before it: user keys are any bytes, and no byte could end
-//!   them. `metadata` and `expire` keys need no length because nothing follows.
-//! * `version` ties parts to one life of their key. After DEL and a new HSET the old parts carry another version:
-//!   orphans, invisible at once, dropped later.
+//! * The slot comes first and no Region id is in the key: a Region is one contiguous range in every
+//!   family, and a split moves no data. See [`slot_bounds`].
+//! * The rest of a key is in the order of a scan: SCAN by name, HGETALL all parts of one
+//!   collection, ZRANGE by score and then member, the cleaner by time. Numbers are big-endian, so
+//!   that they sort as numbers.
+//! * Where something follows the user key its length comes before it: user keys are any bytes, and
+//!   no byte could end them. `metadata` and `expire` keys need no length because nothing follows.
+//! * `version` ties parts to one life of their key. After DEL and a new HSET the old parts carry
+//!   another version: orphans, invisible at once, dropped later.
 //!
-//! The bookkeeping keys (`default`, `raft_log`, `raft_state`, `region`) are the Region id, then index or kind:
-//! [`raft_log()`], [`raft_state()`], [`region()`].
+//! The bookkeeping keys (`default`, `raft_log`, `raft_state`, `region`) are the Region id, then
+//! index or kind: [`raft_log()`], [`raft_state()`], [`region()`].
 //!
-//! Types: [`UserKey`] makes data keys. [`SubkeyRef`] and [`ScoreRef`] read them without copying; [`SubkeyKey`],
-//! [`ScoreKey`] and [`ExpireKey`] own what they read. Decoders check lengths and slots below 16384, but not that the
-//! slot is the key's own: that costs a CRC per key, and [`crate::explain`] is there for suspicious bytes.
+//! Types: [`UserKey`] makes data keys. [`SubkeyRef`] and [`ScoreRef`] read them without copying;
+//! [`SubkeyKey`], [`ScoreKey`] and [`ExpireKey`] own what they read. Decoders check lengths and
+//! slots below 16384, but not that the slot is the key's own: that costs a CRC per key, and
+//! [`crate::explain`] is there for suspicious bytes.
 
 mod data;
 mod system;
@@ -32,14 +34,15 @@ mod system;
 pub use data::{ExpireKey, ScoreKey, ScoreRef, SubkeyFamilyRef, SubkeyKey, SubkeyRef, UserKey};
 pub(crate) use data::{read_expire, read_metadata, read_score, read_subkey_family};
 pub use system::{
-    IDENTITY, RaftStateKind, RegionKind, decode_raft_log, decode_raft_state, decode_region, raft_log, raft_state,
-    region,
+    IDENTITY, RaftStateKind, RegionKind, decode_raft_log, decode_raft_state, decode_region,
+    raft_log, raft_state, region,
 };
 pub(crate) use system::{read_identity, read_raft_log, read_raft_state, read_region};
 
 use crate::slot::SlotRange;
 
-/// The keys of a slot range, valid in every data family: the first key, and the first key that is not in it any more.
+/// The keys of a slot range, valid in every data family: the first key, and the first key that is
+/// not in it any more.
 ///
 /// ```
 /// use neokv_encoding::{key::slot_bounds, slot::SlotRange};
@@ -57,7 +60,8 @@ pub fn metadata_slot_prefix(slot: u16, namespace: u32) -> Vec<u8> {
     prefix
 }
 
-/// The smallest key greater than every key that starts with `prefix`; empty if there is none (the prefix is all 0xff).
+/// The smallest key greater than every key that starts with `prefix`; empty if there is none (the
+/// prefix is all 0xff).
 ///
 /// ```
 /// use neokv_encoding::key::prefix_end;

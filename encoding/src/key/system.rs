@@ -9,13 +9,15 @@ use crate::{
 /// Key of the store's identity in family `default`.
 pub const IDENTITY: &[u8] = b"identity";
 
-const REGION: &Field =
-    &Field::new("region", "first, so that one Region's records are one range").evidence(evidence::small);
-const INDEX: &Field = &Field::new("index", "big-endian, so that key order is log order").evidence(evidence::small);
+const REGION: &Field = &Field::new("region", "first, so that one Region's records are one range")
+    .evidence(evidence::small);
+const INDEX: &Field =
+    &Field::new("index", "big-endian, so that key order is log order").evidence(evidence::small);
 const STATE_KIND: &Field =
     &Field::new("kind", "1 vote, 2 committed, 3 purged").show(show_state).evidence(evidence::tag);
-const REGION_KIND: &Field =
-    &Field::new("kind", "1 descriptor, 2 applied, 3 stats").show(show_region).evidence(evidence::tag);
+const REGION_KIND: &Field = &Field::new("kind", "1 descriptor, 2 applied, 3 stats")
+    .show(show_region)
+    .evidence(evidence::tag);
 const IDENTITY_KEY: &Field = &Field::new("name", "the only record of this family");
 
 /// Which record of a Region's Raft state.
@@ -31,7 +33,8 @@ pub enum RaftStateKind {
 
 impl RaftStateKind {
     /// Every kind.
-    pub const ALL: [RaftStateKind; 3] = [RaftStateKind::Vote, RaftStateKind::Committed, RaftStateKind::Purged];
+    pub const ALL: [RaftStateKind; 3] =
+        [RaftStateKind::Vote, RaftStateKind::Committed, RaftStateKind::Purged];
 
     /// Name as tools print it.
     pub const fn name(self) -> &'static str {
@@ -60,7 +63,8 @@ pub enum RegionKind {
 
 impl RegionKind {
     /// Every kind.
-    pub const ALL: [RegionKind; 3] = [RegionKind::Descriptor, RegionKind::Applied, RegionKind::Stats];
+    pub const ALL: [RegionKind; 3] =
+        [RegionKind::Descriptor, RegionKind::Applied, RegionKind::Stats];
 
     /// Name as tools print it.
     pub const fn name(self) -> &'static str {
@@ -146,6 +150,9 @@ pub(crate) fn read_identity<T: Trace>(r: &mut Reader<'_, T>) -> Result<()> {
     if r.rest(IDENTITY_KEY) == IDENTITY {
         Ok(())
     } else {
-        Err(DecodeError::Invalid { what: "name", why: "the only record of family default is \"identity\"" })
+        Err(DecodeError::Invalid {
+            what: "name",
+            why: "the only record of family default is \"identity\"",
+        })
     }
 }

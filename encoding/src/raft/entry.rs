@@ -8,10 +8,11 @@
 //!             4 admin        an encoded AdminCommand: split, merge
 //! ```
 //!
-//! Term and index are in the entry although the key knows the index: an entry in the wrong place must be noticed.
+//! Term and index are in the entry although the key knows the index: an entry in the wrong place
+//! must be noticed.
 //!
-//! Commands are the hot path. [`Entry::encode`] copies a command's bytes once, into the record; [`Entry::decode`]
-//! copies nothing: the payload shares the buffer that was read.
+//! Commands are the hot path. [`Entry::encode`] copies a command's bytes once, into the record;
+//! [`Entry::decode`] copies nothing: the payload shares the buffer that was read.
 
 use bytes::Bytes;
 use prost::Message;
@@ -24,11 +25,13 @@ use crate::{
     proto::AdminCommand,
 };
 
-const KIND: &Field =
-    &Field::new("kind", "1 blank, 2 command, 3 membership, 4 admin").show(show_kind).evidence(evidence::tag);
+const KIND: &Field = &Field::new("kind", "1 blank, 2 command, 3 membership, 4 admin")
+    .show(show_kind)
+    .evidence(evidence::tag);
 const MEMBERSHIP: &Field = &Field::new("membership", "takes effect as soon as it is in the log");
 const COMMAND: &Field =
-    &Field::new("command", "the Raft layer carries these bytes without looking inside").message("RedisWriteRequest");
+    &Field::new("command", "the Raft layer carries these bytes without looking inside")
+        .message("RedisWriteRequest");
 const ADMIN: &Field = &Field::new("admin", "changes the Region itself").message("AdminCommand");
 
 /// Bytes before the payload.
@@ -39,7 +42,8 @@ const HEADER: usize = 18;
 pub enum Payload {
     /// Nothing: a new leader writes one to learn what is committed.
     Blank,
-    /// A command of the state machine, opaque here: an encoded [`RedisWriteRequest`](crate::proto::RedisWriteRequest).
+    /// A command of the state machine, opaque here: an encoded
+    /// [`RedisWriteRequest`](crate::proto::RedisWriteRequest).
     Command(Bytes),
     /// The peers from here on.
     Membership(Membership),
@@ -153,7 +157,10 @@ fn decode_admin(bytes: Bytes) -> Result<AdminCommand> {
         .map_err(|_| DecodeError::Invalid { what: "admin", why: "not an AdminCommand message" })?;
     // A kind from a newer release decodes to none. Skipping it would let replicas differ.
     if admin.kind.is_none() {
-        return Err(DecodeError::Invalid { what: "admin", why: "the message names no command of this release" });
+        return Err(DecodeError::Invalid {
+            what: "admin",
+            why: "the message names no command of this release",
+        });
     }
     Ok(admin)
 }

@@ -1,7 +1,8 @@
 //! Which peers are voters, and on which store each peer is.
 //!
-//! One configuration in normal times; two during joint consensus, when a majority of *each* must agree. `nodes` lists
-//! every peer, voters and learners, with its store. Addresses are not here: they change without a membership change.
+//! One configuration in normal times; two during joint consensus, when a majority of *each* must
+//! agree. `nodes` lists every peer, voters and learners, with its store. Addresses are not here:
+//! they change without a membership change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +13,17 @@ use crate::{
     layout::{self, Field, Reader, Result, Trace},
 };
 
-const CONFIGS: &Field = &Field::new("configs", "two during joint consensus: a majority of each decides");
+const CONFIGS: &Field =
+    &Field::new("configs", "two during joint consensus: a majority of each decides");
 const CONFIG: &Field = &Field::new("config", "a majority of these peers decides");
 const NODES: &Field = &Field::new("nodes", "every peer, voters and learners, and its store");
-const NODE: &Field = &Field::new("node", "a peer is a replica: a store never holds two of one Region");
+const NODE: &Field =
+    &Field::new("node", "a peer is a replica: a store never holds two of one Region");
 const COUNT: &Field = &Field::new("count", "number of items that follow").evidence(evidence::small);
-const PEER: &Field = &Field::new("peer", "ascending, so that equal sets have equal bytes").evidence(evidence::small);
-const STORE: &Field = &Field::new("store", "the store, not its address: addresses change").evidence(evidence::small);
+const PEER: &Field =
+    &Field::new("peer", "ascending, so that equal sets have equal bytes").evidence(evidence::small);
+const STORE: &Field =
+    &Field::new("store", "the store, not its address: addresses change").evidence(evidence::small);
 
 /// The voters and learners of a Region.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -68,7 +73,8 @@ impl Membership {
     }
 }
 
-/// Reads what [`Membership::write`] writes. A count is believed only as far as its items are really there.
+/// Reads what [`Membership::write`] writes. A count is believed only as far as its items are really
+/// there.
 pub(crate) fn read<T: Trace>(r: &mut Reader<'_, T>) -> Result<Membership> {
     let log_id = read_log_id_option(r)?;
     let configs = r.group(CONFIGS, |r| {

@@ -9,12 +9,12 @@
 //! entry       version 1 · kind 1 · term 8 · index 8 · payload …           see entry.rs
 //! ```
 //!
-//! The formats are our own and not the consensus library's serialisation, which may change with any of its releases
-//! while disks keep their bytes. Every value begins with a version byte; sets are stored ascending, so equal values
-//! have equal bytes.
+//! The formats are our own and not the consensus library's serialisation, which may change with any
+//! of its releases while disks keep their bytes. Every value begins with a version byte; sets are
+//! stored ascending, so equal values have equal bytes.
 //!
-//! Types: [`LogId`], [`Vote`], [`Membership`], [`Entry`] with its [`Payload`], and [`Peer`], a replica as descriptors
-//! list it.
+//! Types: [`LogId`], [`Vote`], [`Membership`], [`Entry`] with its [`Payload`], and [`Peer`], a
+//! replica as descriptors list it.
 
 mod entry;
 mod membership;
@@ -38,16 +38,20 @@ const VERSION: u8 = 1;
 const VERSION_FIELD: &Field =
     &Field::new("version", "formats change under live data: a reader must know which one this is")
         .evidence(evidence::tag);
-const PRESENT: &Field =
-    &Field::new("present", "0 = none follows, 1 = one follows").show(show::boolean).evidence(evidence::tag);
-const LOG_ID: &Field = &Field::new("log id", "term and index name an entry: no two leaders share a term");
-const TERM: &Field = &Field::new("term", "grows with every election").evidence(evidence::small);
-const INDEX: &Field = &Field::new("index", "position in the log").evidence(evidence::small);
-const COMMITTED: &Field = &Field::new("committed", "1 = a majority granted it: that peer leads the term")
+const PRESENT: &Field = &Field::new("present", "0 = none follows, 1 = one follows")
     .show(show::boolean)
     .evidence(evidence::tag);
+const LOG_ID: &Field =
+    &Field::new("log id", "term and index name an entry: no two leaders share a term");
+const TERM: &Field = &Field::new("term", "grows with every election").evidence(evidence::small);
+const INDEX: &Field = &Field::new("index", "position in the log").evidence(evidence::small);
+const COMMITTED: &Field =
+    &Field::new("committed", "1 = a majority granted it: that peer leads the term")
+        .show(show::boolean)
+        .evidence(evidence::tag);
 const NODE: &Field = &Field::new("voted for", "a peer votes once in a term, also across restarts");
-const NODE_ID: &Field = &Field::new("peer", "peer ids are never used again").evidence(evidence::small);
+const NODE_ID: &Field =
+    &Field::new("peer", "peer ids are never used again").evidence(evidence::small);
 
 /// Names a log entry. Orders by term, then index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

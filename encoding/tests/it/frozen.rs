@@ -1,5 +1,5 @@
-//! Constants that are on disks. A change here is a change of the format: raise the version, keep the old readable, and
-//! only then change this test.
+//! Constants that are on disks. A change here is a change of the format: raise the version, keep
+//! the old readable, and only then change this test.
 
 use neokv_encoding::{FORMAT_VERSION, double, family::Family, key, metadata, slot, v1};
 
@@ -13,7 +13,16 @@ fn constants() {
     assert_eq!(double::encode(0.0), 1 << 63);
     assert_eq!(
         Family::ALL.map(Family::name),
-        ["default", "raft_log", "raft_state", "region", "metadata", "subkey", "zset_score", "expire"]
+        [
+            "default",
+            "raft_log",
+            "raft_state",
+            "region",
+            "metadata",
+            "subkey",
+            "zset_score",
+            "expire"
+        ]
     );
     assert_eq!(Family::DATA, [Family::Metadata, Family::Subkey, Family::ZsetScore, Family::Expire]);
     assert_eq!(

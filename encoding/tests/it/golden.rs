@@ -1,7 +1,8 @@
 //! Golden scripts: exact bytes of every format, readable as documentation. See `tests/scripts`.
 //!
-//! Every encoding command prints `hex` and, tagged `[explain]`, the annotated bytes; and it fails unless the bytes
-//! decode to what was encoded. `decode` shows what the server makes of bytes, `!decode` exactly why it refuses them.
+//! Every encoding command prints `hex` and, tagged `[explain]`, the annotated bytes; and it fails
+//! unless the bytes decode to what was encoded. `decode` shows what the server makes of bytes,
+//! `!decode` exactly why it refuses them.
 //!
 //! | command | prints |
 //! | --- | --- |
@@ -54,7 +55,20 @@ macro_rules! scripts {
     };
 }
 
-scripts!(doubles, explained, guesses, identities, keys, log, metadata_values, phase_1, ranges, refused, regions, slots);
+scripts!(
+    doubles,
+    explained,
+    guesses,
+    identities,
+    keys,
+    log,
+    metadata_values,
+    phase_1,
+    ranges,
+    refused,
+    regions,
+    slots
+);
 
 struct Formats;
 
@@ -71,19 +85,30 @@ impl Runner for Formats {
             "explain" => return explain(&mut args),
             "guess" => return guess(&hex(&mut args)?),
             "bounds" => {
-                let (start, end) = key::slot_bounds(SlotRange { start: number(&mut args)?, end: number(&mut args)? });
+                let (start, end) = key::slot_bounds(SlotRange {
+                    start: number(&mut args)?,
+                    end: number(&mut args)?,
+                });
                 return Ok(format!("{} {}\n", hex::encode(start), hex::encode(end)));
             }
-            "prefix_end" => return Ok(format!("{}\n", hex::encode(key::prefix_end(&hex(&mut args)?)))),
+            "prefix_end" => {
+                return Ok(format!("{}\n", hex::encode(key::prefix_end(&hex(&mut args)?))));
+            }
             "key" => any_key(&mut args)?,
-            "string" | "collection" | "v1" | "score" => data_value(command.name.as_str(), &mut args)?,
+            "string" | "collection" | "v1" | "score" => {
+                data_value(command.name.as_str(), &mut args)?
+            }
             name => system_value(name, &mut args)?,
         };
         args.reject_next()?;
         let mut output = format!("{}\n", hex::encode(&bytes));
         if explained {
             let explained = read(&bytes);
-            assert!(explained.is_clean(), "the server reads it, explain finds {:?}", explained.problems().next());
+            assert!(
+                explained.is_clean(),
+                "the server reads it, explain finds {:?}",
+                explained.problems().next()
+            );
             write!(output, "\n{}", render::text(&explained, &bytes))?;
         }
         Ok(output)
@@ -112,7 +137,10 @@ fn number<X: std::str::FromStr>(args: &mut Args<'_>) -> Result<X, Box<dyn Error>
     text.parse().map_err(|_| format!("{text} is no number").into())
 }
 
-fn option<X: std::str::FromStr + Default>(args: &mut Args<'_>, name: &str) -> Result<X, Box<dyn Error>> {
+fn option<X: std::str::FromStr + Default>(
+    args: &mut Args<'_>,
+    name: &str,
+) -> Result<X, Box<dyn Error>> {
     let Some(text) = args.take_key(name) else { return Ok(X::default()) };
     text.parse().map_err(|_| format!("{text} is no number").into())
 }
@@ -145,7 +173,8 @@ fn any_key(args: &mut Args<'_>) -> Result<Encoded, Box<dyn Error>> {
     if matches!(form, "raft_log" | "raft_state" | "region" | "identity") {
         return system_key(form, args);
     }
-    let user = UserKey::new(option(args, "namespace")?, Bytes::copy_from_slice(text(args)?.as_bytes()));
+    let user =
+        UserKey::new(option(args, "namespace")?, Bytes::copy_from_slice(text(args)?.as_bytes()));
     let version: u64 = option(args, "version")?;
     Ok(match form {
         "metadata" => {
@@ -155,17 +184,23 @@ fn any_key(args: &mut Args<'_>) -> Result<Encoded, Box<dyn Error>> {
         }
         "v1" => (user.v1_string(), as_key(Family::Subkey)),
         "prefix" => (user.subkey_prefix(version), as_key(Family::Subkey)),
-        "element" => (user.subkey(version, &number::<u64>(args)?.to_be_bytes()), as_key(Family::Subkey)),
+        "element" => {
+            (user.subkey(version, &number::<u64>(args)?.to_be_bytes()), as_key(Family::Subkey))
+        }
         "subkey" => {
             let subkey = text(args)?.as_bytes();
             let bytes = user.subkey(version, subkey);
-            assert_eq!(SubkeyKey::decode(&bytes)?, SubkeyKey { user, version, subkey: Bytes::copy_from_slice(subkey) });
+            assert_eq!(
+                SubkeyKey::decode(&bytes)?,
+                SubkeyKey { user, version, subkey: Bytes::copy_from_slice(subkey) }
+            );
             (bytes, as_key(Family::Subkey))
         }
         "score" => {
             let (score, member) = (number(args)?, text(args)?.as_bytes());
             let bytes = user.score(version, score, member);
-            let expected = ScoreKey { user, version, score, member: Bytes::copy_from_slice(member) };
+            let expected =
+                ScoreKey { user, version, score, member: Bytes::copy_from_slice(member) };
             assert_eq!(ScoreKey::decode(&bytes)?, expected);
             (bytes, as_key(Family::ZsetScore))
         }
@@ -173,7 +208,10 @@ fn any_key(args: &mut Args<'_>) -> Result<Encoded, Box<dyn Error>> {
             let at = number(args)?;
             let bytes = user.expire(at);
             let UserKey { slot, namespace, key } = user;
-            assert_eq!(ExpireKey::decode(&bytes)?, ExpireKey { slot, expire_ms: at, namespace, key });
+            assert_eq!(
+                ExpireKey::decode(&bytes)?,
+                ExpireKey { slot, expire_ms: at, namespace, key }
+            );
             (bytes, as_key(Family::Expire))
         }
         other => return Err(format!("no key form {other}").into()),
@@ -194,13 +232,15 @@ fn system_key(form: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Error>
             (bytes.to_vec(), as_key(Family::RaftLog))
         }
         "raft_state" => {
-            let kind = RaftStateKind::ALL.into_iter().find(|kind| kind.name() == what).ok_or("kind?")?;
+            let kind =
+                RaftStateKind::ALL.into_iter().find(|kind| kind.name() == what).ok_or("kind?")?;
             let bytes = key::raft_state(region, kind);
             assert_eq!(key::decode_raft_state(&bytes)?, (region, kind));
             (bytes.to_vec(), as_key(Family::RaftState))
         }
         _ => {
-            let kind = RegionKind::ALL.into_iter().find(|kind| kind.name() == what).ok_or("kind?")?;
+            let kind =
+                RegionKind::ALL.into_iter().find(|kind| kind.name() == what).ok_or("kind?")?;
             let bytes = key::region(region, kind);
             assert_eq!(key::decode_region(&bytes)?, (region, kind));
             (bytes.to_vec(), as_key(Family::Region))
@@ -211,7 +251,9 @@ fn system_key(form: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Error>
 fn data_value(name: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Error>> {
     let expire_ms: u64 = option(args, "expire")?;
     let metadata = match name {
-        "string" => Metadata::String { expire_ms, value: Bytes::copy_from_slice(text(args)?.as_bytes()) },
+        "string" => {
+            Metadata::String { expire_ms, value: Bytes::copy_from_slice(text(args)?.as_bytes()) }
+        }
         "collection" => {
             let kind = DataType::from_name(text(args)?.as_bytes()).ok_or("no such type")?;
             let mut collection = Collection::new(kind, option(args, "version")?);
@@ -245,7 +287,11 @@ fn data_value(name: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Error>
 }
 
 /// Encodes, and fails unless the bytes decode to the same.
-fn same<X: PartialEq + Debug>(value: X, bytes: Vec<u8>, decode: impl Fn(&[u8]) -> Result<X, DecodeError>) -> Vec<u8> {
+fn same<X: PartialEq + Debug>(
+    value: X,
+    bytes: Vec<u8>,
+    decode: impl Fn(&[u8]) -> Result<X, DecodeError>,
+) -> Vec<u8> {
     assert_eq!(decode(&bytes), Ok(value));
     bytes
 }
@@ -267,12 +313,16 @@ fn system_value(name: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Erro
             let log_id = LogId { term: number(args)?, index: number(args)? };
             let entry = Entry { log_id, payload: payload(args)? };
             assert_eq!(Entry::decode_log_id(&entry.encode())?, log_id);
-            let bytes = same(entry.clone(), entry.encode(), |bytes| Entry::decode(&Bytes::copy_from_slice(bytes)));
+            let bytes = same(entry.clone(), entry.encode(), |bytes| {
+                Entry::decode(&Bytes::copy_from_slice(bytes))
+            });
             (bytes, as_value(Family::RaftLog, &key::raft_log(1, log_id.index)))
         }
         "descriptor" => {
-            let (id, slots) = (number(args)?, SlotRange { start: number(args)?, end: number(args)? });
-            let epoch = Epoch { version: option(args, "version")?, conf_ver: option(args, "conf_ver")? };
+            let (id, slots) =
+                (number(args)?, SlotRange { start: number(args)?, end: number(args)? });
+            let epoch =
+                Epoch { version: option(args, "version")?, conf_ver: option(args, "conf_ver")? };
             let peers = vec![
                 Peer { id: 11, store: 1, role: PeerRole::Voter },
                 Peer { id: 12, store: 2, role: PeerRole::Learner },
@@ -281,11 +331,15 @@ fn system_value(name: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Erro
             let name = args.take_key("state").unwrap_or("normal");
             let state = states.into_iter().find(|state| state.name() == name).ok_or("state?")?;
             let descriptor = Descriptor { id, slots, epoch, peers, state };
-            (same(descriptor.clone(), descriptor.encode(), Descriptor::decode), record(RegionKind::Descriptor))
+            (
+                same(descriptor.clone(), descriptor.encode(), Descriptor::decode),
+                record(RegionKind::Descriptor),
+            )
         }
         "applied" => {
             let log_id = Some(LogId { term: number(args)?, index: number(args)? });
-            let applied = Applied { log_id, membership: membership(), clock: option(args, "clock")? };
+            let applied =
+                Applied { log_id, membership: membership(), clock: option(args, "clock")? };
             (same(applied.clone(), applied.encode(), Applied::decode), record(RegionKind::Applied))
         }
         "fresh_applied" => {
@@ -297,9 +351,15 @@ fn system_value(name: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Erro
             (same(stats, stats.encode(), Stats::decode), record(RegionKind::Stats))
         }
         "identity" => {
-            let identity =
-                Identity { format_version: number(args)?, cluster_id: number(args)?, store_id: number(args)? };
-            (same(identity, identity.encode(), Identity::decode), as_value(Family::Default, key::IDENTITY))
+            let identity = Identity {
+                format_version: number(args)?,
+                cluster_id: number(args)?,
+                store_id: number(args)?,
+            };
+            (
+                same(identity, identity.encode(), Identity::decode),
+                as_value(Family::Default, key::IDENTITY),
+            )
         }
         other => return Err(format!("no command {other}").into()),
     })
@@ -334,14 +394,31 @@ fn payload(args: &mut Args<'_>) -> Result<Payload, Box<dyn Error>> {
                 kind: Some(Kind::Client(proto::ClientCommand { args: args.to_vec() })),
             });
             let commands = commands.collect();
-            let request = proto::RedisWriteRequest { hlc, seed, namespace: 0, commands, enough_bytes, command_bytes };
+            let request = proto::RedisWriteRequest {
+                hlc,
+                seed,
+                namespace: 0,
+                commands,
+                enough_bytes,
+                command_bytes,
+            };
             return Ok(Payload::Command(request.encode_to_vec().into()));
         }
         "purge" => {
-            let key = proto::ExpiredKey { slot: 12182, namespace: 0, key: "foo".into(), expire_ms: number(args)? };
-            let purge = proto::WriteCommand { kind: Some(Kind::Purge(proto::PurgeExpired { keys: vec![key] })) };
-            let request =
-                proto::RedisWriteRequest { hlc: option(args, "hlc")?, commands: vec![purge], ..Default::default() };
+            let key = proto::ExpiredKey {
+                slot: 12182,
+                namespace: 0,
+                key: "foo".into(),
+                expire_ms: number(args)?,
+            };
+            let purge = proto::WriteCommand {
+                kind: Some(Kind::Purge(proto::PurgeExpired { keys: vec![key] })),
+            };
+            let request = proto::RedisWriteRequest {
+                hlc: option(args, "hlc")?,
+                commands: vec![purge],
+                ..Default::default()
+            };
             return Ok(Payload::Command(request.encode_to_vec().into()));
         }
         "split" => {
@@ -349,9 +426,12 @@ fn payload(args: &mut Args<'_>) -> Result<Payload, Box<dyn Error>> {
             let child_peers = vec![peer(21, 1, false), peer(22, 2, true)];
             admin_command::Kind::Split(proto::Split { epoch, slot: 8192, child: 2, child_peers })
         }
-        "prepare_merge" => {
-            admin_command::Kind::PrepareMerge(proto::PrepareMerge { merge: 5, epoch, target: 1, target_epoch: later })
-        }
+        "prepare_merge" => admin_command::Kind::PrepareMerge(proto::PrepareMerge {
+            merge: 5,
+            epoch,
+            target: 1,
+            target_epoch: later,
+        }),
         "commit_merge" => admin_command::Kind::CommitMerge(proto::CommitMerge {
             merge: 5,
             epoch,
@@ -360,9 +440,13 @@ fn payload(args: &mut Args<'_>) -> Result<Payload, Box<dyn Error>> {
             source_slots: Some(proto::Slots { start: 8192, end: 16384 }),
             source_clock: 111_411_200_000_000_003,
         }),
-        "abort_merge" => admin_command::Kind::AbortMerge(proto::AbortMerge { merge: 5, epoch, source: 2 }),
+        "abort_merge" => {
+            admin_command::Kind::AbortMerge(proto::AbortMerge { merge: 5, epoch, source: 2 })
+        }
         "rollback_merge" => admin_command::Kind::RollbackMerge(proto::RollbackMerge { merge: 5 }),
-        "forget_tombstones" => admin_command::Kind::ForgetTombstones(proto::ForgetTombstones { peers: vec![13, 300] }),
+        "forget_tombstones" => {
+            admin_command::Kind::ForgetTombstones(proto::ForgetTombstones { peers: vec![13, 300] })
+        }
         other => return Err(format!("no payload {other}").into()),
     };
     Ok(Payload::Admin(proto::AdminCommand { kind: Some(kind) }))

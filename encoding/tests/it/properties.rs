@@ -1,4 +1,5 @@
-//! Laws that hold for any input: order, round trip, totality, tiling, and that explain and the decoders agree.
+//! Laws that hold for any input: order, round trip, totality, tiling, and that explain and the
+//! decoders agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,9 @@ use neokv_encoding::{
     explain::{self, Explained, Span, render},
     family::Family,
     identity::Identity,
-    key::{self, ExpireKey, RaftStateKind, RegionKind, ScoreKey, SubkeyFamilyRef, SubkeyKey, UserKey},
+    key::{
+        self, ExpireKey, RaftStateKind, RegionKind, ScoreKey, SubkeyFamilyRef, SubkeyKey, UserKey,
+    },
     metadata::{self, Collection, DataType, Metadata},
     proto,
     raft::{Entry, LogId, Membership, Payload, Peer, PeerRole, Vote},
@@ -21,8 +24,11 @@ use prost::Message as _;
 
 /// Few values, often equal, often prefixes of each other: where order goes wrong.
 fn word() -> impl Strategy<Value = Bytes> {
-    prop_oneof![vec(prop::sample::select(vec![0_u8, 1, b'S', b'{', b'}', 0xfe, 0xff]), 0..6), vec(any::<u8>(), 0..20)]
-        .prop_map(Bytes::from)
+    prop_oneof![
+        vec(prop::sample::select(vec![0_u8, 1, b'S', b'{', b'}', 0xfe, 0xff]), 0..6),
+        vec(any::<u8>(), 0..20)
+    ]
+    .prop_map(Bytes::from)
 }
 
 fn number() -> impl Strategy<Value = u64> {
@@ -30,7 +36,15 @@ fn number() -> impl Strategy<Value = u64> {
 }
 
 fn score() -> impl Strategy<Value = f64> {
-    let special = prop::sample::select(vec![0.0, -0.0, 1.0, -1.0, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE]);
+    let special = prop::sample::select(vec![
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::MIN_POSITIVE,
+    ]);
     prop_oneof![special, any::<f64>()].prop_filter("NaN", |score| !score.is_nan())
 }
 
@@ -45,11 +59,8 @@ fn log_id() -> impl Strategy<Value = LogId> {
 fn membership() -> impl Strategy<Value = Membership> {
     let config = prop::collection::btree_set(number(), 0..4);
     let nodes = prop::collection::btree_map(number(), number(), 0..4);
-    (prop::option::of(log_id()), vec(config, 0..3), nodes).prop_map(|(log_id, configs, nodes)| Membership {
-        log_id,
-        configs,
-        nodes,
-    })
+    (prop::option::of(log_id()), vec(config, 0..3), nodes)
+        .prop_map(|(log_id, configs, nodes)| Membership { log_id, configs, nodes })
 }
 
 fn peer() -> impl Strategy<Value = Peer> {
@@ -61,8 +72,13 @@ fn peer() -> impl Strategy<Value = Peer> {
 }
 
 fn descriptor() -> impl Strategy<Value = Descriptor> {
-    let state = prop::sample::select(vec![RegionState::Normal, RegionState::Merging, RegionState::Tombstone]);
-    let slots = (0..=slot::SLOTS, 0..=slot::SLOTS).prop_map(|(a, b)| SlotRange { start: a.min(b), end: a.max(b) });
+    let state = prop::sample::select(vec![
+        RegionState::Normal,
+        RegionState::Merging,
+        RegionState::Tombstone,
+    ]);
+    let slots = (0..=slot::SLOTS, 0..=slot::SLOTS)
+        .prop_map(|(a, b)| SlotRange { start: a.min(b), end: a.max(b) });
     (number(), slots, number(), number(), vec(peer(), 0..4), state).prop_map(
         |(id, slots, version, conf_ver, peers, state)| Descriptor {
             id,
@@ -75,11 +91,15 @@ fn descriptor() -> impl Strategy<Value = Descriptor> {
 }
 
 fn request() -> impl Strategy<Value = proto::RedisWriteRequest> {
-    let client = vec(word(), 0..4).prop_map(|args| proto::write_command::Kind::Client(proto::ClientCommand { args }));
-    let key = (any::<u32>(), any::<u32>(), word(), number())
-        .prop_map(|(slot, namespace, key, expire_ms)| proto::ExpiredKey { slot, namespace, key, expire_ms });
-    let purge = vec(key, 0..3).prop_map(|keys| proto::write_command::Kind::Purge(proto::PurgeExpired { keys }));
-    let command = prop::option::of(prop_oneof![client, purge]).prop_map(|kind| proto::WriteCommand { kind });
+    let client = vec(word(), 0..4)
+        .prop_map(|args| proto::write_command::Kind::Client(proto::ClientCommand { args }));
+    let key = (any::<u32>(), any::<u32>(), word(), number()).prop_map(
+        |(slot, namespace, key, expire_ms)| proto::ExpiredKey { slot, namespace, key, expire_ms },
+    );
+    let purge = vec(key, 0..3)
+        .prop_map(|keys| proto::write_command::Kind::Purge(proto::PurgeExpired { keys }));
+    let command =
+        prop::option::of(prop_oneof![client, purge]).prop_map(|kind| proto::WriteCommand { kind });
     (number(), number(), any::<u32>(), vec(command, 0..4), number(), number()).prop_map(
         |(hlc, seed, namespace, commands, enough_bytes, command_bytes)| proto::RedisWriteRequest {
             hlc,
@@ -105,16 +125,19 @@ fn payload() -> impl Strategy<Value = Payload> {
 }
 
 fn metadata_value() -> impl Strategy<Value = Metadata> {
-    let string = (number(), word()).prop_map(|(expire_ms, value)| Metadata::String { expire_ms, value });
-    let kind = prop::sample::select(vec![DataType::Hash, DataType::List, DataType::Set, DataType::Zset]);
-    let collection =
-        (kind, number(), number(), 0..u64::MAX / 2, number()).prop_map(|(kind, expire_ms, version, size, head)| {
+    let string =
+        (number(), word()).prop_map(|(expire_ms, value)| Metadata::String { expire_ms, value });
+    let kind =
+        prop::sample::select(vec![DataType::Hash, DataType::List, DataType::Set, DataType::Zset]);
+    let collection = (kind, number(), number(), 0..u64::MAX / 2, number()).prop_map(
+        |(kind, expire_ms, version, size, head)| {
             let (head, tail) = match kind {
                 DataType::List => (head.min(u64::MAX / 2), head.min(u64::MAX / 2) + size),
                 _ => (0, 0),
             };
             Metadata::Collection(Collection { kind, expire_ms, version, size, head, tail })
-        });
+        },
+    );
     prop_oneof![string, collection]
 }
 
@@ -122,7 +145,8 @@ fn metadata_value() -> impl Strategy<Value = Metadata> {
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let valid = prop_oneof![
         (user(), number(), word()).prop_map(|(user, version, part)| user.subkey(version, &part)),
-        (user(), number(), score(), word()).prop_map(|(user, version, score, part)| user.score(version, score, &part)),
+        (user(), number(), score(), word())
+            .prop_map(|(user, version, score, part)| user.score(version, score, &part)),
         (user(), number()).prop_map(|(user, at)| user.expire(at)),
         user().prop_map(|user| user.v1_string()),
         metadata_value().prop_map(|value| value.encode()),
@@ -136,17 +160,23 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         }
         .encode()),
     ];
-    let damaged = (valid, any::<prop::sample::Index>(), any::<u8>(), 0..4).prop_map(|(mut bytes, at, byte, how)| {
-        let place = at.index(bytes.len().max(1));
-        match how {
-            0 if !bytes.is_empty() => bytes[place] = byte,
-            1 => bytes.truncate(place),
-            2 => bytes.push(byte),
-            _ => {}
-        }
-        bytes
-    });
-    prop_oneof![vec(any::<u8>(), 0..80), vec(prop::sample::select(vec![0, 1, 2, 8, 0x0a, 0x81, 0x83]), 0..40), damaged]
+    let damaged = (valid, any::<prop::sample::Index>(), any::<u8>(), 0..4).prop_map(
+        |(mut bytes, at, byte, how)| {
+            let place = at.index(bytes.len().max(1));
+            match how {
+                0 if !bytes.is_empty() => bytes[place] = byte,
+                1 => bytes.truncate(place),
+                2 => bytes.push(byte),
+                _ => {}
+            }
+            bytes
+        },
+    );
+    prop_oneof![
+        vec(any::<u8>(), 0..80),
+        vec(prop::sample::select(vec![0, 1, 2, 8, 0x0a, 0x81, 0x83]), 0..40),
+        damaged
+    ]
 }
 
 /// The laws of an explanation.
@@ -168,19 +198,25 @@ fn check(explained: &Explained, input: &[u8]) {
     }
     assert_eq!(explained.root.range, 0..input.len());
     tiles(&explained.root);
-    let leaves: Vec<u8> = explained.leaves().flat_map(|leaf| input[leaf.range.clone()].to_vec()).collect();
+    let leaves: Vec<u8> =
+        explained.leaves().flat_map(|leaf| input[leaf.range.clone()].to_vec()).collect();
     assert_eq!(leaves, input);
     assert!(!render::text(explained, input).is_empty());
 }
 
-/// Explained is clean exactly if the server accepts the bytes; `extra` problems are those that only explain looks for.
+/// Explained is clean exactly if the server accepts the bytes; `extra` problems are those that only
+/// explain looks for.
 fn agree<X>(decoded: &Result<X, DecodeError>, explained: &Explained, input: &[u8], extra: &str) {
     check(explained, input);
     let problem = explained.problems().find_map(|span| span.problem.clone());
     match (decoded, problem) {
         (Ok(_), None) => {}
-        (Ok(_), Some(problem)) => assert!(!extra.is_empty() && problem.contains(extra), "{input:02x?}: {problem}"),
-        (Err(error), None) => panic!("{input:02x?}: explain sees nothing wrong, the server says {error}"),
+        (Ok(_), Some(problem)) => {
+            assert!(!extra.is_empty() && problem.contains(extra), "{input:02x?}: {problem}")
+        }
+        (Err(error), None) => {
+            panic!("{input:02x?}: explain sees nothing wrong, the server says {error}")
+        }
         (Err(_), Some(_)) => {}
     }
 }
@@ -224,7 +260,8 @@ proptest! {
         let end = key::prefix_end(&prefix);
         let with = [&prefix[..], &more[..]].concat();
         prop_assert!(end.is_empty() || with < end);
-        // Nothing between: the end without its last bit is still at or below some key with the prefix.
+        // Nothing between: the end without its last bit is still at or below some key with the
+        // prefix.
         if let Some((last, head)) = end.split_last() {
             let mut before = head.to_vec();
             before.push(last - 1);
@@ -305,7 +342,8 @@ proptest! {
         let request = proto::RedisWriteRequest::decode(bytes.clone()).map_err(refused);
         let explained = explain::write_request(&bytes);
         check(&explained, &bytes);
-        // Fields of a newer release, and groups inside them, are skipped by the server and pointed out here.
+        // Fields of a newer release, and groups inside them, are skipped by the server and pointed
+        // out here.
         let odd = explained.problems().any(|span| span.problem.as_deref().is_some_and(|problem| {
             problem.contains("has no field") || problem.contains("wire type")
         }));
@@ -344,8 +382,11 @@ proptest! {
 
 #[test]
 fn sets_have_one_encoding() {
-    let forward =
-        Membership { log_id: None, configs: vec![BTreeSet::from([1, 2])], nodes: BTreeMap::from([(1, 5), (2, 6)]) };
+    let forward = Membership {
+        log_id: None,
+        configs: vec![BTreeSet::from([1, 2])],
+        nodes: BTreeMap::from([(1, 5), (2, 6)]),
+    };
     let mut bytes = forward.encode();
     assert!(Membership::decode(&bytes).is_ok());
     // The two peers of the config swapped: the same set, but not the bytes that an encoder writes.

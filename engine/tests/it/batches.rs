@@ -22,7 +22,9 @@ fn reads_through_a_batch_see_its_writes_and_others_do_not() {
     assert_eq!(get(&batch, Family::Metadata, b"a"), Some(b"2".to_vec()));
     assert_eq!(get(&batch, Family::Metadata, b"b"), None);
     assert_eq!(get(&batch, Family::Metadata, b"c"), Some(b"3".to_vec()));
-    for (direction, expected) in [(Direction::Forward, [b"a", b"c"]), (Direction::Reverse, [b"c", b"a"])] {
+    for (direction, expected) in
+        [(Direction::Forward, [b"a", b"c"]), (Direction::Reverse, [b"c", b"a"])]
+    {
         assert_eq!(keys(&batch, Family::Metadata, KeyRange::all(), direction), expected);
     }
     assert_eq!(get(&engine, Family::Metadata, b"a"), Some(b"1".to_vec()));
@@ -67,7 +69,10 @@ fn rollback_returns_to_the_latest_savepoint_also_when_nothing_was_written() {
     assert_eq!(get(&batch, Family::Metadata, b"b"), Some(b"1".to_vec()));
     batch.put(Family::Metadata, b"c", b"1");
     engine.write(batch, Durability::Buffered).unwrap();
-    assert_eq!(keys(&engine, Family::Metadata, KeyRange::all(), Direction::Forward), [b"a", b"b", b"c"]);
+    assert_eq!(
+        keys(&engine, Family::Metadata, KeyRange::all(), Direction::Forward),
+        [b"a", b"b", b"c"]
+    );
 }
 
 #[test]
@@ -81,10 +86,17 @@ fn a_range_delete_acts_between_the_writes_around_it() {
     batch.delete_range(Family::Metadata, b"b", b"c");
     batch.put(Family::Metadata, b"b3", b"after");
     batch.delete_range(Family::Subkey, b"b", b"c");
-    assert_eq!(get(&batch, Family::Metadata, b"b1"), Some(b"old".to_vec()), "its own reads do not see it");
+    assert_eq!(
+        get(&batch, Family::Metadata, b"b1"),
+        Some(b"old".to_vec()),
+        "its own reads do not see it"
+    );
     assert_eq!(batch.len(), 4);
     engine.write(batch, Durability::Synced).unwrap();
-    assert_eq!(keys(&engine, Family::Metadata, KeyRange::all(), Direction::Forward), [&b"b3"[..], b"c"]);
+    assert_eq!(
+        keys(&engine, Family::Metadata, KeyRange::all(), Direction::Forward),
+        [&b"b3"[..], b"c"]
+    );
     drop(engine);
     let engine = open(dir.path());
     let again = keys(&engine, Family::Metadata, KeyRange::all(), Direction::Forward);
@@ -99,7 +111,11 @@ fn a_log_batch_is_written_whole() {
     for index in 0..5u64 {
         batch.put(Family::RaftLog, neokv_encoding::key::raft_log(1, index), b"entry");
     }
-    batch.delete_range(Family::RaftLog, neokv_encoding::key::raft_log(1, 0), neokv_encoding::key::raft_log(1, 3));
+    batch.delete_range(
+        Family::RaftLog,
+        neokv_encoding::key::raft_log(1, 0),
+        neokv_encoding::key::raft_log(1, 3),
+    );
     assert_eq!(batch.len(), 6);
     engine.write_log(batch, Durability::Synced).unwrap();
     let left = keys(&engine, Family::RaftLog, KeyRange::all(), Direction::Forward);
@@ -129,7 +145,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// The keys that a cursor returns after it has been sent to `target`.
-fn keys_from(batch: &dyn Read, range: KeyRange, direction: Direction, target: &[u8]) -> Vec<Vec<u8>> {
+fn keys_from(
+    batch: &dyn Read,
+    range: KeyRange,
+    direction: Direction,
+    target: &[u8],
+) -> Vec<Vec<u8>> {
     let mut cursor = batch.cursor(Family::Metadata, range, direction).unwrap();
     cursor.seek(target).unwrap();
     let mut found = Vec::new();
@@ -183,7 +204,8 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-    /// A written batch equals the same steps on a map; before, its reads equal them without the range deletes.
+    /// A written batch equals the same steps on a map; before, its reads equal them without the
+    /// range deletes.
     #[test]
     fn batches_equal_a_model(before in prop::collection::btree_map(0u8..12, any::<u8>(), 0..8), steps in steps()) {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! What a crash leaves behind, and how it is told from damage. A store is "crashed" by copying its files while it is open.
+//! What a crash leaves behind, and how it is told from damage. A store is "crashed" by copying its
+//! files while it is open.
 
 use neokv_encoding::family::Family;
 use neokv_engine::{Direction, Durability, Engine, EngineError, KeyRange};
@@ -28,7 +29,8 @@ fn the_log(dir: &std::path::Path) -> std::path::PathBuf {
 /// How many records are there; they must be the first ones.
 fn prefix(engine: &Engine) -> usize {
     let found = keys(engine, Family::Metadata, KeyRange::all(), Direction::Forward);
-    let expected: Vec<Vec<u8>> = (0..u32::try_from(found.len()).unwrap()).map(|n| n.to_be_bytes().to_vec()).collect();
+    let expected: Vec<Vec<u8>> =
+        (0..u32::try_from(found.len()).unwrap()).map(|n| n.to_be_bytes().to_vec()).collect();
     assert_eq!(found, expected);
     found.len()
 }
@@ -45,7 +47,9 @@ fn a_log_cut_anywhere_opens_with_what_came_before() {
     let dir = crashed(40, 3000);
     let whole = std::fs::read(the_log(dir.path())).unwrap();
     let mut before = usize::MAX;
-    for cut in [whole.len() - 1, whole.len() - 2999, whole.len() / 2, 33_000, 32_768, 3_100, 20, 3, 0] {
+    for cut in
+        [whole.len() - 1, whole.len() - 2999, whole.len() / 2, 33_000, 32_768, 3_100, 20, 3, 0]
+    {
         let torn = tempfile::tempdir().unwrap();
         copy(dir.path(), torn.path());
         std::fs::write(the_log(torn.path()), &whole[..cut]).unwrap();
@@ -58,7 +62,10 @@ fn a_log_cut_anywhere_opens_with_what_came_before() {
         before = records + 1;
         put(&engine, Family::Metadata, b"\xff after", b"");
         drop(engine);
-        assert!(get(&open(torn.path()), Family::Metadata, b"\xff after").is_some(), "and goes on from there");
+        assert!(
+            get(&open(torn.path()), Family::Metadata, b"\xff after").is_some(),
+            "and goes on from there"
+        );
     }
 }
 
@@ -115,7 +122,8 @@ fn a_log_that_vanished_is_refused() {
     let engine = open(live.path());
     put(&engine, Family::Metadata, b"a", b"1");
     engine.sync().unwrap();
-    // Flushing one family alone switches logs and keeps the old one, which the other family still needs.
+    // Flushing one family alone switches logs and keeps the old one, which the other family still
+    // needs.
     put(&engine, Family::Subkey, b"b", b"1");
     engine.sync().unwrap();
     engine.flush_family(Family::Subkey).unwrap();
@@ -150,6 +158,10 @@ fn a_batch_is_found_whole_or_not_at_all() {
         std::fs::write(the_log(torn.path()), &whole[..cut]).unwrap();
         let engine = open(torn.path());
         let found = keys(&engine, Family::Metadata, KeyRange::all(), Direction::Forward);
-        assert_eq!(found, keys(&engine, Family::Subkey, KeyRange::all(), Direction::Forward), "cut at {cut}");
+        assert_eq!(
+            found,
+            keys(&engine, Family::Subkey, KeyRange::all(), Direction::Forward),
+            "cut at {cut}"
+        );
     }
 }

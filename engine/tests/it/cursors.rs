@@ -1,4 +1,5 @@
-//! Walks over ranges: bounds, seeks and directions, over the store, snapshots and batches, in memory and in files.
+//! Walks over ranges: bounds, seeks and directions, over the store, snapshots and batches, in
+//! memory and in files.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +40,9 @@ fn seeks_stay_inside_the_range() {
         assert_eq!(drain(&mut cursor), expected, "again after the end");
     }
     assert_eq!(keys(&engine, Family::Metadata, range(), Direction::Reverse), [b"f", b"d"]);
-    assert!(keys(&engine, Family::Metadata, KeyRange::new(*b"d", *b"d"), Direction::Forward).is_empty());
+    assert!(
+        keys(&engine, Family::Metadata, KeyRange::new(*b"d", *b"d"), Direction::Forward).is_empty()
+    );
     assert!(keys(&engine, Family::Subkey, KeyRange::all(), Direction::Reverse).is_empty());
 }
 
@@ -56,7 +59,10 @@ fn a_snapshot_and_an_open_cursor_keep_their_state() {
     assert_eq!(drain(&mut cursor), [b"b", b"d", b"f", b"h"]);
     assert_eq!(get(&snapshot, Family::Metadata, b"c"), None);
     assert_eq!(get(&snapshot, Family::Metadata, b"d"), Some(b"d".to_vec()));
-    assert_eq!(keys(&snapshot, Family::Metadata, KeyRange::all(), Direction::Reverse), [b"h", b"f", b"d", b"b"]);
+    assert_eq!(
+        keys(&snapshot, Family::Metadata, KeyRange::all(), Direction::Reverse),
+        [b"h", b"f", b"d", b"b"]
+    );
     let mut scan = snapshot.scan(Family::Metadata, KeyRange::all()).unwrap();
     assert_eq!(drain(&mut scan), [b"b", b"d", b"f", b"h"]);
     assert_eq!(get(&engine, Family::Metadata, b"d"), Some(b"new".to_vec()));
@@ -75,10 +81,14 @@ fn a_batch_write_on_the_end_of_the_range_is_outside() {
     let range = KeyRange::new(*b"c", *b"h");
     assert_eq!(keys(&batch, Family::Metadata, range.clone(), Direction::Reverse), [b"f", b"e"]);
     assert_eq!(keys(&batch, Family::Metadata, range, Direction::Forward), [b"e", b"f"]);
-    assert_eq!(keys(&batch, Family::Metadata, KeyRange::all(), Direction::Reverse), [b"i", b"h", b"f", b"e", b"b"]);
+    assert_eq!(
+        keys(&batch, Family::Metadata, KeyRange::all(), Direction::Reverse),
+        [b"i", b"h", b"f", b"e", b"b"]
+    );
 }
 
-/// The prefix filter must hide nothing: every range of collections, walked both ways, over files and memory.
+/// The prefix filter must hide nothing: every range of collections, walked both ways, over files
+/// and memory.
 #[test]
 fn the_prefix_filter_hides_no_row() {
     let dir = tempfile::tempdir().unwrap();
@@ -106,16 +116,21 @@ fn the_prefix_filter_hides_no_row() {
     for (nth, key) in (0u64..).zip(&collections) {
         for version in [100 + nth, 200 + nth, 300 + nth, 999] {
             let range = KeyRange::prefix(&key.subkey_prefix(version));
-            let expected: Vec<Vec<u8>> = all.iter().filter(|row| range.contains(row)).cloned().collect();
+            let expected: Vec<Vec<u8>> =
+                all.iter().filter(|row| range.contains(row)).cloned().collect();
             assert_eq!(expected.len(), if version == 999 { 0 } else { 3 });
             for read in readers {
                 assert_eq!(keys(read, Family::Subkey, range.clone(), Direction::Forward), expected);
                 let mut back = keys(read, Family::Subkey, range.clone(), Direction::Reverse);
                 back.reverse();
                 assert_eq!(back, expected);
-                let mut seeking = read.cursor(Family::Subkey, range.clone(), Direction::Forward).unwrap();
+                let mut seeking =
+                    read.cursor(Family::Subkey, range.clone(), Direction::Forward).unwrap();
                 seeking.seek(&key.subkey(version, b"y")).unwrap();
-                assert_eq!(drain(&mut seeking), expected.iter().skip(1).cloned().collect::<Vec<_>>());
+                assert_eq!(
+                    drain(&mut seeking),
+                    expected.iter().skip(1).cloned().collect::<Vec<_>>()
+                );
             }
         }
     }

@@ -16,7 +16,10 @@ fn stored() -> (tempfile::TempDir, PathBuf) {
     }
     engine.flush().unwrap();
     engine.verify().unwrap();
-    let file = files(dir.path(), "sst").into_iter().max_by_key(|file| file.metadata().unwrap().len()).unwrap();
+    let file = files(dir.path(), "sst")
+        .into_iter()
+        .max_by_key(|file| file.metadata().unwrap().len())
+        .unwrap();
     (dir, file)
 }
 
@@ -107,7 +110,8 @@ fn a_missing_or_damaged_file_is_refused_at_open() {
 #[test]
 fn space_is_measured_and_low_space_is_told() {
     let dir = tempfile::tempdir().unwrap();
-    let engine = Engine::open(dir.path(), &Options { low_space_bytes: u64::MAX, ..options() }).unwrap();
+    let engine =
+        Engine::open(dir.path(), &Options { low_space_bytes: u64::MAX, ..options() }).unwrap();
     let space = engine.space().unwrap();
     assert!(space.low && !space.full && space.free > 0 && space.free <= space.total, "{space:?}");
     engine.resume().unwrap();

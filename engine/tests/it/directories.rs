@@ -27,7 +27,10 @@ fn a_directory_of_something_else_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("letter.txt"), "dear").unwrap();
     let error = Engine::open(dir.path(), &options()).unwrap_err();
-    assert!(matches!(&error, EngineError::ForeignDirectory { found, .. } if found == "letter.txt"), "{error}");
+    assert!(
+        matches!(&error, EngineError::ForeignDirectory { found, .. } if found == "letter.txt"),
+        "{error}"
+    );
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     let empty = tempfile::tempdir().unwrap();
     std::fs::create_dir(empty.path().join("lost+found")).unwrap();
@@ -44,10 +47,16 @@ fn another_format_is_refused() {
     std::fs::write(&marker, "neokv store, format 2\n").unwrap();
     for result in [Engine::open(dir.path(), &options()), Engine::open_read_only(dir.path())] {
         let error = result.unwrap_err();
-        assert!(matches!(error, EngineError::FormatVersion { found: 2, supported: 1, .. }), "{error}");
+        assert!(
+            matches!(error, EngineError::FormatVersion { found: 2, supported: 1, .. }),
+            "{error}"
+        );
     }
     std::fs::write(&marker, "shopping list").unwrap();
-    assert!(matches!(Engine::open(dir.path(), &options()).unwrap_err(), EngineError::Corruption { .. }));
+    assert!(matches!(
+        Engine::open(dir.path(), &options()).unwrap_err(),
+        EngineError::Corruption { .. }
+    ));
 }
 
 #[test]
@@ -59,7 +68,10 @@ fn the_identity_record_is_written_once_and_compared() {
     assert!(!identity::establish(&engine, 7, 3).unwrap(), "known");
     for (cluster, store) in [(7, 4), (8, 3)] {
         let error = identity::establish(&engine, cluster, store).unwrap_err();
-        assert!(matches!(error, EngineError::ForeignStore { found_cluster: 7, found_store: 3, .. }), "{error}");
+        assert!(
+            matches!(error, EngineError::ForeignStore { found_cluster: 7, found_store: 3, .. }),
+            "{error}"
+        );
     }
     drop(engine);
     let engine = open(dir.path());

@@ -1,4 +1,5 @@
-//! A disk that is really full: the test starts itself again in a mount namespace of its own, with 96 MiB of memory as the disk.
+//! A disk that is really full: the test starts itself again in a mount namespace of its own, with
+//! 96 MiB of memory as the disk.
 
 use std::path::Path;
 use std::process::Command;
@@ -25,11 +26,17 @@ fn a_full_disk_refuses_writes_serves_reads_and_heals() {
     let status = Command::new("unshare")
         .args(["--mount", "--map-root-user", "sh", "-c", &script])
         .arg(binary)
-        .args(["--exact", "full_disk::a_full_disk_refuses_writes_serves_reads_and_heals", "--nocapture"])
+        .args([
+            "--exact",
+            "full_disk::a_full_disk_refuses_writes_serves_reads_and_heals",
+            "--nocapture",
+        ])
         .status();
     match status.map(|status| status.code()) {
         Ok(Some(0)) => {}
-        Ok(Some(1 | 99)) | Err(_) if !may_mount() => eprintln!("not run: this machine gives no mount namespaces"),
+        Ok(Some(1 | 99)) | Err(_) if !may_mount() => {
+            eprintln!("not run: this machine gives no mount namespaces")
+        }
         other => panic!("the run on the small disk ended with {other:?}"),
     }
 }
@@ -43,7 +50,8 @@ fn may_mount() -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Ten thousand bytes that no compression makes smaller, so that what fills the disk keeps filling it.
+/// Ten thousand bytes that no compression makes smaller, so that what fills the disk keeps filling
+/// it.
 fn value(n: u32) -> Vec<u8> {
     let next = |state: &mut u32| {
         *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -97,6 +105,10 @@ fn fill_and_heal(disk: &Path) {
 
 fn check(engine: &Engine, records: u32) {
     for n in 0..records {
-        assert_eq!(engine.get(Family::Metadata, &n.to_be_bytes()).unwrap().as_deref(), Some(&value(n)[..]), "{n}");
+        assert_eq!(
+            engine.get(Family::Metadata, &n.to_be_bytes()).unwrap().as_deref(),
+            Some(&value(n)[..]),
+            "{n}"
+        );
     }
 }

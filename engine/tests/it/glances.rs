@@ -1,7 +1,9 @@
 //! Glances: what they read, and when they give up.
 
 use neokv_encoding::family::Family;
-use neokv_engine::{Budget, Direction, Durability, Engine, EngineError, Glance, KeyRange, Read, Result};
+use neokv_engine::{
+    Budget, Direction, Durability, Engine, EngineError, Glance, KeyRange, Read, Result,
+};
 
 use crate::support::{drain, get, keys, open, put, put_hash, user};
 
@@ -37,7 +39,10 @@ fn a_glance_sees_one_state_as_a_snapshot_does() {
         assert_eq!(seen.len(), 50);
     }
     assert_eq!(get(&glance, Family::Metadata, b"late"), None);
-    assert_eq!(get(&glance, Family::Subkey, &user("h").subkey(1, b"f00007")), Some(b"value".to_vec()));
+    assert_eq!(
+        get(&glance, Family::Subkey, &user("h").subkey(1, b"f00007")),
+        Some(b"value".to_vec())
+    );
     assert!(!glance.is_spent());
     assert!((100..200).contains(&glance.rows_read()), "{}", glance.rows_read());
 }
@@ -49,7 +54,10 @@ fn rows_and_bytes_are_limited() {
     let range = fields(&engine, 50);
     for budget in [Budget { rows: 40, ..PLENTY }, Budget { bytes: 500, ..PLENTY }] {
         let glance = engine.glance(budget);
-        assert!(matches!(walk(&glance, range.clone(), Direction::Forward), Err(EngineError::Beyond)));
+        assert!(matches!(
+            walk(&glance, range.clone(), Direction::Forward),
+            Err(EngineError::Beyond)
+        ));
         assert!(glance.is_spent());
     }
     let glance = engine.glance(Budget { rows: 40, ..PLENTY });
@@ -84,7 +92,11 @@ fn a_glance_does_not_wait_for_the_disk() {
     assert!(cold.is_spent());
     // What an ordinary read has brought in is at hand for the next glance.
     let snapshot = engine.snapshot();
-    assert_eq!(drain(&mut snapshot.cursor(Family::Subkey, range.clone(), Direction::Forward).unwrap()).len(), 50);
+    assert_eq!(
+        drain(&mut snapshot.cursor(Family::Subkey, range.clone(), Direction::Forward).unwrap())
+            .len(),
+        50
+    );
     assert!(get(&snapshot, Family::Metadata, &user("h").metadata()).is_some());
     let warm = engine.glance(PLENTY);
     assert_eq!(walk(&warm, range, Direction::Forward).unwrap().len(), 50);
@@ -104,7 +116,10 @@ fn a_glance_does_not_pass_over_masses_of_deleted_rows() {
     engine.write(batch, Durability::Buffered).unwrap();
     for direction in [Direction::Forward, Direction::Reverse] {
         let glance = engine.glance(PLENTY);
-        assert!(matches!(walk(&glance, range.clone(), direction), Err(EngineError::Beyond)), "{direction:?}");
+        assert!(
+            matches!(walk(&glance, range.clone(), direction), Err(EngineError::Beyond)),
+            "{direction:?}"
+        );
         assert!(glance.is_spent());
     }
     assert_eq!(keys(&engine.snapshot(), Family::Subkey, range, Direction::Forward).len(), 1);

@@ -1,4 +1,5 @@
-//! The engine against a real RocksDB on a real disk: one binary, because linking RocksDB takes its time.
+//! The engine against a real RocksDB on a real disk: one binary, because linking RocksDB takes its
+//! time.
 
 #[cfg(test)]
 mod batches;

@@ -24,13 +24,21 @@ fn rows_of_deleted_and_overwritten_collections_go() {
     put_hash(&engine, &user("alive"), 13, &["a", "b"]);
     del(&engine, &user("deleted"));
     put_hash(&engine, &user("recreated"), 14, &["b"]);
-    put(&engine, Family::Metadata, &user("overwritten").metadata(), &encode_string(0, b"now a string"));
+    put(
+        &engine,
+        Family::Metadata,
+        &user("overwritten").metadata(),
+        &encode_string(0, b"now a string"),
+    );
     set_clock(&engine, 20);
     assert_eq!(rows(&engine), 9);
     flush_and_compact(&engine);
     let left = keys(&engine, Family::Subkey, KeyRange::all(), Direction::Forward);
-    let mut expected =
-        vec![user("recreated").subkey(14, b"b"), user("alive").subkey(13, b"a"), user("alive").subkey(13, b"b")];
+    let mut expected = vec![
+        user("recreated").subkey(14, b"b"),
+        user("alive").subkey(13, b"a"),
+        user("alive").subkey(13, b"b"),
+    ];
     expected.sort();
     assert_eq!(left, expected);
     assert_eq!(dropped(&engine), 6);
@@ -62,7 +70,10 @@ fn an_open_snapshot_keeps_its_rows_until_it_closes() {
     del(&engine, &user("k"));
     flush_and_compact(&engine);
     assert_eq!(rows(&snapshot), 2, "compaction filters know no snapshots, ours does");
-    assert_eq!(get(&snapshot, Family::Subkey, &user("k").subkey(50, b"a")), Some(b"value".to_vec()));
+    assert_eq!(
+        get(&snapshot, Family::Subkey, &user("k").subkey(50, b"a")),
+        Some(b"value".to_vec())
+    );
     assert_eq!(dropped(&engine), 0);
     assert!(engine.stats().orphans.deferred_rows >= 2);
     drop(snapshot);
@@ -140,7 +151,8 @@ fn old_strings_and_unreadable_rows_stay() {
     assert_eq!(dropped(&engine), 0);
 }
 
-/// Deletes, re-creations, snapshots and compactions from several threads: what a snapshot shows must be whole.
+/// Deletes, re-creations, snapshots and compactions from several threads: what a snapshot shows
+/// must be whole.
 #[test]
 fn snapshots_stay_whole_while_compactions_run() {
     let dir = tempfile::tempdir().unwrap();
@@ -175,7 +187,10 @@ fn snapshots_stay_whole_while_compactions_run() {
             flush_and_compact(&engine);
         }
         done.store(true, std::sync::atomic::Ordering::Release);
-        assert!(readers.into_iter().map(|reader| reader.join().unwrap()).sum::<usize>() > 0, "something was read");
+        assert!(
+            readers.into_iter().map(|reader| reader.join().unwrap()).sum::<usize>() > 0,
+            "something was read"
+        );
     });
     flush_and_compact(&engine);
     assert_eq!(rows(&engine), 0);
@@ -185,7 +200,9 @@ fn snapshots_stay_whole_while_compactions_run() {
 /// Either the key is absent, or every field of its version is there.
 fn check_whole(snapshot: &dyn Read, key: &neokv_encoding::key::UserKey, fields: usize) -> bool {
     use neokv_encoding::metadata::Metadata;
-    let Some(bytes) = snapshot.get(Family::Metadata, &key.metadata()).unwrap() else { return false };
+    let Some(bytes) = snapshot.get(Family::Metadata, &key.metadata()).unwrap() else {
+        return false;
+    };
     let Ok(Metadata::Collection(collection)) = Metadata::decode(&bytes) else { panic!("metadata") };
     let range = KeyRange::prefix(&key.subkey_prefix(collection.version));
     assert_eq!(keys(snapshot, Family::Subkey, range, Direction::Forward).len(), fields);

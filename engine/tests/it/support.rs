@@ -36,16 +36,31 @@ pub fn drain(cursor: &mut Cursor<'_>) -> Vec<Vec<u8>> {
     keys
 }
 
-pub fn keys(read: &dyn Read, family: Family, range: KeyRange, direction: Direction) -> Vec<Vec<u8>> {
+pub fn keys(
+    read: &dyn Read,
+    family: Family,
+    range: KeyRange,
+    direction: Direction,
+) -> Vec<Vec<u8>> {
     drain(&mut read.cursor(family, range, direction).unwrap())
 }
 
 /// Region 1 over all slots, with this clock.
 pub fn set_clock(engine: &Engine, clock: u64) {
-    let descriptor =
-        Descriptor { id: 1, slots: SlotRange::ALL, epoch: Epoch::default(), peers: vec![], state: RegionState::Normal };
+    let descriptor = Descriptor {
+        id: 1,
+        slots: SlotRange::ALL,
+        epoch: Epoch::default(),
+        peers: vec![],
+        state: RegionState::Normal,
+    };
     put(engine, Family::Region, &region(1, RegionKind::Descriptor), &descriptor.encode());
-    put(engine, Family::Region, &region(1, RegionKind::Applied), &Applied { clock, ..Applied::default() }.encode());
+    put(
+        engine,
+        Family::Region,
+        &region(1, RegionKind::Applied),
+        &Applied { clock, ..Applied::default() }.encode(),
+    );
 }
 
 pub fn user(name: &'static str) -> UserKey {

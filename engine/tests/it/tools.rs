@@ -12,7 +12,9 @@ fn contents(dir: &std::path::Path) -> BTreeMap<String, Vec<u8>> {
         .unwrap()
         .map(|entry| entry.unwrap())
         .filter(|entry| entry.file_type().unwrap().is_file())
-        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
+        .map(|entry| {
+            (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())
+        })
         .collect()
 }
 
@@ -45,7 +47,11 @@ fn a_running_store_is_followed() {
     let engine = open(dir.path());
     put(&engine, Family::Metadata, b"a", b"1");
     let beside = Engine::open_read_only(dir.path()).unwrap();
-    assert_eq!(get(&beside, Family::Metadata, b"a"), Some(b"1".to_vec()), "also from the log of a running store");
+    assert_eq!(
+        get(&beside, Family::Metadata, b"a"),
+        Some(b"1".to_vec()),
+        "also from the log of a running store"
+    );
     let follower = Engine::open_secondary(dir.path(), scratch.path()).unwrap();
     assert_eq!(get(&follower, Family::Metadata, b"a"), Some(b"1".to_vec()));
     put(&engine, Family::Metadata, b"a", b"2");
@@ -57,7 +63,11 @@ fn a_running_store_is_followed() {
     drop(follower);
     drop(beside);
     put(&engine, Family::Metadata, b"c", b"3");
-    assert_eq!(get(&engine, Family::Metadata, b"c"), Some(b"3".to_vec()), "the owner did not notice");
+    assert_eq!(
+        get(&engine, Family::Metadata, b"c"),
+        Some(b"3".to_vec()),
+        "the owner did not notice"
+    );
 }
 
 #[test]
@@ -66,7 +76,10 @@ fn where_there_is_no_store_there_is_an_error() {
     let error = Engine::open_read_only(dir.path()).unwrap_err();
     assert!(matches!(error, EngineError::NoStore { .. }), "{error}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "and still none");
-    assert!(matches!(Engine::open_secondary(&dir.path().join("x"), dir.path()), Err(EngineError::NoStore { .. })));
+    assert!(matches!(
+        Engine::open_secondary(&dir.path().join("x"), dir.path()),
+        Err(EngineError::NoStore { .. })
+    ));
 }
 
 #[test]
@@ -91,8 +104,14 @@ fn numbers_move_with_the_work() {
     }
     let read = engine.stats();
     assert_eq!(read.open_snapshots, 1);
-    assert!(read.flush_bytes > 0 && read.disk_bytes > 0 && read.families[4].level0_files == 1, "{read:?}");
-    assert!(read.block_cache_hits > 0 && read.block_cache_bytes > 0 && read.bloom_useful >= 150, "{read:?}");
+    assert!(
+        read.flush_bytes > 0 && read.disk_bytes > 0 && read.families[4].level0_files == 1,
+        "{read:?}"
+    );
+    assert!(
+        read.block_cache_hits > 0 && read.block_cache_bytes > 0 && read.bloom_useful >= 150,
+        "{read:?}"
+    );
     assert!(read.keys_read >= 400 && read.families[4].live_file_bytes > 0);
     assert!(engine.memory_usage() > 0 && engine.disk_usage() == read.disk_bytes);
     assert!(engine.report(Family::Metadata).contains("Compaction Stats"));

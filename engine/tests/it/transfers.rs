@@ -75,7 +75,11 @@ fn a_range_arrives_whole_and_replaces_what_was_there() {
     crash(&target, crashed.path());
     let again = open(crashed.path());
     for family in Family::DATA {
-        assert_eq!(rows(&again, family, range), rows(&snapshot, family, range), "durable: {family:?}");
+        assert_eq!(
+            rows(&again, family, range),
+            rows(&snapshot, family, range),
+            "durable: {family:?}"
+        );
     }
 }
 
@@ -116,7 +120,10 @@ fn large_exports_are_cut_and_paced() {
     assert!(files.iter().all(|file| file.bytes < 300_000));
     assert_eq!(files.iter().map(|file| file.rows).sum::<u64>(), 2000);
     target.ingest(SlotRange::ALL, &files, target.log_batch(), target.log_batch()).unwrap();
-    assert_eq!(rows(&target, Family::Subkey, SlotRange::ALL), rows(&source, Family::Subkey, SlotRange::ALL));
+    assert_eq!(
+        rows(&target, Family::Subkey, SlotRange::ALL),
+        rows(&source, Family::Subkey, SlotRange::ALL)
+    );
 }
 
 #[test]
@@ -130,13 +137,19 @@ fn a_damaged_file_is_refused_before_anything_changes() {
     let mut bytes = std::fs::read(&victim.path).unwrap();
     bytes[40] ^= 1;
     std::fs::write(&victim.path, &bytes).unwrap();
-    let error = target.ingest(SlotRange::ALL, &files, target.log_batch(), target.log_batch()).unwrap_err();
-    assert!(matches!(&error, EngineError::Corruption { file: Some(file), .. } if *file == victim.path), "{error}");
+    let error =
+        target.ingest(SlotRange::ALL, &files, target.log_batch(), target.log_batch()).unwrap_err();
+    assert!(
+        matches!(&error, EngineError::Corruption { file: Some(file), .. } if *file == victim.path),
+        "{error}"
+    );
     bytes[40] ^= 1;
     bytes.pop();
     std::fs::write(&victim.path, &bytes).unwrap();
     assert!(verify(victim).is_err(), "one byte short");
-    assert!(rows(&target, Family::Metadata, SlotRange::ALL).iter().all(|(_, value)| value == b"old"));
+    assert!(
+        rows(&target, Family::Metadata, SlotRange::ALL).iter().all(|(_, value)| value == b"old")
+    );
     assert!(target.unfinished_ingests().unwrap().is_empty());
 }
 
@@ -148,8 +161,9 @@ fn an_install_cut_short_is_known_and_can_be_repeated() {
     fill(&target, 0..10, "old");
     let mut files = exported(&source, SlotRange::ALL, dirs[2].path());
     let good = files.clone();
-    // The last file is listed under a family whose rows were taken in already and overlap: RocksDB takes that in. A file that
-    // is none at all, but whose checksum is right, stops the install in the middle.
+    // The last file is listed under a family whose rows were taken in already and overlap: RocksDB
+    // takes that in. A file that is none at all, but whose checksum is right, stops the install in
+    // the middle.
     let path = dirs[2].path().join("none.sst");
     std::fs::write(&path, b"").unwrap();
     files.push(SlotFile { family: Family::Expire, path, rows: 0, bytes: 0, checksum: 0 });

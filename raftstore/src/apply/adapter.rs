@@ -2,9 +2,10 @@
 //!
 //! # Snapshots are virtual until somebody needs one
 //!
-//! The engine itself is the snapshot: everything applied is in it. So building one is reading the applied record, which
-//! is enough to let Raft purge the log. The data is taken when a peer must have it, from one engine snapshot, whose
-//! applied record then *is* the meta that travels with it (see [`crate::snapshot`]).
+//! The engine itself is the snapshot: everything applied is in it. So building one is reading the
+//! applied record, which is enough to let Raft purge the log. The data is taken when a peer must
+//! have it, from one engine snapshot, whose applied record then *is* the meta that travels with it
+//! (see [`crate::snapshot`]).
 
 use std::fmt;
 use std::io;
@@ -20,7 +21,10 @@ use super::applier::Applier;
 use super::pool::Lane;
 use crate::machine::StateMachine;
 use crate::snapshot::{self, Package};
-use crate::types::{Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig, entry_weight, log_id_in, membership_in};
+use crate::types::{
+    Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig, entry_weight, log_id_in,
+    membership_in,
+};
 
 /// Entries handed to the apply thread at a time.
 const CHUNK_ENTRIES: usize = 1024;
@@ -49,12 +53,14 @@ pub(crate) struct Adapter<M> {
     applier: Arc<Applier<M>>,
     source: Arc<dyn snapshot::Source>,
     lane: Lane,
-    /// Dropped with the adapter: Raft's worker drains its queue before it lets go, and a store that ends must wait.
+    /// Dropped with the adapter: Raft's worker drains its queue before it lets go, and a store that
+    /// ends must wait.
     _alive: Option<oneshot::Sender<()>>,
 }
 
 impl<M: StateMachine> Adapter<M> {
-    /// Joins a Region's apply and its thread; `source` packs its snapshots, `alive` is dropped at the end.
+    /// Joins a Region's apply and its thread; `source` packs its snapshots, `alive` is dropped at
+    /// the end.
     pub(crate) fn new(
         applier: Arc<Applier<M>>,
         source: Arc<dyn snapshot::Source>,
@@ -88,7 +94,8 @@ impl<M: StateMachine> Adapter<M> {
                     responder.send(replies);
                 }
             });
-            // Before the responders that are left are dropped: who waits for them must find the cause.
+            // Before the responders that are left are dropped: who waits for them must find the
+            // cause.
             if let Err(error) = &outcome {
                 tracing::error!(region = applier.region, %error, "apply failed: the region stops");
                 applier.published.stop(&format!("apply failed: {error}"));
@@ -139,10 +146,19 @@ impl<M: StateMachine> RaftStateMachine<TypeConfig> for Adapter<M> {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder<M> {
-        Builder(Adapter::new(Arc::clone(&self.applier), Arc::clone(&self.source), self.lane.clone(), None))
+        Builder(Adapter::new(
+            Arc::clone(&self.applier),
+            Arc::clone(&self.source),
+            self.lane.clone(),
+            None,
+        ))
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        data: SnapshotData,
+    ) -> Result<(), io::Error> {
         let applier = Arc::clone(&self.applier);
         let expected = meta.last_log_id;
         let outcome = self.lane.run(move || {
@@ -159,7 +175,9 @@ impl<M: StateMachine> RaftStateMachine<TypeConfig> for Adapter<M> {
         })
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<TypeConfig, SnapshotData>>, io::Error> {
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<SnapshotOf<TypeConfig, SnapshotData>>, io::Error> {
         Ok(Some(self.snapshot()).filter(|snapshot| snapshot.meta.last_log_id.is_some()))
     }
 }

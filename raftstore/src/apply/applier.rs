@@ -49,7 +49,8 @@ impl<M: StateMachine> Applier<M> {
         apply_bytes: usize,
         space: Arc<SpaceAlarm>,
     ) -> Result<Applier<M>, StoreError> {
-        let descriptor = read_descriptor(engine, region)?.ok_or(StoreError::Missing { region, what: "descriptor" })?;
+        let descriptor = read_descriptor(engine, region)?
+            .ok_or(StoreError::Missing { region, what: "descriptor" })?;
         let applied = read_applied(engine, region)?.unwrap_or_default();
         let at = applied.log_id.map_or((0, 0), |id| (id.term, id.index));
         let sole = is_sole_voter(&applied.membership.configs, peer);
@@ -72,8 +73,13 @@ impl<M: StateMachine> Applier<M> {
         self.applied.lock().clone()
     }
 
-    /// Applies all entries, in as few writes as the limits allow. `each` gets every entry's replies, after its write.
-    pub(crate) fn apply(&self, entries: &[Entry], mut each: impl FnMut(Replies)) -> Result<(), ApplyError> {
+    /// Applies all entries, in as few writes as the limits allow. `each` gets every entry's
+    /// replies, after its write.
+    pub(crate) fn apply(
+        &self,
+        entries: &[Entry],
+        mut each: impl FnMut(Replies),
+    ) -> Result<(), ApplyError> {
         let mut at = 0usize;
         while let Some(rest) = entries.get(at..).filter(|rest| !rest.is_empty()) {
             let started = Instant::now();
@@ -86,7 +92,8 @@ impl<M: StateMachine> Applier<M> {
         Ok(())
     }
 
-    /// Applies one group; while the disk is full, again and again. Clients do not wait with it: see [`SpaceAlarm`].
+    /// Applies one group; while the disk is full, again and again. Clients do not wait with it: see
+    /// [`SpaceAlarm`].
     fn apply_until_space(&self, entries: &[Entry]) -> Result<Group, ApplyError> {
         let mut waiting = None;
         loop {
@@ -107,8 +114,9 @@ impl<M: StateMachine> Applier<M> {
         }
     }
 
-    /// Applies as many of the entries as fit into one write, at least one. An entry that fails after others does not
-    /// take them down: they are applied without it first, and it fails alone next time.
+    /// Applies as many of the entries as fit into one write, at least one. An entry that fails
+    /// after others does not take them down: they are applied without it first, and it fails alone
+    /// next time.
     fn apply_group(&self, entries: &[Entry]) -> Result<Group, ApplyError> {
         let descriptor = self.descriptor.load_full();
         let mut applied = self.applied.lock().clone();
@@ -116,7 +124,8 @@ impl<M: StateMachine> Applier<M> {
         let mut group = Vec::new();
         let mut bytes = 0usize;
         for (position, entry) in entries.iter().enumerate() {
-            let held = cx.batch.size().saturating_add(usize::try_from(cx.answered).unwrap_or(usize::MAX));
+            let held =
+                cx.batch.size().saturating_add(usize::try_from(cx.answered).unwrap_or(usize::MAX));
             if position > 0 && (cx.sealed || bytes.max(held) >= self.apply_bytes) {
                 break;
             }
@@ -124,7 +133,9 @@ impl<M: StateMachine> Applier<M> {
             match self.apply_entry(&mut cx, entry, &mut applied) {
                 Ok(replies) => group.push(replies),
                 Err(ApplyError::NeedsFreshBatch) if position > 0 => break,
-                Err(_) if position > 0 => return self.apply_group(entries.get(..position).unwrap_or_default()),
+                Err(_) if position > 0 => {
+                    return self.apply_group(entries.get(..position).unwrap_or_default());
+                }
                 Err(error) => return Err(error),
             }
             applied.log_id = Some(log_id_out(&entry.log_id));
@@ -147,17 +158,26 @@ impl<M: StateMachine> Applier<M> {
                 applied.membership = config_out(Some(&entry.log_id), membership);
                 Ok(Replies::default())
             }
-            EntryPayload::Normal(Data::Command(payload)) => Ok(Replies::of(self.machine.apply(cx, payload)?)),
-            EntryPayload::Normal(Data::Admin(_)) => {
-                Err(ApplyError::Undecodable("an admin command that this version cannot carry out".into()))
+            EntryPayload::Normal(Data::Command(payload)) => {
+                Ok(Replies::of(self.machine.apply(cx, payload)?))
             }
+            EntryPayload::Normal(Data::Admin(_)) => Err(ApplyError::Undecodable(
+                "an admin command that this version cannot carry out".into(),
+            )),
         }
     }
 
     /// The one write: effects, applied index, membership and clock.
     fn commit(&self, mut cx: ApplyContext<'_>, applied: Applied) -> Result<(), ApplyError> {
-        debug_assert!(applied.log_id > self.applied.lock().log_id, "entries are applied in order, once");
-        cx.batch.put(Family::Region, key::region(self.region, RegionKind::Applied), applied.encode());
+        debug_assert!(
+            applied.log_id > self.applied.lock().log_id,
+            "entries are applied in order, once"
+        );
+        cx.batch.put(
+            Family::Region,
+            key::region(self.region, RegionKind::Applied),
+            applied.encode(),
+        );
         self.engine.write(cx.batch, Durability::Buffered)?;
         self.publish(applied);
         Ok(())
@@ -177,7 +197,10 @@ impl<M: StateMachine> Applier<M> {
 }
 
 /// The descriptor record of a Region.
-pub(crate) fn read_descriptor(from: &dyn Read, region: u64) -> Result<Option<Descriptor>, StoreError> {
+pub(crate) fn read_descriptor(
+    from: &dyn Read,
+    region: u64,
+) -> Result<Option<Descriptor>, StoreError> {
     record(from, region, RegionKind::Descriptor, "descriptor", Descriptor::decode)
 }
 

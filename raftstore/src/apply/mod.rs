@@ -12,18 +12,22 @@
 //!
 //! # Why the write is not synced
 //!
-//! Data and log share one write-ahead log, and the entry was synced there before it was committed. After a crash the
-//! data is a prefix of what was applied, never ahead of the log; Raft applies the lost tail again from the log before
-//! the Region serves. Because the applied record is in the same write as the effects, *again* never means *twice*.
+//! Data and log share one write-ahead log, and the entry was synced there before it was committed.
+//! After a crash the data is a prefix of what was applied, never ahead of the log; Raft applies the
+//! lost tail again from the log before the Region serves. Because the applied record is in the same
+//! write as the effects, *again* never means *twice*.
 //!
 //! # When it fails
 //!
 //! * a command's own failure is a reply, and the entry counts as applied;
-//! * a full disk: the group is applied again from scratch until there is room (nothing of it was kept);
-//! * anything else, an entry that cannot be decoded above all: the Region stops, loudly, with the cause in its status.
-//!   Skipping an entry would make this replica differ from the others for ever.
+//! * a full disk: the group is applied again from scratch until there is room (nothing of it was
+//!   kept);
+//! * anything else, an entry that cannot be decoded above all: the Region stops, loudly, with the
+//!   cause in its status. Skipping an entry would make this replica differ from the others for
+//!   ever.
 //!
-//! Modules: [`applier`] one Region's apply, [`pool`] the threads, [`adapter`] the trait that Raft wants.
+//! Modules: [`applier`] one Region's apply, [`pool`] the threads, [`adapter`] the trait that Raft
+//! wants.
 
 pub(crate) mod adapter;
 pub(crate) mod applier;

@@ -1,4 +1,5 @@
-//! The apply threads. A Region always uses the same one, so its entries stay in order without a lock.
+//! The apply threads. A Region always uses the same one, so its entries stay in order without a
+//! lock.
 
 use std::collections::VecDeque;
 use std::io;
@@ -30,7 +31,10 @@ impl ApplyPool {
             let handle = thread::Builder::new()
                 .name(format!("apply-{number}"))
                 .spawn(move || work(&jobs))
-                .map_err(|source| StoreError::Io { what: "starting an apply thread".into(), source })?;
+                .map_err(|source| StoreError::Io {
+                    what: "starting an apply thread".into(),
+                    source,
+                })?;
             queues.push(queue);
             handles.push(handle);
         }
@@ -70,7 +74,10 @@ pub(crate) struct Lane {
 
 impl Lane {
     /// Runs `work` on the thread and waits for it.
-    pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
         let (done, wait) = oneshot::channel();
         let job: Job = Box::new(move || {
             let _ = done.send(work());

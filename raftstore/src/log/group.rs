@@ -2,11 +2,12 @@
 //!
 //! Invariants, with `purged ≤ last`:
 //!
-//! * the log is exactly the indexes in `first..=last`, with `purged < first`; readers never look outside, so entries
-//!   that a truncation or a purge has removed are gone at once, although their bytes disappear from the engine a little
-//!   later;
+//! * the log is exactly the indexes in `first..=last`, with `purged < first`; readers never look
+//!   outside, so entries that a truncation or a purge has removed are gone at once, although their
+//!   bytes disappear from the engine a little later;
 //! * an entry below `stored_end` is in the engine, one at or above is in the tail;
-//! * `epoch` counts truncations: a write that was queued before one does not move `stored_end` after it.
+//! * `epoch` counts truncations: a write that was queued before one does not move `stored_end`
+//!   after it.
 
 use std::io;
 use std::sync::Arc;
@@ -24,7 +25,8 @@ use crate::error::StoreError;
 use crate::published::Published;
 use crate::types::{Entry, LogId, Vote, entry_in, entry_weight, log_id_in, vote_in};
 
-/// Entries read from the engine in one go, in bytes: bounds what a lagging follower or a restart costs in memory.
+/// Entries read from the engine in one go, in bytes: bounds what a lagging follower or a restart
+/// costs in memory.
 pub(crate) const READ_BYTES: usize = 2 << 20;
 
 /// See the module.
@@ -44,7 +46,8 @@ struct State {
     committed: Option<LogId>,
     committed_dirty: bool,
     purged: Option<LogId>,
-    /// Index of the first entry, if there is one. Right after `purged`, except in a log that began elsewhere.
+    /// Index of the first entry, if there is one. Right after `purged`, except in a log that began
+    /// elsewhere.
     first: u64,
     last: Option<LogId>,
     tail: Tail,
@@ -62,17 +65,28 @@ impl GroupLog {
         tail_bytes: usize,
         published: Arc<Published>,
     ) -> Result<GroupLog, StoreError> {
-        let vote = record(engine, region, RaftStateKind::Vote, "vote", stored::Vote::decode)?.map(vote_in);
-        let committed = record(engine, region, RaftStateKind::Committed, "committed", stored::LogId::decode)?;
-        let purged = record(engine, region, RaftStateKind::Purged, "purged", stored::LogId::decode)?.map(log_id_in);
+        let vote =
+            record(engine, region, RaftStateKind::Vote, "vote", stored::Vote::decode)?.map(vote_in);
+        let committed =
+            record(engine, region, RaftStateKind::Committed, "committed", stored::LogId::decode)?;
+        let purged =
+            record(engine, region, RaftStateKind::Purged, "purged", stored::LogId::decode)?
+                .map(log_id_in);
         let mut meter = Meter::default();
         let mut last = purged;
         let first = purged.map_or(0, |id| id.index.saturating_add(1));
-        let mut cursor = engine.cursor(Family::RaftLog, log_range(region, first, u64::MAX), Direction::Forward)?;
+        let mut cursor = engine.cursor(
+            Family::RaftLog,
+            log_range(region, first, u64::MAX),
+            Direction::Forward,
+        )?;
         let mut ends = None;
         while let Some((key, value)) = cursor.next()? {
-            let (_, index) =
-                key::decode_raft_log(key).map_err(|source| StoreError::Record { region, what: "log key", source })?;
+            let (_, index) = key::decode_raft_log(key).map_err(|source| StoreError::Record {
+                region,
+                what: "log key",
+                source,
+            })?;
             meter.add(index, value.len() as u64);
             ends = Some((ends.map_or(index, |(first, _)| first), index));
         }
@@ -95,7 +109,14 @@ impl GroupLog {
             meter,
             ..State::default()
         };
-        Ok(GroupLog { region, peer, engine: engine.clone(), tail_bytes, published, state: Mutex::new(state) })
+        Ok(GroupLog {
+            region,
+            peer,
+            engine: engine.clone(),
+            tail_bytes,
+            published,
+            state: Mutex::new(state),
+        })
     }
 
     /// The Region.
@@ -119,8 +140,8 @@ impl GroupLog {
         self.state.lock().vote
     }
 
-    /// A vote is about to be written. Unless it confirms ourselves as leader, leadership ends here, before anybody can
-    /// learn of the vote.
+    /// A vote is about to be written. Unless it confirms ourselves as leader, leadership ends here,
+    /// before anybody can learn of the vote.
     pub(crate) fn voting(&self, vote: &Vote) {
         if !self.is_own(vote) {
             self.published.follow();
@@ -197,7 +218,8 @@ impl GroupLog {
         from
     }
 
-    /// Removes everything up to `upto`; returns the first index that may still have bytes in the engine.
+    /// Removes everything up to `upto`; returns the first index that may still have bytes in the
+    /// engine.
     pub(crate) fn purge(&self, upto: LogId) -> u64 {
         let mut state = self.state.lock();
         let first = state.first;
@@ -225,9 +247,14 @@ impl GroupLog {
         self.state.lock().meter.cut(bytes, entries, applied)
     }
 
-    /// Entries of `start..end`, as far as they are in the log, up to `limit` bytes but at least one. Only the part that
-    /// is no longer in memory blocks on the engine.
-    pub(crate) async fn read(self: &Arc<Self>, start: u64, end: u64, limit: usize) -> io::Result<Vec<Entry>> {
+    /// Entries of `start..end`, as far as they are in the log, up to `limit` bytes but at least
+    /// one. Only the part that is no longer in memory blocks on the engine.
+    pub(crate) async fn read(
+        self: &Arc<Self>,
+        start: u64,
+        end: u64,
+        limit: usize,
+    ) -> io::Result<Vec<Entry>> {
         let (start, end, cold_end) = {
             let state = self.state.lock();
             let start = start.max(state.first);
@@ -263,14 +290,19 @@ impl GroupLog {
         let mut bytes = 0usize;
         let mut next = start;
         let range = log_range(self.region, start, end);
-        let mut cursor = self.engine.cursor(Family::RaftLog, range, Direction::Forward).map_err(io::Error::other)?;
+        let mut cursor = self
+            .engine
+            .cursor(Family::RaftLog, range, Direction::Forward)
+            .map_err(io::Error::other)?;
         while next < end && bytes < limit {
             let Some((key, value)) = cursor.next().map_err(io::Error::other)? else { break };
             let (_, index) = key::decode_raft_log(key).map_err(io::Error::other)?;
             if index != next {
                 break;
             }
-            let entry = entry_in(stored::Entry::decode(&Bytes::copy_from_slice(value)).map_err(io::Error::other)?);
+            let entry = entry_in(
+                stored::Entry::decode(&Bytes::copy_from_slice(value)).map_err(io::Error::other)?,
+            );
             if entry.log_id.index != index {
                 return Err(damaged(self.region, index, "the entry says it is another one"));
             }
@@ -288,7 +320,8 @@ impl GroupLog {
     /// Whether `index` is outside the log by now.
     fn is_gone(&self, index: u64) -> bool {
         let state = self.state.lock();
-        state.purged.is_some_and(|id| id.index >= index) || state.last.is_none_or(|id| id.index < index)
+        state.purged.is_some_and(|id| id.index >= index)
+            || state.last.is_none_or(|id| id.index < index)
     }
 }
 
@@ -298,7 +331,10 @@ fn log_range(region: u64, start: u64, end: u64) -> KeyRange {
 }
 
 fn damaged(region: u64, index: u64, why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("log of region {region} is damaged at index {index}: {why}"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("log of region {region} is damaged at index {index}: {why}"),
+    )
 }
 
 /// Reads one record of the family `raft_state`.
@@ -309,6 +345,8 @@ fn record<T>(
     what: &'static str,
     decode: impl FnOnce(&[u8]) -> Result<T, neokv_encoding::DecodeError>,
 ) -> Result<Option<T>, StoreError> {
-    let Some(bytes) = engine.get(Family::RaftState, &key::raft_state(region, kind))? else { return Ok(None) };
+    let Some(bytes) = engine.get(Family::RaftState, &key::raft_state(region, kind))? else {
+        return Ok(None);
+    };
     decode(&bytes).map(Some).map_err(|source| StoreError::Record { region, what, source })
 }

@@ -1,9 +1,10 @@
 //! How many bytes of log a group holds, without asking the engine.
 //!
-//! The log is cut into marks of at least [`GRAIN`] bytes. Appending extends the last mark or starts a new one, purging
-//! drops marks from the front, truncating from the back. The answer to *up to where must I purge so that at most so
-//! much remains?* is therefore a mark's end, right to within one grain: coarse on purpose, because every purge leaves a
-//! range tombstone behind and many small ones slow down reading.
+//! The log is cut into marks of at least [`GRAIN`] bytes. Appending extends the last mark or starts
+//! a new one, purging drops marks from the front, truncating from the back. The answer to *up to
+//! where must I purge so that at most so much remains?* is therefore a mark's end, right to within
+//! one grain: coarse on purpose, because every purge leaves a range tombstone behind and many small
+//! ones slow down reading.
 
 use std::collections::VecDeque;
 
@@ -31,7 +32,9 @@ impl Meter {
     pub(crate) fn add(&mut self, index: u64, bytes: u64) {
         self.bytes = self.bytes.saturating_add(bytes);
         match self.marks.back_mut() {
-            Some(mark) if mark.bytes < GRAIN && index.saturating_sub(mark.first) < GRAIN_ENTRIES => {
+            Some(mark)
+                if mark.bytes < GRAIN && index.saturating_sub(mark.first) < GRAIN_ENTRIES =>
+            {
                 mark.last = index;
                 mark.bytes = mark.bytes.saturating_add(bytes);
             }
@@ -80,8 +83,9 @@ impl Meter {
         }
     }
 
-    /// The index up to which to purge when more than `bytes` or `entries` are held, so that about half of the limits
-    /// remains; never above `applied`. `None` while both limits hold or nothing may go.
+    /// The index up to which to purge when more than `bytes` or `entries` are held, so that about
+    /// half of the limits remains; never above `applied`. `None` while both limits hold or nothing
+    /// may go.
     pub(crate) fn cut(&self, bytes: u64, entries: u64, applied: u64) -> Option<u64> {
         if self.bytes <= bytes && self.entries() <= entries {
             return None;

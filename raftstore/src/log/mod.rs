@@ -8,16 +8,19 @@
 //!           callbacks, in FIFO order ◀─────────────────────────┘ next batch has gathered meanwhile
 //! ```
 //!
-//! * **Group commit needs no timer**: while one batch is being synced, the next one gathers in the queue.
-//! * **One FIFO gives Raft its order**: of one group, a later write is never durable before an earlier one, and the
-//!   completion of an append means that everything before it is durable too.
-//! * **Votes wait, the rest does not**: `save_vote` returns when the vote is durable, `append` returns at once and
-//!   calls back, `truncate` and `purge` are unsynced but in order, so a crash finds a prefix of what was queued.
-//! * The queue itself is unbounded on purpose: blocking here would block heartbeats. What goes in is bounded where it
-//!   comes from, by the proposers' windows and by the messages in flight from leaders.
+//! * **Group commit needs no timer**: while one batch is being synced, the next one gathers in the
+//!   queue.
+//! * **One FIFO gives Raft its order**: of one group, a later write is never durable before an
+//!   earlier one, and the completion of an append means that everything before it is durable too.
+//! * **Votes wait, the rest does not**: `save_vote` returns when the vote is durable, `append`
+//!   returns at once and calls back, `truncate` and `purge` are unsynced but in order, so a crash
+//!   finds a prefix of what was queued.
+//! * The queue itself is unbounded on purpose: blocking here would block heartbeats. What goes in
+//!   is bounded where it comes from, by the proposers' windows and by the messages in flight from
+//!   leaders.
 //!
-//! Modules: [`tail`] the newest entries in memory, [`meter`] how much log there is, [`group`] one group's log as
-//! everybody sees it, [`writer`] the thread, [`store`] the traits that Raft wants.
+//! Modules: [`tail`] the newest entries in memory, [`meter`] how much log there is, [`group`] one
+//! group's log as everybody sees it, [`writer`] the thread, [`store`] the traits that Raft wants.
 
 pub(crate) mod group;
 pub(crate) mod meter;

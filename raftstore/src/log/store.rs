@@ -49,28 +49,36 @@ impl RaftLogReader<TypeConfig> for LogStore {
         self.log.read(start, end, usize::MAX).await
     }
 
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
         self.log.read(start, end, READ_BYTES).await
     }
 
-    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = Result<Entry, io::Error>> + Send
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = Result<Entry, io::Error>> + Send
     where
         RB: RangeBounds<u64> + Clone + Debug + Send,
     {
         let (start, end) = bounds(&range);
-        let chunks = stream::unfold((Arc::clone(&self.log), start, end), |(log, start, end)| async move {
-            if start >= end {
-                return None;
-            }
-            match log.read(start, end, READ_BYTES).await {
-                Ok(entries) => {
-                    let next = entries.last()?.log_id.index.saturating_add(1);
-                    let items: Vec<io::Result<Entry>> = entries.into_iter().map(Ok).collect();
-                    Some((stream::iter(items), (log, next, end)))
+        let chunks =
+            stream::unfold((Arc::clone(&self.log), start, end), |(log, start, end)| async move {
+                if start >= end {
+                    return None;
                 }
-                Err(error) => Some((stream::iter(vec![Err(error)]), (log, end, end))),
-            }
-        });
+                match log.read(start, end, READ_BYTES).await {
+                    Ok(entries) => {
+                        let next = entries.last()?.log_id.index.saturating_add(1);
+                        let items: Vec<io::Result<Entry>> = entries.into_iter().map(Ok).collect();
+                        Some((stream::iter(items), (log, next, end)))
+                    }
+                    Err(error) => Some((stream::iter(vec![Err(error)]), (log, end, end))),
+                }
+            });
         futures_util::StreamExt::flatten(chunks)
     }
 
@@ -107,7 +115,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(self.log.committed())
     }
 
-    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: IOFlushed<TypeConfig>,
+    ) -> Result<(), io::Error>
     where
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,
@@ -115,7 +127,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let entries: Vec<Entry> = entries.into_iter().collect();
         self.note_memberships(&entries);
         let epoch = self.log.push(&entries);
-        self.writer.submit(Op::Append { log: Arc::clone(&self.log), epoch, entries, done: callback })
+        self.writer.submit(Op::Append {
+            log: Arc::clone(&self.log),
+            epoch,
+            entries,
+            done: callback,
+        })
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {

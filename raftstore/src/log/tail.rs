@@ -1,7 +1,7 @@
 //! The newest entries of one group, in memory.
 //!
-//! An entry is readable the moment it is appended, long before it is durable; apply and every follower read it once,
-//! shortly after. So the log keeps its end here:
+//! An entry is readable the moment it is appended, long before it is durable; apply and every
+//! follower read it once, shortly after. So the log keeps its end here:
 //!
 //! ```text
 //!   engine   6 7 8 9 10 11 12 13 14 | written by the log writer up to `stored_end` (exclusive)
@@ -9,8 +9,9 @@
 //!                      └ first: older ones have been evicted, they are in the engine
 //! ```
 //!
-//! Invariants: entries are consecutive; an entry that is not in the engine yet is never evicted, so every entry of the
-//! log is in the tail or in the engine at any moment. What is evicted is the oldest, once the byte limit is exceeded.
+//! Invariants: entries are consecutive; an entry that is not in the engine yet is never evicted, so
+//! every entry of the log is in the tail or in the engine at any moment. What is evicted is the
+//! oldest, once the byte limit is exceeded.
 
 use std::collections::VecDeque;
 
@@ -29,8 +30,9 @@ impl Tail {
         self.entries.front().map(|entry| entry.log_id.index)
     }
 
-    /// Adds the next entry. A gap to the entries held cannot be: Raft appends consecutively. If it came about all the
-    /// same, the older ones are forgotten rather than a reader shown a log with a hole.
+    /// Adds the next entry. A gap to the entries held cannot be: Raft appends consecutively. If it
+    /// came about all the same, the older ones are forgotten rather than a reader shown a log with
+    /// a hole.
     pub(crate) fn push(&mut self, entry: Entry) {
         let index = entry.log_id.index;
         if self.entries.back().is_some_and(|last| last.log_id.index.checked_add(1) != Some(index)) {
@@ -57,7 +59,9 @@ impl Tail {
 
     /// Forgets the oldest entries below `stored_end` until at most `limit` bytes are held.
     pub(crate) fn evict(&mut self, limit: usize, stored_end: u64) {
-        while self.bytes > limit && self.entries.front().is_some_and(|entry| entry.log_id.index < stored_end) {
+        while self.bytes > limit
+            && self.entries.front().is_some_and(|entry| entry.log_id.index < stored_end)
+        {
             self.drop_one(VecDeque::pop_front);
         }
     }
@@ -120,7 +124,11 @@ mod tests {
         assert_eq!(indexes(&tail.read(12, 15, usize::MAX)), [12, 13, 14]);
         assert_eq!(indexes(&tail.read(18, 30, usize::MAX)), [18, 19]);
         assert_eq!(indexes(&tail.read(5, 12, usize::MAX)), [10, 11]);
-        assert_eq!(indexes(&tail.read(12, 20, 250)), [12, 13, 14], "100 bytes each: the third one crosses the limit");
+        assert_eq!(
+            indexes(&tail.read(12, 20, 250)),
+            [12, 13, 14],
+            "100 bytes each: the third one crosses the limit"
+        );
         assert_eq!(indexes(&tail.read(12, 20, 1)), [12], "never nothing");
         assert!(tail.read(20, 30, usize::MAX).is_empty());
         assert!(tail.read(15, 15, usize::MAX).is_empty());

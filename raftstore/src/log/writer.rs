@@ -2,12 +2,13 @@
 //!
 //! # When a write fails
 //!
-//! * **No space**: nothing of the batch was acknowledged, so the thread keeps it, reports the store as stalled (which
-//!   refuses new writes and answers those in flight with *outcome unknown*), and tries again until there is room. Reads
-//!   go on.
-//! * **Anything else**: the state of the file is unknown. After a failed fsync the kernel may have dropped the pages
-//!   that could not be written, and the next fsync would succeed without them. So the [`fatal`](crate::Config::fatal)
-//!   hook is called, which ends the process; the next start recovers what really is on disk. There is no retry.
+//! * **No space**: nothing of the batch was acknowledged, so the thread keeps it, reports the store
+//!   as stalled (which refuses new writes and answers those in flight with *outcome unknown*), and
+//!   tries again until there is room. Reads go on.
+//! * **Anything else**: the state of the file is unknown. After a failed fsync the kernel may have
+//!   dropped the pages that could not be written, and the next fsync would succeed without them. So
+//!   the [`fatal`](crate::Config::fatal) hook is called, which ends the process; the next start
+//!   recovers what really is on disk. There is no retry.
 
 use std::collections::VecDeque;
 use std::io;
@@ -67,11 +68,20 @@ impl LogWriter {
         space: Arc<SpaceAlarm>,
     ) -> Result<LogWriter, StoreError> {
         let (queue, inbox) = mailbox();
-        let worker = Worker { engine, sync, fatal, space, inbox, queued: VecDeque::new(), unsynced: None, dead: None };
-        let thread = thread::Builder::new()
-            .name("log-writer".into())
-            .spawn(move || worker.run())
-            .map_err(|source| StoreError::Io { what: "starting the log writer".into(), source })?;
+        let worker = Worker {
+            engine,
+            sync,
+            fatal,
+            space,
+            inbox,
+            queued: VecDeque::new(),
+            unsynced: None,
+            dead: None,
+        };
+        let thread =
+            thread::Builder::new().name("log-writer".into()).spawn(move || worker.run()).map_err(
+                |source| StoreError::Io { what: "starting the log writer".into(), source },
+            )?;
         Ok(LogWriter { queue, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
@@ -80,8 +90,8 @@ impl LogWriter {
         self.queue.send(op).map_err(|_| stopped())
     }
 
-    /// Writes and syncs what is queued, then ends the thread. While the disk is full it ends without having written:
-    /// nothing of what waits was acknowledged.
+    /// Writes and syncs what is queued, then ends the thread. While the disk is full it ends
+    /// without having written: nothing of what waits was acknowledged.
     pub(crate) fn stop(&self) {
         self.queue.close();
         if let Some(thread) = self.thread.lock().take() {
@@ -189,7 +199,9 @@ impl Worker {
             add(&mut batch, op);
             must_sync |= self.syncs(op);
         }
-        if self.sync == Sync::EverySecond && self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_INTERVAL) {
+        if self.sync == Sync::EverySecond
+            && self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_INTERVAL)
+        {
             must_sync = true;
         }
         let started = Instant::now();
@@ -214,7 +226,9 @@ impl Worker {
         self.unsynced = None;
         match self.engine.sync() {
             Ok(()) => {}
-            Err(error @ EngineError::NoSpace { .. }) => tracing::warn!(%error, "sync of the log must wait for space"),
+            Err(error @ EngineError::NoSpace { .. }) => {
+                tracing::warn!(%error, "sync of the log must wait for space")
+            }
             Err(error) => self.die("syncing the log", &error),
         }
     }
@@ -266,13 +280,21 @@ fn add(batch: &mut LogBatch, op: &Op) {
             batch.put(Family::RaftState, key, vote_out(vote).encode());
         }
         Op::Truncate { region, from } => {
-            batch.delete_range(Family::RaftLog, key::raft_log(*region, *from), key::raft_log(*region, u64::MAX));
+            batch.delete_range(
+                Family::RaftLog,
+                key::raft_log(*region, *from),
+                key::raft_log(*region, u64::MAX),
+            );
         }
         Op::Purge { region, first, upto } => {
             put_log_id(batch, *region, RaftStateKind::Purged, upto);
             let end = upto.index.saturating_add(1);
             if *first < end {
-                batch.delete_range(Family::RaftLog, key::raft_log(*region, *first), key::raft_log(*region, end));
+                batch.delete_range(
+                    Family::RaftLog,
+                    key::raft_log(*region, *first),
+                    key::raft_log(*region, end),
+                );
             }
         }
     }
@@ -312,38 +334,52 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let engine = Engine::open(&dir.path().join("db"), &Options::default()).unwrap();
             let fatal: FatalHook = Arc::new(|error| panic!("{error}"));
-            let writer = LogWriter::start(engine.clone(), sync, fatal, SpaceAlarm::new(|_| {})).unwrap();
+            let writer =
+                LogWriter::start(engine.clone(), sync, fatal, SpaceAlarm::new(|_| {})).unwrap();
             let logs = (1..=3).map(|region| Arc::new(open(&engine, region))).collect();
             Fixture { engine, writer, logs, _dir: dir }
         }
 
         /// Queues one entry; the future is ready when it is said to be durable.
-        fn append(&self, group: usize, index: u64) -> impl Future<Output = io::Result<()>> + Unpin + use<> {
+        fn append(
+            &self,
+            group: usize,
+            index: u64,
+        ) -> impl Future<Output = io::Result<()>> + Unpin + use<> {
             let payload = EntryPayload::Normal(Data::Command(bytes::Bytes::from(vec![7; 100])));
             let entries = vec![Entry { log_id: log_id(1, index), payload }];
             let log = Arc::clone(&self.logs[group]);
             let epoch = log.push(&entries);
             let (sender, receiver) = TypeConfig::oneshot();
-            self.writer.submit(Op::Append { log, epoch, entries, done: IOFlushed::signal(sender) }).unwrap();
+            self.writer
+                .submit(Op::Append { log, epoch, entries, done: IOFlushed::signal(sender) })
+                .unwrap();
             receiver.map(|answer| answer.unwrap())
         }
     }
 
     fn open(engine: &Engine, region: u64) -> GroupLog {
-        GroupLog::open(engine, region, 1, 1 << 20, Arc::new(Published::new((0, 0), 0, true))).unwrap()
+        GroupLog::open(engine, region, 1, 1 << 20, Arc::new(Published::new((0, 0), 0, true)))
+            .unwrap()
     }
 
     #[tokio::test]
     async fn appends_of_all_groups_complete_in_the_order_in_which_they_were_queued() {
         let fixture = Fixture::new(Sync::Always);
-        let mut waiting: Vec<_> = (0..300u64).map(|n| fixture.append((n % 3) as usize, n / 3)).collect();
+        let mut waiting: Vec<_> =
+            (0..300u64).map(|n| fixture.append((n % 3) as usize, n / 3)).collect();
         waiting.pop().unwrap().await.unwrap();
         for earlier in waiting {
             let earlier = tokio::task::unconstrained(earlier);
-            assert!(earlier.now_or_never().is_some(), "an earlier append must have completed before");
+            assert!(
+                earlier.now_or_never().is_some(),
+                "an earlier append must have completed before"
+            );
         }
         for region in 1..=3 {
-            assert!(fixture.engine.get(Family::RaftLog, &key::raft_log(region, 99)).unwrap().is_some());
+            assert!(
+                fixture.engine.get(Family::RaftLog, &key::raft_log(region, 99)).unwrap().is_some()
+            );
             assert_eq!(open(&fixture.engine, region).ends().1, Some(log_id(1, 99)));
         }
         fixture.writer.stop();
@@ -387,14 +423,18 @@ mod tests {
     #[tokio::test]
     async fn entries_are_read_from_memory_and_engine_as_one_log() {
         let fixture = Fixture::new(Sync::Never);
-        let small =
-            Arc::new(GroupLog::open(&fixture.engine, 9, 1, 1000, Arc::new(Published::new((0, 0), 0, true))).unwrap());
+        let small = Arc::new(
+            GroupLog::open(&fixture.engine, 9, 1, 1000, Arc::new(Published::new((0, 0), 0, true)))
+                .unwrap(),
+        );
         let fixture = Fixture { logs: vec![small], ..fixture };
         for index in 6..106 {
             fixture.append(0, index).await.unwrap();
         }
         let read = |start, end, limit| fixture.logs[0].read(start, end, limit);
-        let indexes = |entries: Vec<Entry>| entries.iter().map(|entry| entry.log_id.index).collect::<Vec<_>>();
+        let indexes = |entries: Vec<Entry>| {
+            entries.iter().map(|entry| entry.log_id.index).collect::<Vec<_>>()
+        };
         assert_eq!(indexes(read(0, 1000, usize::MAX).await.unwrap()), (6..106).collect::<Vec<_>>());
         assert_eq!(indexes(read(50, 53, usize::MAX).await.unwrap()), [50, 51, 52]);
         assert_eq!(indexes(read(90, 1000, 300).await.unwrap()), [90, 91], "164 bytes each");

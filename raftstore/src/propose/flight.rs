@@ -1,8 +1,8 @@
 //! An entry on its way through Raft, and who waits for it.
 //!
-//! A flight ends exactly once: with replies, with an error, or, if Raft drops it without a word, when its last handle
-//! goes. It can be *abandoned* before that: its waiters are told that the outcome is unknown, while the entry itself
-//! goes on and may well take effect.
+//! A flight ends exactly once: with replies, with an error, or, if Raft drops it without a word,
+//! when its last handle goes. It can be *abandoned* before that: its waiters are told that the
+//! outcome is unknown, while the entry itself goes on and may well take effect.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -35,9 +35,17 @@ pub(super) struct Flight<C, R> {
 
 impl<C, R> Flight<C, R> {
     /// An entry that these wait for.
-    pub(super) fn new(waiters: Vec<Waiter<C, R>>, tower: Arc<dyn Tower<C, R>>) -> Arc<Flight<C, R>> {
+    pub(super) fn new(
+        waiters: Vec<Waiter<C, R>>,
+        tower: Arc<dyn Tower<C, R>>,
+    ) -> Arc<Flight<C, R>> {
         let commands = waiters.iter().map(|waiter| waiter.count).fold(0, usize::saturating_add);
-        Arc::new(Flight { commands, waiters: Mutex::new(waiters), cleared: AtomicBool::new(false), tower })
+        Arc::new(Flight {
+            commands,
+            waiters: Mutex::new(waiters),
+            cleared: AtomicBool::new(false),
+            tower,
+        })
     }
 
     /// Number of commands in the entry.
@@ -52,8 +60,9 @@ impl<C, R> Flight<C, R> {
         }
     }
 
-    /// Deals the replies out, in order. `left` are the commands behind them that the machine has left out of the entry. A
-    /// caller of whose commands some were carried out gets the others back; one of whose commands none was waits on.
+    /// Deals the replies out, in order. `left` are the commands behind them that the machine has
+    /// left out of the entry. A caller of whose commands some were carried out gets the others
+    /// back; one of whose commands none was waits on.
     pub(super) fn succeed(&self, replies: Vec<R>, left: Vec<C>) {
         let (mut replies, mut left) = (replies.into_iter(), left.into_iter());
         let mut untouched = Vec::new();
@@ -92,7 +101,9 @@ impl<C, R> Flight<C, R> {
 impl<C, R> Drop for Flight<C, R> {
     fn drop(&mut self) {
         if !self.waiters.get_mut().is_empty() {
-            self.fail(&ProposeError::Unknown { why: Arc::from("the region stopped while the write was in flight") });
+            self.fail(&ProposeError::Unknown {
+                why: Arc::from("the region stopped while the write was in flight"),
+            });
         }
         self.clear();
         self.tower.landed();
@@ -126,5 +137,7 @@ impl<C, R> Flights<C, R> {
 }
 
 fn short_of_replies() -> ProposeError {
-    ProposeError::Unknown { why: Arc::from("the state machine answered fewer commands than it was given") }
+    ProposeError::Unknown {
+        why: Arc::from("the state machine answered fewer commands than it was given"),
+    }
 }

@@ -22,7 +22,8 @@ use crate::metrics;
 use crate::published::Published;
 use crate::types::{Data, Follow, Responder, TypeConfig, WriteResult};
 
-/// Pause before an entry is offered again to a leader that has just been elected and has not heard from its majority.
+/// Pause before an entry is offered again to a leader that has just been elected and has not heard
+/// from its majority.
 const LEASE_RETRY: Duration = Duration::from_millis(10);
 
 type Raft<M> = openraft::Raft<TypeConfig, Adapter<M>>;
@@ -30,8 +31,9 @@ type FlightOf<M> = Flight<<M as StateMachine>::Command, <M as StateMachine>::Rep
 type AnswerOf<M> = Answer<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
 type SubmissionOf<M> = Submission<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
 /// Where a caller waits for the outcome of its submission.
-pub(crate) type Outcome<M> =
-    oneshot::Receiver<Result<Progress<<M as StateMachine>::Command, <M as StateMachine>::Reply>, ProposeError>>;
+pub(crate) type Outcome<M> = oneshot::Receiver<
+    Result<Progress<<M as StateMachine>::Command, <M as StateMachine>::Reply>, ProposeError>,
+>;
 
 /// Bounds of the queue and of entries; see [`Config`].
 #[derive(Debug, Clone)]
@@ -83,7 +85,12 @@ impl<M: StateMachine> Judge<M::Command> for M {
 
 impl<M: StateMachine> Proposer<M> {
     /// A proposer; [`run`](Self::run) must be spawned.
-    pub(crate) fn new(region: u64, machine: Arc<M>, published: Arc<Published>, config: &Config) -> Arc<Proposer<M>> {
+    pub(crate) fn new(
+        region: u64,
+        machine: Arc<M>,
+        published: Arc<Published>,
+        config: &Config,
+    ) -> Arc<Proposer<M>> {
         let retries = config.heartbeat.as_millis() / LEASE_RETRY.as_millis().max(1);
         Arc::new(Proposer {
             region,
@@ -108,7 +115,10 @@ impl<M: StateMachine> Proposer<M> {
         let (answer, wait) = oneshot::channel();
         let submission = Submission::new(commands, &*self.machine, answer);
         if submission.heaviest > self.limits.command_bytes {
-            return Err(ProposeError::TooBig { bytes: submission.heaviest, limit: self.limits.command_bytes });
+            return Err(ProposeError::TooBig {
+                bytes: submission.heaviest,
+                limit: self.limits.command_bytes,
+            });
         }
         let wake = {
             let mut queue = self.queue.lock();
@@ -161,9 +171,16 @@ impl<M: StateMachine> Proposer<M> {
     }
 
     /// Hands an entry to Raft.
-    async fn launch(self: Arc<Self>, raft: Raft<M>, flight: Arc<FlightOf<M>>, payload: Bytes, retries: u32) {
+    async fn launch(
+        self: Arc<Self>,
+        raft: Raft<M>,
+        flight: Arc<FlightOf<M>>,
+        payload: Bytes,
+        retries: u32,
+    ) {
         let again = (raft.clone(), payload.clone(), tokio::runtime::Handle::current());
-        let responder = Responder::new(Pilot { proposer: Arc::clone(&self), flight, again, retries });
+        let responder =
+            Responder::new(Pilot { proposer: Arc::clone(&self), flight, again, retries });
         if let Err(fatal) = raft.client_write_ff(Data::Command(payload), Some(responder)).await {
             self.published.stop(&fatal.to_string());
         }
@@ -182,10 +199,14 @@ impl<M: StateMachine> Proposer<M> {
                 let replies = response.data.take::<M::Reply>().unwrap_or_default();
                 match self.left_out(&payload, replies.len(), flight.commands()) {
                     Ok(left) => flight.succeed(replies, left),
-                    Err(error) => flight.fail(&ProposeError::Unknown { why: Arc::from(error.to_string()) }),
+                    Err(error) => {
+                        flight.fail(&ProposeError::Unknown { why: Arc::from(error.to_string()) })
+                    }
                 }
             }
-            Err(ClientWriteError::ForwardToLeader(forward)) if forward.reason == ForwardReason::LeaseExpired => {
+            Err(ClientWriteError::ForwardToLeader(forward))
+                if forward.reason == ForwardReason::LeaseExpired =>
+            {
                 if retries == 0 || !self.published.leads() {
                     let why = "its majority does not answer";
                     return flight.fail(&ProposeError::NotReady { region: self.region, why });
@@ -199,8 +220,14 @@ impl<M: StateMachine> Proposer<M> {
         }
     }
 
-    /// The commands of an entry that the machine has left out: those behind the `done` first ones of `all`.
-    fn left_out(&self, payload: &Bytes, done: usize, all: usize) -> Result<Vec<M::Command>, ApplyError> {
+    /// The commands of an entry that the machine has left out: those behind the `done` first ones
+    /// of `all`.
+    fn left_out(
+        &self,
+        payload: &Bytes,
+        done: usize,
+        all: usize,
+    ) -> Result<Vec<M::Command>, ApplyError> {
         if done == 0 || done >= all {
             return Ok(Vec::new());
         }
@@ -217,15 +244,20 @@ impl<M: StateMachine> Proposer<M> {
 
     fn elsewhere(&self, forward: &ForwardToLeader<TypeConfig>) -> ProposeError {
         match forward.reason {
-            ForwardReason::LeadershipTransfer => {
-                ProposeError::NotReady { region: self.region, why: "leadership is moving to another store" }
-            }
-            _ => ProposeError::NotLeader { region: self.region, leader: forward.leader_node.map(|node| node.store) },
+            ForwardReason::LeadershipTransfer => ProposeError::NotReady {
+                region: self.region,
+                why: "leadership is moving to another store",
+            },
+            _ => ProposeError::NotLeader {
+                region: self.region,
+                leader: forward.leader_node.map(|node| node.store),
+            },
         }
     }
 
-    /// The disk is full (`true`) or writable again. While it is full, those who wait are refused and those whose entry
-    /// is in flight are told that its outcome is unknown: it takes effect when space returns.
+    /// The disk is full (`true`) or writable again. While it is full, those who wait are refused
+    /// and those whose entry is in flight are told that its outcome is unknown: it takes effect
+    /// when space returns.
     pub(crate) fn stall(&self, full: bool) {
         self.stalled.store(full, Ordering::Release);
         if full {
@@ -275,7 +307,9 @@ impl<M: StateMachine> Follow<WriteResult> for Pilot<M> {
 
 impl<M: StateMachine> Tower<M::Command, M::Reply> for Proposer<M> {
     fn put_back(&self, left: Vec<(Vec<M::Command>, AnswerOf<M>)>) {
-        let back = left.into_iter().map(|(commands, answer)| Submission::new(commands, &*self.machine, answer));
+        let back = left
+            .into_iter()
+            .map(|(commands, answer)| Submission::new(commands, &*self.machine, answer));
         let back: Vec<SubmissionOf<M>> = back.collect();
         let mut queue = self.queue.lock();
         if queue.is_closed() {
@@ -331,7 +365,8 @@ impl Stamps {
         Stamp { hlc, seed: self.draw() }
     }
 
-    /// SplitMix64: one addition and three multiplications per entry, and every value once per period.
+    /// SplitMix64: one addition and three multiplications per entry, and every value once per
+    /// period.
     fn draw(&mut self) -> u64 {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.seed ^ (self.seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -27,7 +27,11 @@ pub(super) struct Submission<C, R> {
 
 impl<C, R> Submission<C, R> {
     /// A submission of these commands.
-    pub(super) fn new(commands: Vec<C>, judge: &impl Judge<C>, answer: Answer<C, R>) -> Submission<C, R> {
+    pub(super) fn new(
+        commands: Vec<C>,
+        judge: &impl Judge<C>,
+        answer: Answer<C, R>,
+    ) -> Submission<C, R> {
         let (mut weight, mut heaviest, mut has_alone) = (0usize, 0, false);
         for command in &commands {
             let bytes = judge.weight(command);
@@ -104,7 +108,8 @@ impl<C, R> Queue<C, R> {
         self.waiting.push_back(submission);
     }
 
-    /// Puts submissions that were taken, in this order, back to the head, behind those that were put back before.
+    /// Puts submissions that were taken, in this order, back to the head, behind those that were
+    /// put back before.
     pub(super) fn put_back(&mut self, submissions: Vec<Submission<C, R>>) {
         for submission in submissions {
             self.count_in(&submission);
@@ -135,7 +140,8 @@ impl<C, R> Queue<C, R> {
         let mut draft = Draft { commands: Vec::new(), bytes: 0, waiters: Vec::new() };
         while let Some(next) = self.waiting.front() {
             let fits = draft.bytes.saturating_add(next.weight) <= limits.entry_bytes
-                && draft.commands.len().saturating_add(next.commands.len()) <= limits.entry_commands;
+                && draft.commands.len().saturating_add(next.commands.len())
+                    <= limits.entry_commands;
             let whole = fits && !next.has_alone;
             if !whole && !draft.commands.is_empty() {
                 break;
@@ -172,14 +178,21 @@ fn join<C, R>(draft: &mut Draft<C, R>, mut next: Submission<C, R>) {
     draft.waiters.push(Waiter { count, rest: Vec::new(), answer: next.answer });
 }
 
-/// Moves the first commands of a submission into the empty draft: as many as may share an entry, at least one.
-fn cut<C, R>(draft: &mut Draft<C, R>, mut next: Submission<C, R>, limits: &Limits, judge: &impl Judge<C>) {
+/// Moves the first commands of a submission into the empty draft: as many as may share an entry, at
+/// least one.
+fn cut<C, R>(
+    draft: &mut Draft<C, R>,
+    mut next: Submission<C, R>,
+    limits: &Limits,
+    judge: &impl Judge<C>,
+) {
     let mut bytes = 0usize;
     let mut count = 0usize;
     for command in &next.commands {
         let weight = judge.weight(command);
         let alone = judge.alone(command);
-        let full = bytes.saturating_add(weight) > limits.entry_bytes || count >= limits.entry_commands;
+        let full =
+            bytes.saturating_add(weight) > limits.entry_bytes || count >= limits.entry_commands;
         if count > 0 && (alone || full) {
             break;
         }
@@ -212,7 +225,13 @@ mod tests {
     }
 
     fn limits() -> Limits {
-        Limits { entry_bytes: 100, entry_commands: 4, queue_bytes: 1000, queue_commands: 100, command_bytes: 500 }
+        Limits {
+            entry_bytes: 100,
+            entry_commands: 4,
+            queue_bytes: 1000,
+            queue_commands: 100,
+            command_bytes: 500,
+        }
     }
 
     fn submit(queue: &mut Queue<i64, i64>, commands: &[i64]) {
@@ -223,8 +242,14 @@ mod tests {
     fn entries(queue: &mut Queue<i64, i64>) -> Vec<Vec<i64>> {
         let mut all = Vec::new();
         while let Some(draft) = queue.take(&limits(), &ByValue) {
-            assert_eq!(draft.bytes, draft.commands.iter().map(|command| ByValue.weight(command)).sum::<usize>());
-            assert_eq!(draft.commands.len(), draft.waiters.iter().map(|waiter| waiter.count).sum::<usize>());
+            assert_eq!(
+                draft.bytes,
+                draft.commands.iter().map(|command| ByValue.weight(command)).sum::<usize>()
+            );
+            assert_eq!(
+                draft.commands.len(),
+                draft.waiters.iter().map(|waiter| waiter.count).sum::<usize>()
+            );
             all.push(draft.commands);
             draft
                 .waiters
@@ -252,7 +277,10 @@ mod tests {
         for commands in [&[1, -2, 3][..], &[-4], &[5], &[6, -7]] {
             submit(&mut queue, commands);
         }
-        assert_eq!(entries(&mut queue), [vec![1], vec![-4], vec![5], vec![6], vec![-2], vec![-7], vec![3]]);
+        assert_eq!(
+            entries(&mut queue),
+            [vec![1], vec![-4], vec![5], vec![6], vec![-2], vec![-7], vec![3]]
+        );
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //!   commands wait ──▶ │ entry N+2 │ ──▶ log: │ N+1 queued │ N being synced │ ──▶ │ N-1 being applied │ ──▶ replies
 //! ```
 //!
-//! Every entry costs a trip through Raft and a part of an fsync, so entries should be few and large; but the log must not
-//! stand idle while commands wait. The rule needs no clock and no guess of the load:
+//! Every entry costs a trip through Raft and a part of an fsync, so entries should be few and
+//! large; but the log must not stand idle while commands wait. The rule needs no clock and no guess
+//! of the load:
 //!
 //! * the log is free: the next entry leaves, whatever its size;
-//! * one entry is in the log: the next queues behind it once it is at least as large, so that the log finds it when it
-//!   has synced the one before. With a constant number of clients the two grow equal;
+//! * one entry is in the log: the next queues behind it once it is at least as large, so that the
+//!   log finds it when it has synced the one before. With a constant number of clients the two grow
+//!   equal;
 //! * more are in the log: only an entry of `eager_bytes` is worth an fsync of its own;
 //! * never more than `window` entries between here and the end of apply.
 

@@ -1,4 +1,5 @@
-//! What precedes the files of a snapshot: as the body of `SnapshotBegin`, and as the content of an `INSTALL` file.
+//! What precedes the files of a snapshot: as the body of `SnapshotBegin`, and as the content of an
+//! `INSTALL` file.
 //!
 //! ```text
 //!   version u8 = 1 · region u64 · bytes applied · bytes descriptor · 0 | 1 · bytes stats
@@ -55,7 +56,12 @@ impl FileInfo {
 
 impl From<&SlotFile> for FileInfo {
     fn from(file: &SlotFile) -> FileInfo {
-        FileInfo { family: file.family, rows: file.rows, bytes: file.bytes, checksum: file.checksum }
+        FileInfo {
+            family: file.family,
+            rows: file.rows,
+            bytes: file.bytes,
+            checksum: file.checksum,
+        }
     }
 }
 
@@ -69,7 +75,10 @@ impl Header {
         };
         out.u32(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
         for file in &self.files {
-            out.bytes(file.family.name().as_bytes()).u64(file.rows).u64(file.bytes).u32(file.checksum);
+            out.bytes(file.family.name().as_bytes())
+                .u64(file.rows)
+                .u64(file.bytes)
+                .u32(file.checksum);
         }
         out.finish()
     }
@@ -87,7 +96,12 @@ impl Header {
             let family = std::str::from_utf8(&name).ok().and_then(Family::from_name);
             let family = family.filter(|family| Family::DATA.contains(family));
             let family = family.ok_or_else(|| garbled(&"a file of no data family"))?;
-            files.push(FileInfo { family, rows: from.u64()?, bytes: from.u64()?, checksum: from.u32()? });
+            files.push(FileInfo {
+                family,
+                rows: from.u64()?,
+                bytes: from.u64()?,
+                checksum: from.u32()?,
+            });
         }
         from.finish()?;
         if descriptor.id != region {
@@ -110,8 +124,11 @@ mod tests {
 
     fn header() -> Header {
         let log_id = Some(LogId { term: 2, index: 9 });
-        let membership =
-            Membership { log_id, configs: vec![BTreeSet::from([1, 2])], nodes: BTreeMap::from([(1, 11), (2, 12)]) };
+        let membership = Membership {
+            log_id,
+            configs: vec![BTreeSet::from([1, 2])],
+            nodes: BTreeMap::from([(1, 11), (2, 12)]),
+        };
         Header {
             region: 7,
             applied: Applied { log_id, membership, clock: 99 },
@@ -123,7 +140,12 @@ mod tests {
                 state: RegionState::Normal,
             },
             stats: Some(Bytes::from_static(b"stats")),
-            files: vec![FileInfo { family: Family::Subkey, rows: 3, bytes: 1234, checksum: 0xdead_beef }],
+            files: vec![FileInfo {
+                family: Family::Subkey,
+                rows: 3,
+                bytes: 1234,
+                checksum: 0xdead_beef,
+            }],
         }
     }
 

@@ -31,8 +31,8 @@ use crate::types::{LogId, log_id_in};
 /// Name of the file that says an install was begun.
 const INSTALL: &str = "INSTALL";
 
-/// Installs a snapshot into a Region. Runs on its apply thread, so nothing is applied meanwhile. `expected` is the log
-/// id that Raft was told.
+/// Installs a snapshot into a Region. Runs on its apply thread, so nothing is applied meanwhile.
+/// `expected` is the log id that Raft was told.
 pub(crate) fn install<M: StateMachine>(
     applier: &Applier<M>,
     package: Package,
@@ -41,7 +41,10 @@ pub(crate) fn install<M: StateMachine>(
     let Package { header, files, dir } = package;
     let region = applier.region;
     if header.region != region || header.applied.log_id.map(log_id_in) != expected {
-        return Err(StoreError::Snapshot { region, why: "it is not the one that was announced".into() });
+        return Err(StoreError::Snapshot {
+            region,
+            why: "it is not the one that was announced".into(),
+        });
     }
     begin(dir.path(), &header)?;
     if let Err(error) = replace(&applier.engine, dir.path(), &header, &files) {
@@ -57,7 +60,8 @@ pub(crate) fn install<M: StateMachine>(
     Ok(())
 }
 
-/// At the start of a store: finishes installs that were begun, and removes what is left of transfers.
+/// At the start of a store: finishes installs that were begun, and removes what is left of
+/// transfers.
 pub(crate) fn recover(engine: &Engine, parent: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(parent).map_err(|source| io(parent, source))?;
     for entry in fs::read_dir(parent).map_err(|source| io(parent, source))? {
@@ -98,9 +102,16 @@ fn resume(engine: &Engine, path: &Path, header: Vec<u8>) -> Result<(), StoreErro
         region: 0,
         why: format!("{} cannot be read: {error}", path.join(INSTALL).display()),
     })?;
-    tracing::warn!(region = header.region, "finishing the install of a snapshot that a crash interrupted");
-    let files: Vec<SlotFile> =
-        header.files.iter().enumerate().map(|(number, info)| info.at(&file_path(path, number))).collect();
+    tracing::warn!(
+        region = header.region,
+        "finishing the install of a snapshot that a crash interrupted"
+    );
+    let files: Vec<SlotFile> = header
+        .files
+        .iter()
+        .enumerate()
+        .map(|(number, info)| info.at(&file_path(path, number)))
+        .collect();
     replace(engine, path, &header, &files)
 }
 
@@ -115,7 +126,12 @@ pub(super) fn begin(dir: &Path, header: &Header) -> Result<(), StoreError> {
 }
 
 /// Steps 2 to 4.
-pub(super) fn replace(engine: &Engine, dir: &Path, header: &Header, files: &[SlotFile]) -> Result<(), StoreError> {
+pub(super) fn replace(
+    engine: &Engine,
+    dir: &Path,
+    header: &Header,
+    files: &[SlotFile],
+) -> Result<(), StoreError> {
     let links = link_all(dir, files)?;
     let region = header.region;
     let mut begin = engine.log_batch();
@@ -125,7 +141,11 @@ pub(super) fn replace(engine: &Engine, dir: &Path, header: &Header, files: &[Slo
         delete_slots(&mut begin, old.slots);
     }
     let mut finish = engine.log_batch();
-    finish.put(Family::Region, key::region(region, RegionKind::Descriptor), header.descriptor.encode());
+    finish.put(
+        Family::Region,
+        key::region(region, RegionKind::Descriptor),
+        header.descriptor.encode(),
+    );
     finish.put(Family::Region, key::region(region, RegionKind::Applied), header.applied.encode());
     let stats = key::region(region, RegionKind::Stats);
     match &header.stats {

@@ -1,4 +1,5 @@
-//! Taking a snapshot: rows and records from one engine snapshot, into files of a directory of their own.
+//! Taking a snapshot: rows and records from one engine snapshot, into files of a directory of their
+//! own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -87,16 +88,22 @@ impl Source for Packer {
         let region = self.region;
         let dir = Dir::create(&self.dir, "out", region)?;
         let snapshot = self.engine.snapshot();
-        let applied = read_applied(&snapshot, region)?.ok_or(StoreError::Missing { region, what: "applied" })?;
-        let descriptor =
-            read_descriptor(&snapshot, region)?.ok_or(StoreError::Missing { region, what: "descriptor" })?;
+        let applied = read_applied(&snapshot, region)?
+            .ok_or(StoreError::Missing { region, what: "applied" })?;
+        let descriptor = read_descriptor(&snapshot, region)?
+            .ok_or(StoreError::Missing { region, what: "descriptor" })?;
         let stats = snapshot.get(Family::Region, &key::region(region, RegionKind::Stats))?;
         let stats = stats.map(|stats| Bytes::copy_from_slice(&stats));
         let exported = export(&snapshot, descriptor.slots, dir.path(), &ExportLimits::default())?;
-        let files = exported.into_iter().enumerate().map(|(number, file)| rename(dir.path(), number, file));
+        let files =
+            exported.into_iter().enumerate().map(|(number, file)| rename(dir.path(), number, file));
         let files = files.collect::<Result<Vec<_>, _>>()?;
         let infos = files.iter().map(FileInfo::from).collect();
-        Ok(Package { header: Header { region, applied, descriptor, stats, files: infos }, files, dir })
+        Ok(Package {
+            header: Header { region, applied, descriptor, stats, files: infos },
+            files,
+            dir,
+        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! Installs that are cut short, on the level of files and records. Whole transfers are tested from outside.
+//! Installs that are cut short, on the level of files and records. Whole transfers are tested from
+//! outside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,7 +21,8 @@ use crate::error::StoreError;
 fn store(dir: &std::path::Path, index: u64, row: &[u8]) -> Engine {
     let engine = Engine::open(&dir.join("db"), &Options::default()).unwrap();
     let log_id = Some(LogId { term: 1, index });
-    let membership = Membership { log_id, configs: vec![BTreeSet::from([1])], nodes: BTreeMap::from([(1, 1)]) };
+    let membership =
+        Membership { log_id, configs: vec![BTreeSet::from([1])], nodes: BTreeMap::from([(1, 1)]) };
     let descriptor = Descriptor {
         id: 1,
         slots: SlotRange::ALL,
@@ -56,9 +58,11 @@ fn has(engine: &Engine, row: &[u8]) -> [bool; 4] {
     keys.map(|(family, key)| engine.get(family, &key).unwrap().is_some())
 }
 
-/// Does some steps of installing a snapshot of index 50 over a store at index 9, and stops; then the store starts
-/// again.
-fn interrupted(steps: fn(&Engine, &Package) -> Result<(), StoreError>) -> (tempfile::TempDir, Engine) {
+/// Does some steps of installing a snapshot of index 50 over a store at index 9, and stops; then
+/// the store starts again.
+fn interrupted(
+    steps: fn(&Engine, &Package) -> Result<(), StoreError>,
+) -> (tempfile::TempDir, Engine) {
     let dir = tempfile::tempdir().unwrap();
     let source = store(&dir.path().join("source"), 50, b"new");
     let target = store(&dir.path().join("target"), 9, b"old");

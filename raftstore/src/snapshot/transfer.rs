@@ -6,9 +6,10 @@
 //!   SnapshotEnd     session u64 · vote                                     answer: vote
 //! ```
 //!
-//! One session per Region: a new `SnapshotBegin` ends the one before it. Pieces must come in order; anything else ends
-//! the session, and the sender, told that the store is unreachable, begins again after a pause. Nothing of a transfer
-//! touches the Region until its last byte is verified and synced.
+//! One session per Region: a new `SnapshotBegin` ends the one before it. Pieces must come in order;
+//! anything else ends the session, and the sender, told that the store is unreachable, begins again
+//! after a pause. Nothing of a transfer touches the Region until its last byte is verified and
+//! synced.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -52,8 +53,14 @@ pub(crate) enum SendError {
     Io(#[from] std::io::Error),
 }
 
-/// Packs and sends a snapshot; returns the receiver's vote. `limit` is the time the other end has for the install.
-pub(crate) async fn send(link: Link, vote: Vote, data: SnapshotData, limit: Duration) -> Result<Vote, SendError> {
+/// Packs and sends a snapshot; returns the receiver's vote. `limit` is the time the other end has
+/// for the install.
+pub(crate) async fn send(
+    link: Link,
+    vote: Vote,
+    data: SnapshotData,
+    limit: Duration,
+) -> Result<Vote, SendError> {
     let package = match data {
         SnapshotData::Here(source) => blocking(move || source.pack()).await??,
         SnapshotData::Received(package) => *package,
@@ -91,7 +98,9 @@ async fn send_file(link: &Link, session: u64, number: u32, path: PathBuf) -> Res
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, SendError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SendError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| SendError::Io(error.into()))
 }
 
@@ -143,7 +152,8 @@ impl Receiver {
         if sessions.len() >= RECEIVING {
             return Err(refused(self.store, &"it receives enough snapshots already"));
         }
-        let dir = Dir::create(&self.dir, "in", region).map_err(|error| refused(self.store, &error))?;
+        let dir =
+            Dir::create(&self.dir, "in", region).map_err(|error| refused(self.store, &error))?;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         sessions.insert(region, Arc::new(Mutex::new(Session { id, header, dir, current: None })));
         Ok(Writer::new().u64(id).finish())
@@ -164,14 +174,19 @@ impl Receiver {
     }
 
     /// All pieces are there: the files go to Raft.
-    async fn end<M: StateMachine>(&self, region: &Region<M>, body: Bytes) -> Result<Bytes, TransportError> {
+    async fn end<M: StateMachine>(
+        &self,
+        region: &Region<M>,
+        body: Bytes,
+    ) -> Result<Bytes, TransportError> {
         let mut from = Reader::new(body)?;
         let (id, vote) = (from.u64()?, from.vote()?);
         from.finish()?;
         let session = self.session(region.id, id)?;
         self.sessions.lock().remove(&region.id);
         let session = Arc::into_inner(session).map(Mutex::into_inner);
-        let session = session.ok_or_else(|| refused(self.store, &"a piece is still being written"))?;
+        let session =
+            session.ok_or_else(|| refused(self.store, &"a piece is still being written"))?;
         let package = tokio::task::spawn_blocking(move || session.finish()).await;
         let package = package.map_err(|error| refused(self.store, &error))?;
         let package = package.map_err(|error| refused(self.store, &error))?;
@@ -186,7 +201,8 @@ impl Receiver {
     }
 
     fn session(&self, region: u64, id: u64) -> Result<Arc<Mutex<Session>>, TransportError> {
-        let found = self.sessions.lock().get(&region).filter(|session| session.lock().id == id).cloned();
+        let found =
+            self.sessions.lock().get(&region).filter(|session| session.lock().id == id).cloned();
         found.ok_or_else(|| refused(self.store, &"there is no such transfer (any more)"))
     }
 }
@@ -198,7 +214,8 @@ impl Session {
         if self.current.as_ref().is_none_or(|(open, ..)| *open != number) {
             self.close()?;
             let path = file_path(self.dir.path(), number);
-            let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let file =
+                File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
             self.current = Some((number, file, 0));
         }
         let (_, file, written) = self.current.as_mut().ok_or("no file is open")?;
@@ -223,7 +240,8 @@ impl Session {
     fn finish(mut self) -> Result<Package, String> {
         self.close()?;
         let paths = self.header.files.iter().enumerate();
-        let files: Vec<_> = paths.map(|(number, info)| info.at(&file_path(self.dir.path(), number))).collect();
+        let files: Vec<_> =
+            paths.map(|(number, info)| info.at(&file_path(self.dir.path(), number))).collect();
         for file in &files {
             neokv_engine::transfer::verify(file).map_err(|error| error.to_string())?;
         }

@@ -11,9 +11,10 @@
 //!   raft_log                 empty;  no vote
 //! ```
 //!
-//! Every store writes these bytes by itself and they are equal everywhere, so all replicas are members of the same
-//! group from the first moment and none has to be asked. The index is above zero on purpose: a learner that joins later
-//! cannot be served from the log alone, it must receive a snapshot, which carries whatever state the Region inherited.
+//! Every store writes these bytes by itself and they are equal everywhere, so all replicas are
+//! members of the same group from the first moment and none has to be asked. The index is above
+//! zero on purpose: a learner that joins later cannot be served from the log alone, it must receive
+//! a snapshot, which carries whatever state the Region inherited.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +46,11 @@ pub(super) fn recorded(engine: &Engine) -> Result<Vec<Descriptor>, StoreError> {
     let mut found = Vec::new();
     let mut cursor = engine.cursor(Family::Region, KeyRange::all(), Direction::Forward)?;
     while let Some((key, value)) = cursor.next()? {
-        let (region, kind) =
-            key::decode_region(key).map_err(|source| StoreError::Record { region: 0, what: "region key", source })?;
+        let (region, kind) = key::decode_region(key).map_err(|source| StoreError::Record {
+            region: 0,
+            what: "region key",
+            source,
+        })?;
         if kind == RegionKind::Descriptor {
             let descriptor = Descriptor::decode(value).map_err(|source| StoreError::Record {
                 region,
@@ -61,13 +65,19 @@ pub(super) fn recorded(engine: &Engine) -> Result<Vec<Descriptor>, StoreError> {
 
 impl<M: StateMachine> Inner<M> {
     /// Creates a replica, with the start state or empty.
-    pub(super) async fn create(&self, descriptor: Descriptor, with_state: bool) -> Result<Arc<Region<M>>, StoreError> {
+    pub(super) async fn create(
+        &self,
+        descriptor: Descriptor,
+        with_state: bool,
+    ) -> Result<Arc<Region<M>>, StoreError> {
         {
             let _one_at_a_time = self.creating.lock().await;
             self.check_new(&descriptor)?;
             write_start(&self.engine, &descriptor, with_state)?;
         }
-        self.start_region(&descriptor, false).await?.ok_or(StoreError::UnknownRegion { region: descriptor.id })
+        self.start_region(&descriptor, false)
+            .await?
+            .ok_or(StoreError::UnknownRegion { region: descriptor.id })
     }
 
     fn check_new(&self, descriptor: &Descriptor) -> Result<(), StoreError> {
@@ -101,7 +111,9 @@ impl<M: StateMachine> Inner<M> {
     ) -> Result<Option<Arc<Region<M>>>, StoreError> {
         let _one_at_a_time = self.creating.lock().await;
         let mine = descriptor.peers.iter().find(|peer| peer.store == self.config.store_id);
-        let (Some(mine), true) = (mine, descriptor.state != RegionState::Tombstone) else { return Ok(None) };
+        let (Some(mine), true) = (mine, descriptor.state != RegionState::Tombstone) else {
+            return Ok(None);
+        };
         let region = self.build(descriptor.id, mine.id, recovered).await?;
         self.regions.write().insert(region.id, Arc::clone(&region));
         self.slots.assign(region.descriptor().slots, &region);
@@ -112,17 +124,30 @@ impl<M: StateMachine> Inner<M> {
         Ok(Some(region))
     }
 
-    async fn build(&self, id: u64, peer: u64, recovered: bool) -> Result<Arc<Region<M>>, StoreError> {
+    async fn build(
+        &self,
+        id: u64,
+        peer: u64,
+        recovered: bool,
+    ) -> Result<Arc<Region<M>>, StoreError> {
         let config = &self.config;
         let machine = Arc::clone(&self.machine);
-        let applier =
-            Arc::new(Applier::open(&self.engine, id, peer, machine, config.apply_bytes, Arc::clone(&self.space))?);
+        let applier = Arc::new(Applier::open(
+            &self.engine,
+            id,
+            peer,
+            machine,
+            config.apply_bytes,
+            Arc::clone(&self.space),
+        )?);
         let published = Arc::clone(&applier.published);
-        let log = GroupLog::open(&self.engine, id, peer, config.tail_bytes, Arc::clone(&published))?;
+        let log =
+            GroupLog::open(&self.engine, id, peer, config.tail_bytes, Arc::clone(&published))?;
         let log = Arc::new(log);
         let packer = Packer::new(self.engine.clone(), id, config.snapshot_dir.clone());
         let (alive, gone) = tokio::sync::oneshot::channel();
-        let adapter = Adapter::new(Arc::clone(&applier), Arc::new(packer), self.pool.lane(id), Some(alive));
+        let adapter =
+            Adapter::new(Arc::clone(&applier), Arc::new(packer), self.pool.lane(id), Some(alive));
         let links = Links {
             transport: Arc::clone(&self.transport),
             region: id,
@@ -135,7 +160,9 @@ impl<M: StateMachine> Inner<M> {
         let store = LogStore::new(Arc::clone(&log), self.writer.clone(), peer);
         let raft = self.handle.spawn(Raft::<M>::new(peer, group, links, store, adapter)).await;
         let failed = |why: String| StoreError::Group { region: id, why };
-        let raft = raft.map_err(|error| failed(error.to_string()))?.map_err(|fatal| failed(fatal.to_string()))?;
+        let raft = raft
+            .map_err(|error| failed(error.to_string()))?
+            .map_err(|fatal| failed(fatal.to_string()))?;
         self.gone.lock().push(gone);
         if quiet {
             self.keep_quiet(id, raft.clone());
@@ -152,7 +179,8 @@ impl<M: StateMachine> Inner<M> {
         applier: Arc<Applier<M>>,
     ) -> Arc<Region<M>> {
         let published = Arc::clone(&applier.published);
-        let proposer = Proposer::new(id, Arc::clone(&self.machine), Arc::clone(&published), &self.config);
+        let proposer =
+            Proposer::new(id, Arc::clone(&self.machine), Arc::clone(&published), &self.config);
         let (reads, asked) = ReadRounds::new(id);
         self.handle.spawn(Arc::clone(&proposer).run(raft.clone()));
         self.handle.spawn(read::run(raft.clone(), published, id, self.config.rpc_timeout, asked));
@@ -171,7 +199,11 @@ impl<M: StateMachine> Inner<M> {
 }
 
 /// Writes a new replica's records in one synced write.
-fn write_start(engine: &Engine, descriptor: &Descriptor, with_state: bool) -> Result<(), StoreError> {
+fn write_start(
+    engine: &Engine,
+    descriptor: &Descriptor,
+    with_state: bool,
+) -> Result<(), StoreError> {
     let id = descriptor.id;
     let mut batch = engine.log_batch();
     batch.put(Family::Region, key::region(id, RegionKind::Descriptor), descriptor.encode());

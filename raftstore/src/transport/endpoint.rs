@@ -2,10 +2,11 @@
 //!
 //! # The quiet period
 //!
-//! A follower promises its leader not to help elect another one for as long as the longest election timeout. A restart
-//! forgets the promise. So for that long after its start, a replica that was recovered from disk neither votes nor
-//! campaigns, unless the leader itself hands its leadership over. A lone voter has promised nothing to anybody and
-//! campaigns at once; a replica that was created by bootstrap has never heard of a leader.
+//! A follower promises its leader not to help elect another one for as long as the longest election
+//! timeout. A restart forgets the promise. So for that long after its start, a replica that was
+//! recovered from disk neither votes nor campaigns, unless the leader itself hands its leadership
+//! over. A lone voter has promised nothing to anybody and campaigns at once; a replica that was
+//! created by bootstrap has never heard of a leader.
 
 use std::sync::Arc;
 
@@ -44,14 +45,23 @@ impl<M: StateMachine> Endpoint for Inner<M> {
     }
 }
 
-async fn follow<M: StateMachine>(region: &Region<M>, store: u64, message: Message) -> Result<Bytes, TransportError> {
+async fn follow<M: StateMachine>(
+    region: &Region<M>,
+    store: u64,
+    message: Message,
+) -> Result<Bytes, TransportError> {
     if message.kind == Kind::TransferLeader {
         let request = wire::transfer_in(message.body)?;
-        let answer = region.raft.handle_transfer_leader(request).await.map_err(|error| refused(store, &error))?;
+        let answer = region
+            .raft
+            .handle_transfer_leader(request)
+            .await
+            .map_err(|error| refused(store, &error))?;
         return Ok(wire::transfer_answer_out(&answer));
     }
     let request = wire::append_in(message.body)?;
-    let answer = region.raft.append_entries(request).await.map_err(|error| refused(store, &error))?;
+    let answer =
+        region.raft.append_entries(request).await.map_err(|error| refused(store, &error))?;
     Ok(wire::append_answer_out(&answer))
 }
 

@@ -1,7 +1,7 @@
 //! Stores of one process, joined: for tests and lessons.
 //!
-//! Every direction between two stores can be cut and healed, so partitions, deaf leaders and one-way links can be
-//! played through with real engines and the real bytes on the (short) wire.
+//! Every direction between two stores can be cut and healed, so partitions, deaf leaders and
+//! one-way links can be played through with real engines and the real bytes on the (short) wire.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
@@ -33,7 +33,8 @@ impl LocalTransport {
         Arc::new(Plug { from, wiring: Arc::clone(&self.0) })
     }
 
-    /// Makes a store reachable under its id, instead of any before it. It is held weakly: a dropped store is down.
+    /// Makes a store reachable under its id, instead of any before it. It is held weakly: a dropped
+    /// store is down.
     pub fn join(&self, id: u64, store: &Arc<dyn Endpoint>) {
         self.0.lock().stores.insert(id, Arc::downgrade(store));
     }
@@ -44,14 +45,16 @@ impl LocalTransport {
         self.cut_one_way(other, one);
     }
 
-    /// Cuts one direction: requests of `from` do not reach `to`, and neither do its answers to `to`'s requests.
+    /// Cuts one direction: requests of `from` do not reach `to`, and neither do its answers to
+    /// `to`'s requests.
     pub fn cut_one_way(&self, from: u64, to: u64) {
         self.0.lock().cut.insert((from, to));
     }
 
     /// Cuts a store off from all others.
     pub fn isolate(&self, id: u64) {
-        let others: Vec<u64> = self.0.lock().stores.keys().copied().filter(|other| *other != id).collect();
+        let others: Vec<u64> =
+            self.0.lock().stores.keys().copied().filter(|other| *other != id).collect();
         others.into_iter().for_each(|other| self.cut(id, other));
     }
 
@@ -71,7 +74,10 @@ impl LocalTransport {
 impl std::fmt::Debug for LocalTransport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let wiring = self.0.lock();
-        f.debug_struct("LocalTransport").field("stores", &wiring.stores.keys()).field("cut", &wiring.cut).finish()
+        f.debug_struct("LocalTransport")
+            .field("stores", &wiring.stores.keys())
+            .field("cut", &wiring.cut)
+            .finish()
     }
 }
 
@@ -82,7 +88,11 @@ struct Plug {
 }
 
 impl Transport for Plug {
-    fn call(&self, store: u64, message: Message) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+    fn call(
+        &self,
+        store: u64,
+        message: Message,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
         let (from, wiring) = (self.from, Arc::clone(&self.wiring));
         Box::pin(async move {
             let there = {
@@ -99,7 +109,11 @@ impl Transport for Plug {
 }
 
 fn check(wiring: &Wiring, from: u64, to: u64, store: u64) -> Result<(), TransportError> {
-    if wiring.cut.contains(&(from, to)) { Err(unreachable(store, "the link is cut")) } else { Ok(()) }
+    if wiring.cut.contains(&(from, to)) {
+        Err(unreachable(store, "the link is cut"))
+    } else {
+        Ok(())
+    }
 }
 
 fn unreachable(store: u64, why: &str) -> TransportError {

@@ -1,20 +1,21 @@
 //! Messages between stores.
 //!
-//! A [`Message`] names the Region, the two peers and the kind; its body is bytes in this crate's own versioned format
-//! (`wire`). So a [`Transport`] needs to understand nothing, and the far end of it is one call: [`Endpoint::receive`],
-//! which every [`Store`](crate::Store) offers.
+//! A [`Message`] names the Region, the two peers and the kind; its body is bytes in this crate's
+//! own versioned format (`wire`). So a [`Transport`] needs to understand nothing, and the far end
+//! of it is one call: [`Endpoint::receive`], which every [`Store`](crate::Store) offers.
 //!
 //! ```text
 //!   Raft ─▶ network (per peer) ─encode▶ Message ─▶ Transport ══▶ Endpoint::receive ─decode▶ Raft of the other store
 //!                                                      ◀══ answer bytes ◀─encode─
 //! ```
 //!
-//! Rules for an implementation: deliver at most once, answer or fail within a bounded time, and never answer for
-//! another store. Order between calls is not needed. A message for a Region that the store does not have is refused
-//! politely: it may be early (a split not applied yet) or late (the replica is gone).
+//! Rules for an implementation: deliver at most once, answer or fail within a bounded time, and
+//! never answer for another store. Order between calls is not needed. A message for a Region that
+//! the store does not have is refused politely: it may be early (a split not applied yet) or late
+//! (the replica is gone).
 //!
-//! [`LocalTransport`](local::LocalTransport) joins stores of one process. A standalone store has no peers at all:
-//! [`NoPeers`].
+//! [`LocalTransport`](local::LocalTransport) joins stores of one process. A standalone store has no
+//! peers at all: [`NoPeers`].
 
 pub(crate) mod endpoint;
 pub mod local;
@@ -87,7 +88,11 @@ pub enum TransportError {
 /// Carries messages to other stores.
 pub trait Transport: Send + Sync + 'static {
     /// Delivers a message to a store and returns its answer.
-    fn call(&self, store: u64, message: Message) -> BoxFuture<'static, Result<Bytes, TransportError>>;
+    fn call(
+        &self,
+        store: u64,
+        message: Message,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>>;
 }
 
 /// The receiving end.
@@ -101,7 +106,13 @@ pub trait Endpoint: Send + Sync + 'static {
 pub struct NoPeers;
 
 impl Transport for NoPeers {
-    fn call(&self, store: u64, _message: Message) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        Box::pin(async move { Err(TransportError::Unreachable { store, why: "this store stands alone".into() }) })
+    fn call(
+        &self,
+        store: u64,
+        _message: Message,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        Box::pin(async move {
+            Err(TransportError::Unreachable { store, why: "this store stands alone".into() })
+        })
     }
 }

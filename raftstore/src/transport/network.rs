@@ -1,7 +1,7 @@
 //! What Raft wants from a network, on top of a [`Transport`].
 //!
-//! Every failure to reach a peer is told to Raft as *unreachable*, which makes it back off at once; its other category
-//! would be retried ten times in a row.
+//! Every failure to reach a peer is told to Raft as *unreachable*, which makes it back off at once;
+//! its other category would be retried ten times in a row.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use bytes::Bytes;
 use openraft::error::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
 use super::{Kind, Message, Transport, TransportError, wire};
@@ -62,11 +62,19 @@ pub(crate) struct Link {
 
 impl Link {
     /// One question and its answer, within `limit`.
-    pub(crate) async fn call(&self, kind: Kind, body: Bytes, limit: Duration) -> Result<Bytes, TransportError> {
+    pub(crate) async fn call(
+        &self,
+        kind: Kind,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<Bytes, TransportError> {
         let message = Message { region: self.region, from: self.from, to: self.to, kind, body };
         let answer = tokio::time::timeout(limit, self.transport.call(self.store, message)).await;
         answer.unwrap_or_else(|_| {
-            Err(TransportError::Unreachable { store: self.store, why: format!("no answer within {limit:?}") })
+            Err(TransportError::Unreachable {
+                store: self.store,
+                why: format!("no answer within {limit:?}"),
+            })
         })
     }
 
@@ -75,7 +83,12 @@ impl Link {
         self.snapshot_chunk
     }
 
-    async fn ask(&self, kind: Kind, body: Bytes, option: &RPCOption) -> Result<Bytes, RPCError<TypeConfig>> {
+    async fn ask(
+        &self,
+        kind: Kind,
+        body: Bytes,
+        option: &RPCOption,
+    ) -> Result<Bytes, RPCError<TypeConfig>> {
         self.call(kind, body, self.timeout.min(option.soft_ttl())).await.map_err(rpc_error)
     }
 }

@@ -1,4 +1,5 @@
-//! The bodies of messages, byte by byte. All integers big-endian; the first byte is the format's version, 1.
+//! The bodies of messages, byte by byte. All integers big-endian; the first byte is the format's
+//! version, 1.
 //!
 //! ```text
 //!   vote            term u64 · peer u64 · committed u8
@@ -13,15 +14,15 @@
 //!   transfer answer 0 | 1 · expected vote · actual vote | 2 · optional expected log id · optional actual log id
 //! ```
 //!
-//! Entries travel exactly as they are stored. Decoders trust nothing: every length is checked against what is there,
-//! and a list grows only as its items are read.
+//! Entries travel exactly as they are stored. Decoders trust nothing: every length is checked
+//! against what is there, and a list grows only as its items are read.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use neokv_encoding::raft as stored;
 use openraft::impls::leader_id_std::LeaderId;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
 use super::TransportError;
@@ -96,7 +97,11 @@ impl Reader {
 
     fn need(&self, bytes: usize) -> Result<()> {
         let have = self.0.len();
-        if have < bytes { Err(garbled(format!("{bytes} bytes needed, {have} there"))) } else { Ok(()) }
+        if have < bytes {
+            Err(garbled(format!("{bytes} bytes needed, {have} there")))
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn u8(&mut self) -> Result<u8> {
@@ -139,7 +144,11 @@ impl Reader {
 
     /// Nothing may be left.
     pub(crate) fn finish(self) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(garbled(format!("{} bytes too many", self.0.len()))) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(garbled(format!("{} bytes too many", self.0.len())))
+        }
     }
 }
 
@@ -149,7 +158,9 @@ fn garbled(why: String) -> TransportError {
 
 pub(crate) fn append_out(request: &AppendEntriesRequest<TypeConfig>) -> Bytes {
     let mut out = Writer::new();
-    out.vote(&request.vote).log_id(request.prev_log_id.as_ref()).log_id(request.leader_commit.as_ref());
+    out.vote(&request.vote)
+        .log_id(request.prev_log_id.as_ref())
+        .log_id(request.leader_commit.as_ref());
     out.u32(u32::try_from(request.entries.len()).unwrap_or(u32::MAX));
     for entry in &request.entries {
         out.bytes(&entry_out(entry).encode());
@@ -164,7 +175,8 @@ pub(crate) fn append_in(body: Bytes) -> Result<AppendEntriesRequest<TypeConfig>>
     let leader_commit = from.log_id()?;
     let mut entries = Vec::new();
     for _ in 0..from.u32()? {
-        let entry = stored::Entry::decode(&from.bytes()?).map_err(|error| garbled(error.to_string()))?;
+        let entry =
+            stored::Entry::decode(&from.bytes()?).map_err(|error| garbled(error.to_string()))?;
         entries.push(entry_in(entry));
     }
     from.finish()?;
@@ -197,7 +209,9 @@ pub(crate) fn append_answer_in(body: Bytes) -> Result<AppendEntriesResponse<Type
 
 pub(crate) fn vote_out(request: &VoteRequest<TypeConfig>) -> Bytes {
     let mut out = Writer::new();
-    out.vote(&request.vote).log_id(request.last_log_id.as_ref()).u8(u8::from(request.leadership_transfer));
+    out.vote(&request.vote)
+        .log_id(request.last_log_id.as_ref())
+        .u8(u8::from(request.leadership_transfer));
     out.finish()
 }
 
@@ -241,7 +255,9 @@ pub(crate) fn transfer_answer_out(answer: &TransferLeaderResponse<TypeConfig>) -
     let mut out = Writer::new();
     match answer {
         Ok(()) => out.u8(0),
-        Err(TransferLeaderError::VoteChanged { expected, actual }) => out.u8(1).vote(expected).vote(actual),
+        Err(TransferLeaderError::VoteChanged { expected, actual }) => {
+            out.u8(1).vote(expected).vote(actual)
+        }
         Err(TransferLeaderError::LogNotFlushed { expected, actual }) => {
             out.u8(2).log_id(expected.as_ref()).log_id(actual.as_ref())
         }
@@ -254,7 +270,10 @@ pub(crate) fn transfer_answer_in(body: Bytes) -> Result<TransferLeaderResponse<T
     let answer = match from.u8()? {
         0 => Ok(()),
         1 => Err(TransferLeaderError::VoteChanged { expected: from.vote()?, actual: from.vote()? }),
-        2 => Err(TransferLeaderError::LogNotFlushed { expected: from.log_id()?, actual: from.log_id()? }),
+        2 => Err(TransferLeaderError::LogNotFlushed {
+            expected: from.log_id()?,
+            actual: from.log_id()?,
+        }),
         other => return Err(garbled(format!("answer {other} to a transfer"))),
     };
     from.finish()?;
@@ -299,7 +318,10 @@ mod tests {
         .concat();
         assert_eq!(body.get(..head.len()), Some(&head[..]));
         let back = append_in(body).unwrap();
-        assert_eq!((back.vote, back.prev_log_id, back.leader_commit), (vote(3), Some(log_id(1, 5)), None));
+        assert_eq!(
+            (back.vote, back.prev_log_id, back.leader_commit),
+            (vote(3), Some(log_id(1, 5)), None)
+        );
         assert_eq!(back.entries, append().entries);
     }
 

@@ -34,7 +34,9 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(Duration::from_secs(30), wait)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 impl Cluster {
@@ -57,7 +59,11 @@ impl Cluster {
 
     /// The store that serves, not counting some.
     async fn leader(&self, but: &[u64]) -> &Node {
-        let serving = || self.nodes.iter().find(|node| !but.contains(&node.store.id()) && node.region().is_serving());
+        let serving = || {
+            self.nodes
+                .iter()
+                .find(|node| !but.contains(&node.store.id()) && node.region().is_serving())
+        };
         until("a leader", || serving().is_some()).await;
         serving().unwrap()
     }
@@ -71,7 +77,10 @@ impl Cluster {
     async fn settle(&self) {
         let leader = self.leader(&[]).await;
         let applied = leader.region().status().applied;
-        until("all applied", || self.nodes.iter().all(|node| node.region().status().applied >= applied)).await;
+        until("all applied", || {
+            self.nodes.iter().all(|node| node.region().status().applied >= applied)
+        })
+        .await;
     }
 
     async fn close(self) {
@@ -96,7 +105,8 @@ fn contents(node: &Node) -> Vec<(Family, Vec<u8>, Vec<u8>)> {
             rows.push((family, key.to_vec(), value.to_vec()));
         }
     }
-    let applied = node.engine.get(Family::Region, &key::region(1, RegionKind::Applied)).unwrap().unwrap();
+    let applied =
+        node.engine.get(Family::Region, &key::region(1, RegionKind::Applied)).unwrap().unwrap();
     rows.push((Family::Region, Vec::new(), applied.to_vec()));
     rows
 }
@@ -107,7 +117,8 @@ async fn three_replicas_hold_the_same_bytes() {
     let leader = cluster.leader(&[]).await;
     for number in 1..=20 {
         // What stands behind Much is left out of the entry, and comes again in another.
-        let commands = vec![Command::Add(1, number), Command::Much, Command::Fill(2, number), Command::Fail];
+        let commands =
+            vec![Command::Add(1, number), Command::Much, Command::Fill(2, number), Command::Fail];
         assert_eq!(leader.region().propose(commands).await.unwrap().len(), 4);
     }
     cluster.settle().await;
@@ -131,7 +142,10 @@ async fn a_follower_points_to_the_leader() {
         let error = region.propose(vec![Command::Add(1, 1)]).await.unwrap_err();
         assert_eq!(error, ProposeError::NotLeader { region: 1, leader: Some(leader) });
         assert_eq!(error.action(), Action::Elsewhere);
-        assert_eq!(region.read_index().await, Err(ReadError::NotLeader { region: 1, leader: Some(leader) }));
+        assert_eq!(
+            region.read_index().await,
+            Err(ReadError::NotLeader { region: 1, leader: Some(leader) })
+        );
     }
     cluster.close().await;
 }
@@ -209,7 +223,9 @@ async fn a_follower_that_fell_behind_the_log_catches_up_by_snapshot_with_every_f
     cluster.settle().await;
     assert!((1..=200).all(|number| is_filled(&behind.engine, 2, number)));
     assert_eq!(sum(&behind.engine, 1), 201);
-    assert!(behind.engine.get(Family::Metadata, &crate::toy::user_key(9).metadata()).unwrap().is_none());
+    assert!(
+        behind.engine.get(Family::Metadata, &crate::toy::user_key(9).metadata()).unwrap().is_none()
+    );
     assert_eq!(contents(behind), contents(leader));
     assert!(behind.engine.unfinished_ingests().unwrap().is_empty());
     let left = std::fs::read_dir(behind.dir.path().join("snapshots")).unwrap().count();
@@ -222,7 +238,12 @@ async fn a_new_replica_is_filled_and_can_replace_an_old_one() {
     let mut cluster = Cluster::new(3).await;
     let first = cluster.leader(&[]).await.store.id();
     for number in 1..=30 {
-        cluster.node(first).region().propose(vec![Command::Fill(1, number), Command::Add(2, 1)]).await.unwrap();
+        cluster
+            .node(first)
+            .region()
+            .propose(vec![Command::Fill(1, number), Command::Add(2, 1)])
+            .await
+            .unwrap();
     }
     let fourth = open(&cluster.cable, tempfile::tempdir().unwrap(), 4).await;
     let mut descriptor = region_on(&[1, 2, 3]);
@@ -231,7 +252,12 @@ async fn a_new_replica_is_filled_and_can_replace_an_old_one() {
     cluster.nodes.push(fourth);
     let leader = cluster.node(first);
     leader.region().add_learner(descriptor.peers[3]).await.unwrap();
-    let gone = cluster.nodes.iter().map(|node| node.store.id()).find(|id| *id != first && *id != 4).unwrap();
+    let gone = cluster
+        .nodes
+        .iter()
+        .map(|node| node.store.id())
+        .find(|id| *id != first && *id != 4)
+        .unwrap();
     let voters: BTreeSet<u64> = (1..=4).filter(|id| *id != gone).collect();
     leader.region().change_voters(voters.clone()).await.unwrap();
     assert_eq!(leader.region().status().voters, [voters.iter().copied().collect::<Vec<_>>()]);
@@ -294,8 +320,16 @@ async fn a_restarted_follower_keeps_quiet_for_the_time_of_its_promise() {
         third.region().campaign().await.unwrap();
         until("a campaign", || third.region().status().term > before).await;
     }
-    assert_ne!(third.region().status().role, Role::Leader, "without the quiet one's vote there is no majority");
-    assert_eq!(cluster.node(id).region().status().term, first_term, "it has not even looked at the new terms");
+    assert_ne!(
+        third.region().status().role,
+        Role::Leader,
+        "without the quiet one's vote there is no majority"
+    );
+    assert_eq!(
+        cluster.node(id).region().status().term,
+        first_term,
+        "it has not even looked at the new terms"
+    );
     cluster.cable.heal_all();
     cluster.leader(&[]).await;
     cluster.close().await;

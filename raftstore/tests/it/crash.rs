@@ -8,7 +8,8 @@ use neokv_raftstore::transport::NoPeers;
 
 use crate::toy::{Command, Node, Reply, sum};
 
-/// Copies the directory as it is now. Nothing is flushed first: what is only in memory is not in the copy.
+/// Copies the directory as it is now. Nothing is flushed first: what is only in memory is not in
+/// the copy.
 fn image(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
     copy(from, to.path());
@@ -17,7 +18,8 @@ fn image(from: &Path) -> tempfile::TempDir {
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
     for path in entries {
         let target = to.join(path.file_name().unwrap());
@@ -56,7 +58,11 @@ async fn an_apply_that_was_lost_is_done_again_and_once() {
     assert_eq!(whole.toy.applied.load(Ordering::Relaxed), 0, "everything had been applied");
     assert_eq!(sum(&whole.engine, 1), 9);
     let torn = recover(torn).await;
-    assert_eq!(torn.toy.applied.load(Ordering::Relaxed), 1, "the last write of the log was the ninth apply");
+    assert_eq!(
+        torn.toy.applied.load(Ordering::Relaxed),
+        1,
+        "the last write of the log was the ninth apply"
+    );
     assert_eq!(sum(&torn.engine, 1), 9);
     assert_eq!(torn.add(1, 1).await, 10);
     for node in [node, whole, torn] {
@@ -71,12 +77,17 @@ async fn images_of_a_busy_store_hold_every_acknowledged_write_once() {
     let stop = Arc::new(AtomicU64::new(0));
     let clients: Vec<_> = (0..8)
         .map(|_| {
-            let (node, asked, acknowledged) = (Arc::clone(&node), Arc::clone(&asked), Arc::clone(&acknowledged));
+            let (node, asked, acknowledged) =
+                (Arc::clone(&node), Arc::clone(&asked), Arc::clone(&acknowledged));
             let stop = Arc::clone(&stop);
             tokio::spawn(async move {
                 while stop.load(Ordering::SeqCst) == 0 {
                     asked.fetch_add(2, Ordering::SeqCst);
-                    let replies = node.region().propose(vec![Command::Add(1, 1), Command::Add(2, 1)]).await.unwrap();
+                    let replies = node
+                        .region()
+                        .propose(vec![Command::Add(1, 1), Command::Add(2, 1)])
+                        .await
+                        .unwrap();
                     assert!(matches!(replies[..], [Reply::Sum(_), Reply::Sum(_)]));
                     acknowledged.fetch_add(2, Ordering::SeqCst);
                 }
@@ -100,7 +111,11 @@ async fn images_of_a_busy_store_hold_every_acknowledged_write_once() {
         let found = recover(dir).await;
         let (one, two) = (sum(&found.engine, 1), sum(&found.engine, 2));
         assert_eq!(one, two, "a submission is applied whole");
-        assert!((at_least..=at_most).contains(&(one + two)), "{at_least} <= {} <= {at_most}", one + two);
+        assert!(
+            (at_least..=at_most).contains(&(one + two)),
+            "{at_least} <= {} <= {at_most}",
+            one + two
+        );
         found.close().await;
     }
     Arc::into_inner(node).unwrap().close().await;

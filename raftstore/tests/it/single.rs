@@ -13,7 +13,8 @@ use crate::toy::{Command, Node, Reply, is_filled, region_on, sum};
 async fn a_write_is_applied_before_it_is_answered_and_read_at_once() {
     let node = Node::alone(|_| {}).await;
     let region = node.region();
-    let replies = region.propose(vec![Command::Add(1, 2), Command::Fail, Command::Add(1, 3)]).await.unwrap();
+    let replies =
+        region.propose(vec![Command::Add(1, 2), Command::Fail, Command::Add(1, 3)]).await.unwrap();
     assert_eq!(replies, [Reply::Sum(2), Reply::Error, Reply::Sum(5)]);
     let point = region.read_now().unwrap();
     assert_eq!(sum(&node.engine, 1), 5);
@@ -27,7 +28,10 @@ async fn a_write_is_applied_before_it_is_answered_and_read_at_once() {
 async fn the_clock_grows_by_every_command_even_when_time_stands_still() {
     let node = Node::alone(|config| config.now_ms = || 1000).await;
     let before = node.region().read_now().unwrap().applied_clock;
-    node.region().propose(vec![Command::Add(1, 1), Command::Add(1, 1), Command::Fail]).await.unwrap();
+    node.region()
+        .propose(vec![Command::Add(1, 1), Command::Add(1, 1), Command::Fail])
+        .await
+        .unwrap();
     let after = node.region().read_now().unwrap().applied_clock;
     assert_eq!(before, 0);
     assert_eq!(after, (1000 << 16) + 3);
@@ -43,9 +47,13 @@ async fn concurrent_submissions_share_entries_and_each_gets_its_own_replies() {
         let node = Arc::clone(&node);
         tokio::spawn(async move {
             for round in 1..=20u64 {
-                let commands = vec![Command::Add(client, 1), Command::Fail, Command::Add(client, 1)];
+                let commands =
+                    vec![Command::Add(client, 1), Command::Fail, Command::Add(client, 1)];
                 let replies = node.region().propose(commands).await.unwrap();
-                assert_eq!(replies, [Reply::Sum(2 * round - 1), Reply::Error, Reply::Sum(2 * round)]);
+                assert_eq!(
+                    replies,
+                    [Reply::Sum(2 * round - 1), Reply::Error, Reply::Sum(2 * round)]
+                );
             }
         })
     });
@@ -84,12 +92,17 @@ async fn large_and_solitary_commands_are_cut_and_stay_in_order() {
 async fn commands_behind_one_that_did_much_go_back_to_their_caller() {
     let node = Node::alone(|_| {}).await;
     let region = node.region();
-    let progress =
-        region.propose_some(vec![Command::Fail, Command::Much, Command::Pad(3), Command::Much]).await.unwrap();
+    let progress = region
+        .propose_some(vec![Command::Fail, Command::Much, Command::Pad(3), Command::Much])
+        .await
+        .unwrap();
     assert_eq!(progress.replies, [Reply::Error, Reply::Sum(1)]);
     assert_eq!(progress.rest, [Command::Pad(3), Command::Much]);
     assert_eq!(sum(&node.engine, 0), 1, "nothing of the rest has happened");
-    let replies = region.propose(vec![Command::Much, Command::Much, Command::Add(0, 5), Command::Much]).await.unwrap();
+    let replies = region
+        .propose(vec![Command::Much, Command::Much, Command::Add(0, 5), Command::Much])
+        .await
+        .unwrap();
     assert_eq!(replies, [2, 3, 8, 9].map(Reply::Sum));
     node.close().await;
 }
@@ -101,9 +114,17 @@ async fn whoever_was_left_out_of_an_entry_is_first_in_the_next() {
         let node = Arc::clone(&node);
         tokio::spawn(async move {
             for round in 1..=10u64 {
-                let commands = vec![Command::Add(client, 1), Command::Much, Command::Much, Command::Add(client, 1)];
+                let commands = vec![
+                    Command::Add(client, 1),
+                    Command::Much,
+                    Command::Much,
+                    Command::Add(client, 1),
+                ];
                 let replies = node.region().propose(commands).await.unwrap();
-                assert_eq!((&replies[0], &replies[3]), (&Reply::Sum(2 * round - 1), &Reply::Sum(2 * round)));
+                assert_eq!(
+                    (&replies[0], &replies[3]),
+                    (&Reply::Sum(2 * round - 1), &Reply::Sum(2 * round))
+                );
             }
         })
     });
@@ -124,7 +145,11 @@ async fn a_restart_applies_nothing_twice_and_loses_nothing() {
             }
             node = node.restart(|config| config.sync = sync).await;
             assert_eq!(sum(&node.engine, 1), round * 10, "{sync:?}");
-            assert_eq!(node.toy.applied.load(Ordering::Relaxed), 0, "nothing is applied again after a clean end");
+            assert_eq!(
+                node.toy.applied.load(Ordering::Relaxed),
+                0,
+                "nothing is applied again after a clean end"
+            );
         }
         node.close().await;
     }
@@ -153,12 +178,19 @@ async fn the_log_is_purged_by_bytes_and_by_entries_and_still_restarts() {
     assert!(!node.region().compact_log(u64::MAX, u64::MAX).await.unwrap());
     assert!(node.region().compact_log(4_000_000, u64::MAX).await.unwrap());
     let left = node.region().status();
-    assert!(left.log_bytes <= 2_000_000 && left.log_bytes > 500_000, "about half of the limit: {}", left.log_bytes);
+    assert!(
+        left.log_bytes <= 2_000_000 && left.log_bytes > 500_000,
+        "about half of the limit: {}",
+        left.log_bytes
+    );
 
     node = node.restart(|_| {}).await;
     let again = node.region().status();
     assert_eq!(again.purged, left.purged, "the purge is on disk");
-    assert!(again.log_bytes.abs_diff(left.log_bytes) < 300_000, "the meter counts again what is there");
+    assert!(
+        again.log_bytes.abs_diff(left.log_bytes) < 300_000,
+        "the meter counts again what is there"
+    );
 
     assert!(node.region().compact_log(u64::MAX, 5).await.unwrap());
     let left = node.region().status();
@@ -177,7 +209,10 @@ async fn an_entry_that_cannot_be_decoded_stops_the_region_loudly() {
     let error = region.propose(vec![Command::Poison]).await.unwrap_err();
     assert!(matches!(error, ProposeError::Unknown { .. }), "{error}");
     let error = region.propose(vec![Command::Add(1, 1)]).await.unwrap_err();
-    assert!(matches!(&error, ProposeError::Stopped { why, .. } if why.contains("poison")), "{error}");
+    assert!(
+        matches!(&error, ProposeError::Stopped { why, .. } if why.contains("poison")),
+        "{error}"
+    );
     assert_eq!(error.action(), Action::Stop);
     assert!(matches!(region.read_now(), Err(ReadError::Stopped { .. })));
     let status = region.status();
@@ -197,7 +232,11 @@ async fn a_good_entry_before_a_poisoned_one_takes_effect() {
     );
     assert_eq!(outcomes.0.unwrap(), [Reply::Sum(1)]);
     assert!(matches!(outcomes.1, Err(ProposeError::Unknown { .. })));
-    assert_eq!((sum(&node.engine, 1), sum(&node.engine, 2)), (0, 0), "cleared by the entry before the poison");
+    assert_eq!(
+        (sum(&node.engine, 1), sum(&node.engine, 2)),
+        (0, 0),
+        "cleared by the entry before the poison"
+    );
     node.close().await;
 }
 
@@ -212,9 +251,16 @@ async fn too_much_is_refused_and_changes_nothing() {
     assert_eq!(error, ProposeError::TooBig { bytes: 1001, limit: 1000 });
     assert_eq!(error.action(), Action::FixInput);
     let region = node.region();
-    let many = futures_util::future::join_all((0..200).map(|_| region.propose(vec![Command::Add(1, 1); 5]))).await;
+    let many = futures_util::future::join_all(
+        (0..200).map(|_| region.propose(vec![Command::Add(1, 1); 5])),
+    )
+    .await;
     let done = many.iter().filter(|outcome| outcome.is_ok()).count();
-    assert!(many.iter().flat_map(|outcome| outcome.as_ref().err()).all(|e| matches!(e, ProposeError::Busy { .. })));
+    assert!(
+        many.iter()
+            .flat_map(|outcome| outcome.as_ref().err())
+            .all(|e| matches!(e, ProposeError::Busy { .. }))
+    );
     assert_eq!(sum(&node.engine, 1), 5 * done as u64, "exactly the accepted ones took effect");
     assert!((1..200).contains(&done), "{done} of 200 were accepted");
     node.close().await;
@@ -243,7 +289,8 @@ async fn writes_in_flight_at_shutdown_are_answered_and_kept_or_unknown() {
     tokio::task::yield_now().await;
     let shutdown = node.store.shutdown();
     let (mut done, mut unknown) = (0, 0);
-    let outcomes = futures_util::future::join(shutdown, futures_util::future::join_all(clients)).await.1;
+    let outcomes =
+        futures_util::future::join(shutdown, futures_util::future::join_all(clients)).await.1;
     for outcome in outcomes {
         match outcome.unwrap() {
             Ok(_) => done += 1,
@@ -257,7 +304,10 @@ async fn writes_in_flight_at_shutdown_are_answered_and_kept_or_unknown() {
     let node = Node::open(dir, 1, Arc::new(NoPeers), |_| {}).await;
     node.region().wait_serving().await.unwrap();
     let kept = sum(&node.engine, 1);
-    assert!((done..=done + unknown).contains(&kept), "{done} acknowledged, {unknown} unknown, {kept} kept");
+    assert!(
+        (done..=done + unknown).contains(&kept),
+        "{done} acknowledged, {unknown} unknown, {kept} kept"
+    );
     node.close().await;
 }
 
@@ -271,7 +321,10 @@ async fn the_slot_table_and_bootstrap() {
     let mut again = region_on(&[1]);
     assert!(matches!(node.store.bootstrap(again.clone()).await, Err(StoreError::Bootstrap { .. })));
     again.id = 2;
-    assert!(matches!(node.store.bootstrap(again).await, Err(StoreError::Bootstrap { .. })), "slots overlap");
+    assert!(
+        matches!(node.store.bootstrap(again).await, Err(StoreError::Bootstrap { .. })),
+        "slots overlap"
+    );
     let status = node.region().status();
     assert_eq!((status.role, status.leader, status.leader_store), (Role::Leader, Some(1), Some(1)));
     assert_eq!((status.voters, status.purged.unwrap().index), (vec![vec![1]], 5));

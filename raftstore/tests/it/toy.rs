@@ -1,4 +1,5 @@
-//! A state machine for tests: counters, rows in all data families, commands that fail, and one that must be alone.
+//! A state machine for tests: counters, rows in all data families, commands that fail, and one that
+//! must be alone.
 //!
 //! Payload: `hlc u64 · seed u64 · commands`, a command is `tag u8 · key u8 · number u64`.
 
@@ -199,7 +200,10 @@ pub fn region_on(stores: &[u64]) -> Descriptor {
         id: 1,
         slots: SlotRange::ALL,
         epoch: Epoch { version: 1, conf_ver: 1 },
-        peers: stores.iter().map(|store| Peer { id: *store, store: *store, role: PeerRole::Voter }).collect(),
+        peers: stores
+            .iter()
+            .map(|store| Peer { id: *store, store: *store, role: PeerRole::Voter })
+            .collect(),
         state: RegionState::Normal,
     }
 }
@@ -228,7 +232,8 @@ impl Node {
         transport: Arc<dyn Transport>,
         tune: impl FnOnce(&mut Config),
     ) -> Node {
-        let options = Options { statistics: false, low_space_bytes: 32 << 20, ..Options::default() };
+        let options =
+            Options { statistics: false, low_space_bytes: 32 << 20, ..Options::default() };
         let engine = Engine::open(&dir.path().join("db"), &options).unwrap();
         let toy = Arc::new(Toy::default());
         let mut config = Config::new(id, dir.path().join("snapshots"));

@@ -6,7 +6,8 @@
 //!                              exit 2               exit 3            SIGTERM, SIGINT: stop, exit 0
 //! ```
 //!
-//! The line on stdout is the only thing printed there, so that a script can wait for it; everything else goes to stderr.
+//! The line on stdout is the only thing printed there, so that a script can wait for it; everything
+//! else goes to stderr.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -16,7 +17,8 @@ use neokv_redis::config::{self, ConfigError, Request, Settings};
 use neokv_redis::node::{Node, NodeError};
 use neokv_redis::process::{self, EXIT_CANNOT_OPEN, EXIT_OK, EXIT_USAGE, StopSignals};
 
-/// One allocator for the whole process, RocksDB included, so that INFO's memory numbers are the truth.
+/// One allocator for the whole process, RocksDB included, so that INFO's memory numbers are the
+/// truth.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -32,7 +34,8 @@ fn main() -> ExitCode {
             ExitCode::from(EXIT_OK)
         }
         Err(ConfigError::Usage(error)) => {
-            // clap knows which stream: help and version go to stdout with code 0, mistakes to stderr with code 2.
+            // clap knows which stream: help and version go to stdout with code 0, mistakes to
+            // stderr with code 2.
             let _closed = error.print();
             ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { EXIT_OK })
         }
@@ -90,7 +93,8 @@ fn serve(settings: Settings) -> Result<(), NodeError> {
         node.stop().await;
         Ok(())
     });
-    // Connections that were cut off may still hold the engine; see `process::end_at_once` for why that matters.
+    // Connections that were cut off may still hold the engine; see `process::end_at_once` for why
+    // that matters.
     runtime.shutdown_timeout(END);
     outcome
 }

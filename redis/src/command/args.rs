@@ -27,7 +27,8 @@ pub fn rest(args: &Args, at: usize) -> &Args {
     args.get(at..).unwrap_or_default()
 }
 
-/// The arguments from `at` on, two by two. A last one without a partner is left out: check the number first.
+/// The arguments from `at` on, two by two. A last one without a partner is left out: check the
+/// number first.
 pub fn pairs(args: &Args, at: usize) -> impl Iterator<Item = (&Bytes, &Bytes)> {
     rest(args, at).chunks_exact(2).filter_map(|pair| Some((pair.first()?, pair.get(1)?)))
 }
@@ -47,7 +48,8 @@ pub fn canonical_integer(bytes: &[u8]) -> Option<i64> {
     if first == b'0' {
         return (bytes.len() == 1).then_some(0);
     }
-    // The longest 64-bit integer has 19 digits: more cannot fit, and the limit bounds the loop on hostile input.
+    // The longest 64-bit integer has 19 digits: more cannot fit, and the limit bounds the loop on
+    // hostile input.
     if digits.len() > 19 {
         return None;
     }
@@ -63,7 +65,11 @@ pub fn canonical_integer(bytes: &[u8]) -> Option<i64> {
 /// An integer between `least` and `most`, both included, or [`CommandError::OutsideRange`].
 pub fn integer_between(arg: &[u8], least: i64, most: i64) -> Result<i64, CommandError> {
     let value = integer(arg)?;
-    if value < least || value > most { Err(CommandError::OutsideRange(least, most)) } else { Ok(value) }
+    if value < least || value > most {
+        Err(CommandError::OutsideRange(least, most))
+    } else {
+        Ok(value)
+    }
 }
 
 /// A count that must not be negative, as SPOP, LPOP and ZPOPMIN take it: every failure is
@@ -73,7 +79,8 @@ pub fn positive_count(arg: &[u8]) -> Result<u64, CommandError> {
     u64::try_from(value).map_err(|_| CommandError::NotPositive)
 }
 
-/// A float by the rules of C's `strtod` as Redis applies them, or [`CommandError::NotFloat`]. Never NaN.
+/// A float by the rules of C's `strtod` as Redis applies them, or [`CommandError::NotFloat`]. Never
+/// NaN.
 pub fn float(arg: &[u8]) -> Result<f64, CommandError> {
     strtod(arg).ok_or(CommandError::NotFloat)
 }
@@ -95,11 +102,13 @@ pub fn strtod(bytes: &[u8]) -> Option<f64> {
     Some(if negative { -magnitude } else { magnitude })
 }
 
-/// The float that `bytes` spells to C's `strtod` alone: leading white space passes, what is too large is infinite,
-/// what is too small is zero. Still `None` for NaN, and if not all bytes belong to the number. The empty string is
-/// zero, as the commands that read so (bounds of score ranges) take it.
+/// The float that `bytes` spells to C's `strtod` alone: leading white space passes, what is too
+/// large is infinite, what is too small is zero. Still `None` for NaN, and if not all bytes belong
+/// to the number. The empty string is zero, as the commands that read so (bounds of score ranges)
+/// take it.
 pub fn strtod_loose(bytes: &[u8]) -> Option<f64> {
-    let trimmed = bytes.iter().position(|byte| !matches!(byte, b' ' | 9..=13)).and_then(|at| bytes.get(at..));
+    let trimmed =
+        bytes.iter().position(|byte| !matches!(byte, b' ' | 9..=13)).and_then(|at| bytes.get(at..));
     let Some(body) = trimmed else { return bytes.is_empty().then_some(0.0) };
     strtod(body).or_else(|| {
         let (negative, magnitude) = match body.split_first()? {
@@ -117,7 +126,8 @@ pub fn strtod_loose(bytes: &[u8]) -> Option<f64> {
 
 /// A decimal float without sign: `12`, `1.`, `.5`, `1e-3`.
 fn decimal(body: &[u8]) -> Option<f64> {
-    // Rust's parser also takes words ("nan") and a second sign, which have been dealt with or are errors here.
+    // Rust's parser also takes words ("nan") and a second sign, which have been dealt with or are
+    // errors here.
     if !body.first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'.') {
         return None;
     }
@@ -128,7 +138,8 @@ fn decimal(body: &[u8]) -> Option<f64> {
     (value.is_finite() && !underflow).then_some(value)
 }
 
-/// A hexadecimal float after its `0x`: `1f`, `1.8p3`, `.8`. Exact up to 64 bits of mantissa, the rest only rounds.
+/// A hexadecimal float after its `0x`: `1f`, `1.8p3`, `.8`. Exact up to 64 bits of mantissa, the
+/// rest only rounds.
 fn hexadecimal(body: &[u8]) -> Option<f64> {
     let split = body.iter().position(|byte| matches!(byte, b'p' | b'P')).unwrap_or(body.len());
     let mut exponent: i64 = match body.get(split..)?.split_first() {
@@ -168,18 +179,21 @@ fn binary_exponent(power: &[u8]) -> Option<i64> {
         return None;
     }
     let value = digits.iter().fold(0i64, |sum, byte| {
-        sum.saturating_mul(10).saturating_add(i64::from(byte.saturating_sub(b'0'))).min(1_000_000_000_000)
+        sum.saturating_mul(10)
+            .saturating_add(i64::from(byte.saturating_sub(b'0')))
+            .min(1_000_000_000_000)
     });
     Some(if negative { value.saturating_neg() } else { value })
 }
 
-/// `mantissa · 2^exponent`, rounded once to the nearest even double; `None` on overflow and on underflow to zero.
-/// `sticky` says that non-zero bits below the mantissa were dropped.
+/// `mantissa · 2^exponent`, rounded once to the nearest even double; `None` on overflow and on
+/// underflow to zero. `sticky` says that non-zero bits below the mantissa were dropped.
 fn scale(mantissa: u64, sticky: bool, exponent: i64) -> Option<f64> {
     if mantissa == 0 {
         return Some(0.0);
     }
-    // The unbiased exponent of the leading bit decides how many bits of mantissa a double of that size keeps.
+    // The unbiased exponent of the leading bit decides how many bits of mantissa a double of that
+    // size keeps.
     let bits = 64 - i64::from(mantissa.leading_zeros());
     let top = exponent.checked_add(bits)?.checked_sub(1)?;
     if top > 1023 {
@@ -192,8 +206,8 @@ fn scale(mantissa: u64, sticky: bool, exponent: i64) -> Option<f64> {
     let drop = (bits - keep).max(0);
     let rounded = round_to_even(mantissa, sticky, u32::try_from(drop).ok()?);
     let lowest = exponent.checked_add(drop)?;
-    // Both factors are exact, and so is the product: the mantissa has been rounded to what the result can hold.
-    // `lowest` is never below -1074, because `keep` shrinks with it.
+    // Both factors are exact, and so is the product: the mantissa has been rounded to what the
+    // result can hold. `lowest` is never below -1074, because `keep` shrinks with it.
     #[expect(clippy::cast_precision_loss, reason = "at most 53 significant bits are left")]
     let value = rounded as f64 * power_of_two(lowest);
     (value.is_finite() && value != 0.0).then_some(value)
@@ -214,7 +228,11 @@ fn round_to_even(value: u64, sticky: bool, drop: u32) -> u64 {
 /// `2^exponent` for -1074 ..= 1023, which doubles hold exactly.
 fn power_of_two(exponent: i64) -> f64 {
     let exponent = exponent.clamp(-1074, 1023);
-    let bits = if exponent >= -1022 { (exponent + 1023).unsigned_abs() << 52 } else { 1u64 << (exponent + 1074) };
+    let bits = if exponent >= -1022 {
+        (exponent + 1023).unsigned_abs() << 52
+    } else {
+        1u64 << (exponent + 1074)
+    };
     f64::from_bits(bits)
 }
 
@@ -253,9 +271,15 @@ impl Expiry {
         matches!(self, Expiry::Seconds | Expiry::AtSeconds)
     }
 
-    /// The instant that `arg` names, in milliseconds since the Unix epoch, for the options of SET, GETEX, SETEX and
-    /// PSETEX: zero, negative and unrepresentable times are [`CommandError::InvalidExpire`] of `command`.
-    pub fn instant(self, arg: &[u8], now_ms: u64, command: &'static str) -> Result<u64, CommandError> {
+    /// The instant that `arg` names, in milliseconds since the Unix epoch, for the options of SET,
+    /// GETEX, SETEX and PSETEX: zero, negative and unrepresentable times are
+    /// [`CommandError::InvalidExpire`] of `command`.
+    pub fn instant(
+        self,
+        arg: &[u8],
+        now_ms: u64,
+        command: &'static str,
+    ) -> Result<u64, CommandError> {
         let invalid = || CommandError::InvalidExpire(command);
         let mut at = integer(arg)?;
         if at <= 0 {
@@ -265,7 +289,10 @@ impl Expiry {
             at = at.checked_mul(1000).ok_or_else(invalid)?;
         }
         if self.is_relative() {
-            at = i64::try_from(now_ms).ok().and_then(|now| at.checked_add(now)).ok_or_else(invalid)?;
+            at = i64::try_from(now_ms)
+                .ok()
+                .and_then(|now| at.checked_add(now))
+                .ok_or_else(invalid)?;
         }
         u64::try_from(at).map_err(|_| invalid())
     }
@@ -279,13 +306,34 @@ mod tests {
 
     #[test]
     fn integers_are_canonical() {
-        for (text, value) in
-            [("0", 0), ("-7", -7), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN)]
-        {
+        for (text, value) in [
+            ("0", 0),
+            ("-7", -7),
+            ("9223372036854775807", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+        ] {
             assert_eq!(integer(text.as_bytes()).ok(), Some(value));
         }
-        let bad = ["", "-", "+7", "007", "-0", "-01", " 7", "7 ", "7.0", "x", "1x", "9223372036854775808"];
-        for text in bad.into_iter().chain(["-9223372036854775809", "99999999999999999999", "0x10", "\u{661}"]) {
+        let bad = [
+            "",
+            "-",
+            "+7",
+            "007",
+            "-0",
+            "-01",
+            " 7",
+            "7 ",
+            "7.0",
+            "x",
+            "1x",
+            "9223372036854775808",
+        ];
+        for text in bad.into_iter().chain([
+            "-9223372036854775809",
+            "99999999999999999999",
+            "0x10",
+            "\u{661}",
+        ]) {
             assert!(matches!(integer(text.as_bytes()), Err(CommandError::NotInteger)), "{text:?}");
         }
     }

@@ -1,10 +1,11 @@
 //! CLUSTER: the slots and who serves them, in the words of Redis Cluster.
 //!
-//! A standalone node is a cluster of one: it serves every slot that its Regions hold, which is all of them. The answers
-//! come from the Regions' descriptors, not from a constant, so that they are the truth also while a Region is missing.
+//! A standalone node is a cluster of one: it serves every slot that its Regions hold, which is all
+//! of them. The answers come from the Regions' descriptors, not from a constant, so that they are
+//! the truth also while a Region is missing.
 //!
-//! Subcommands that change a cluster by hand (MEET, ADDSLOTS, FAILOVER, …) do not exist: who serves what is the scheduler's
-//! decision, and a client that believes otherwise should hear so at once.
+//! Subcommands that change a cluster by hand (MEET, ADDSLOTS, FAILOVER, …) do not exist: who serves
+//! what is the scheduler's decision, and a client that believes otherwise should hear so at once.
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
@@ -44,7 +45,10 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         name: "cluster|getkeysinslot",
         arity: 4,
-        help: &["GETKEYSINSLOT <slot> <count>", "    Return key names stored by current node in a slot."],
+        help: &[
+            "GETKEYSINSLOT <slot> <count>",
+            "    Return key names stored by current node in a slot.",
+        ],
         handler: get_keys_in_slot,
     },
     Subcommand {
@@ -62,7 +66,10 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         name: "cluster|links",
         arity: 2,
-        help: &["LINKS", "    Return the network links between this node and its peers: none, they belong to Raft."],
+        help: &[
+            "LINKS",
+            "    Return the network links between this node and its peers: none, they belong to Raft.",
+        ],
         handler: |_, _| Ok(Reply::Array(Vec::new())),
     },
     Subcommand {
@@ -84,7 +91,10 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         name: "cluster|shards",
         arity: 2,
-        help: &["SHARDS", "    Return information about slot range mappings and the nodes associated with them."],
+        help: &[
+            "SHARDS",
+            "    Return information about slot range mappings and the nodes associated with them.",
+        ],
         handler: |cx, _| Ok(shards(&Node::of(cx))),
     },
     Subcommand {
@@ -164,7 +174,10 @@ fn nodes(node: &Node) -> String {
         last => format!(" {}-{last}", range.start),
     });
     let ranges: String = ranges.collect();
-    format!("{} {}:{}@0 myself,master - 0 0 {} connected{ranges}\n", node.id, node.ip, node.port, node.epoch)
+    format!(
+        "{} {}:{}@0 myself,master - 0 0 {} connected{ranges}\n",
+        node.id, node.ip, node.port, node.epoch
+    )
 }
 
 fn number(value: impl Into<i64>) -> Reply {
@@ -179,13 +192,20 @@ fn slots(node: &Node) -> Reply {
             Reply::bulk(node.id.clone()),
             Reply::Array(Vec::new()),
         ];
-        Reply::Array(vec![number(range.start), number(range.end.saturating_sub(1)), Reply::Array(place)])
+        Reply::Array(vec![
+            number(range.start),
+            number(range.end.saturating_sub(1)),
+            Reply::Array(place),
+        ])
     };
     Reply::Array(node.slots.iter().map(entry).collect())
 }
 
 fn shards(node: &Node) -> Reply {
-    let ranges = node.slots.iter().flat_map(|range| [number(range.start), number(range.end.saturating_sub(1))]);
+    let ranges = node
+        .slots
+        .iter()
+        .flat_map(|range| [number(range.start), number(range.end.saturating_sub(1))]);
     let fields = vec![
         (Reply::bulk("id"), Reply::bulk(node.id.clone())),
         (Reply::bulk("port"), number(node.port)),
@@ -207,7 +227,8 @@ fn slot(arg: &[u8]) -> Result<Option<u16>, CommandError> {
 }
 
 fn count_keys_in_slot(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
-    let slot = slot(args::get(args, 2)?)?.ok_or_else(|| CommandError::custom("ERR Invalid slot"))?;
+    let slot =
+        slot(args::get(args, 2)?)?.ok_or_else(|| CommandError::custom("ERR Invalid slot"))?;
     let mut count = 0_u64;
     each_key(&cx.context().engine, slot, |_| {
         count = count.saturating_add(1);
@@ -234,15 +255,16 @@ fn get_keys_in_slot(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     Ok(Reply::Array(keys))
 }
 
-/// Calls `visit` with the keys of a slot by name, until it returns false. Like DBSIZE this includes keys whose time is
-/// over but which the cleaner has not removed.
+/// Calls `visit` with the keys of a slot by name, until it returns false. Like DBSIZE this includes
+/// keys whose time is over but which the cleaner has not removed.
 fn each_key(
     engine: &Engine,
     slot: u16,
     mut visit: impl FnMut(Bytes) -> Result<bool, CommandError>,
 ) -> Result<(), CommandError> {
     let range = KeyRange::prefix(&metadata_slot_prefix(slot, NAMESPACE));
-    // A slot may hold every key there is: this thread's other connections go on elsewhere meanwhile.
+    // A slot may hold every key there is: this thread's other connections go on elsewhere
+    // meanwhile.
     tokio::task::block_in_place(|| {
         let mut cursor = engine.cursor(Family::Metadata, range, Direction::Forward)?;
         while let Some((row, _)) = cursor.next()? {
@@ -268,7 +290,9 @@ mod tests {
             port: 26380,
             epoch: 1,
             applied: 9,
-            slots: join(ranges.iter().map(|(start, end)| SlotRange { start: *start, end: *end }).collect()),
+            slots: join(
+                ranges.iter().map(|(start, end)| SlotRange { start: *start, end: *end }).collect(),
+            ),
         }
     }
 
@@ -304,7 +328,9 @@ mod tests {
     fn shards_name_the_slots_and_the_node() {
         let text = wire(&shards(&node(&[(0, 16384)])));
         assert!(
-            text.starts_with("*1\r\n*4\r\n$5\r\nslots\r\n*2\r\n:0\r\n:16383\r\n$5\r\nnodes\r\n*1\r\n*14\r\n"),
+            text.starts_with(
+                "*1\r\n*4\r\n$5\r\nslots\r\n*2\r\n:0\r\n:16383\r\n$5\r\nnodes\r\n*1\r\n*14\r\n"
+            ),
             "{text}"
         );
         assert!(text.ends_with("$6\r\nhealth\r\n$6\r\nonline\r\n"), "{text}");

@@ -1,11 +1,12 @@
-//! Commands about the connection itself: PING, HELLO, AUTH, SELECT, CLIENT, RESET, QUIT and their like.
+//! Commands about the connection itself: PING, HELLO, AUTH, SELECT, CLIENT, RESET, QUIT and their
+//! like.
 //!
-//! They read and change the [`Session`](crate::server::Session), never the keyspace, and answer without leaving the
-//! connection's task. Two differ from Redis on purpose:
+//! They read and change the [`Session`](crate::server::Session), never the keyspace, and answer
+//! without leaving the connection's task. Two differ from Redis on purpose:
 //!
 //! * There is one database: SELECT knows only 0.
-//! * READONLY, READWRITE and ASKING are accepted also without `--cluster-mode`, because clients that found CLUSTER
-//!   working send them on their own.
+//! * READONLY, READWRITE and ASKING are accepted also without `--cluster-mode`, because clients
+//!   that found CLUSTER working send them on their own.
 //!
 //! CLIENT is a file of its own, [`mod@client`].
 
@@ -50,7 +51,14 @@ const CONTAINER: &[Flag] = &[Flag::NoScript, Flag::Loading, Flag::Stale];
 /// The connection's commands.
 pub const COMMANDS: &[Command] = &[
     declare("ping", -1, &[Flag::Fast], "1.0.0", "Ping the server", ping),
-    declare("echo", 2, &[Flag::Loading, Flag::Stale, Flag::Fast], "1.0.0", "Echo the given string", echo),
+    declare(
+        "echo",
+        2,
+        &[Flag::Loading, Flag::Stale, Flag::Fast],
+        "1.0.0",
+        "Echo the given string",
+        echo,
+    ),
     declare("hello", -1, ANYTIME, "6.0.0", "Handshake with Redis", hello),
     declare("auth", -2, ANYTIME, "1.0.0", "Authenticate to the server", auth),
     declare("quit", -1, ANYTIME, "1.0.0", "Close the connection", quit),
@@ -63,7 +71,14 @@ pub const COMMANDS: &[Command] = &[
         "Change the selected database for the current connection",
         select,
     ),
-    declare("client", -2, CONTAINER, "2.4.0", "A container for client connection commands", client::client),
+    declare(
+        "client",
+        -2,
+        CONTAINER,
+        "2.4.0",
+        "A container for client connection commands",
+        client::client,
+    ),
     Command {
         group: Group::Cluster,
         ..declare(
@@ -88,7 +103,14 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         group: Group::Cluster,
-        ..declare("asking", 1, &[Flag::Fast], "3.0.0", "Sent by cluster clients after an -ASK redirect", asking)
+        ..declare(
+            "asking",
+            1,
+            &[Flag::Fast],
+            "3.0.0",
+            "Sent by cluster clients after an -ASK redirect",
+            asking,
+        )
     },
     Command {
         group: Group::Server,
@@ -133,7 +155,9 @@ impl<'a> Handshake<'a> {
             Ok(3) => Protocol::Resp3,
             Ok(_) => return Err(CommandError::custom("NOPROTO unsupported protocol version")),
             Err(_) => {
-                return Err(CommandError::custom("ERR Protocol version is not an integer or out of range"));
+                return Err(CommandError::custom(
+                    "ERR Protocol version is not an integer or out of range",
+                ));
             }
         });
         let mut rest = args::rest(args, 2);
@@ -151,7 +175,9 @@ impl<'a> Handshake<'a> {
                 }
                 [option, ..] => {
                     let option = shown(option);
-                    return Err(CommandError::custom(format!("ERR Syntax error in HELLO option '{option}'")));
+                    return Err(CommandError::custom(format!(
+                        "ERR Syntax error in HELLO option '{option}'"
+                    )));
                 }
             };
         }
@@ -206,11 +232,15 @@ fn auth(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     Ok(Reply::Ok)
 }
 
-/// Checks user and password. There is one user, `default`; without a configured password it may give any.
+/// Checks user and password. There is one user, `default`; without a configured password it may
+/// give any.
 fn authenticate(cx: &mut SessionCx<'_>, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
-    let right = cx.context().password.load().as_ref().is_none_or(|expected| expected.matches(password));
+    let right =
+        cx.context().password.load().as_ref().is_none_or(|expected| expected.matches(password));
     if user != b"default" || !right {
-        return Err(CommandError::custom("WRONGPASS invalid username-password pair or user is disabled."));
+        return Err(CommandError::custom(
+            "WRONGPASS invalid username-password pair or user is disabled.",
+        ));
     }
     cx.session().authenticated = true;
     Ok(())
@@ -230,7 +260,9 @@ fn reset(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
 fn select(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     match args::integer_between(args::get(args, 1)?, i64::from(i32::MIN), i64::from(i32::MAX))? {
         0 => Ok(Reply::Ok),
-        _ if cx.context().cluster_mode => Err(CommandError::custom("ERR SELECT is not allowed in cluster mode")),
+        _ if cx.context().cluster_mode => {
+            Err(CommandError::custom("ERR SELECT is not allowed in cluster mode"))
+        }
         _ => Err(CommandError::custom("ERR DB index is out of range")),
     }
 }
@@ -248,5 +280,8 @@ fn asking(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
 /// Seconds since 1970, and the microseconds of the current second.
 fn time() -> Reply {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Reply::Array(vec![Reply::bulk(now.as_secs().to_string()), Reply::bulk(now.subsec_micros().to_string())])
+    Reply::Array(vec![
+        Reply::bulk(now.as_secs().to_string()),
+        Reply::bulk(now.subsec_micros().to_string()),
+    ])
 }

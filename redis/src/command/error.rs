@@ -1,12 +1,13 @@
 //! Why a command is refused, with the exact words that Redis 7.0 uses.
 //!
-//! [`CommandError`]'s `Display` is the error reply, with its code and without the leading `-`. Clients match on these
-//! texts, so they are part of the protocol. A text that several commands share is a variant here; one that belongs to a
-//! single option of a single command is a [`CommandError::Custom`] where it arises.
+//! [`CommandError`]'s `Display` is the error reply, with its code and without the leading `-`.
+//! Clients match on these texts, so they are part of the protocol. A text that several commands
+//! share is a variant here; one that belongs to a single option of a single command is a
+//! [`CommandError::Custom`] where it arises.
 //!
-//! Two variants are not refusals but faults of the store: [`CommandError::Engine`] and [`CommandError::Damaged`]. A
-//! read answers them; apply must stop on them, because an entry whose effect is unknown must not count as applied
-//! ([`CommandError::is_fault`]).
+//! Two variants are not refusals but faults of the store: [`CommandError::Engine`] and
+//! [`CommandError::Damaged`]. A read answers them; apply must stop on them, because an entry whose
+//! effect is unknown must not count as applied ([`CommandError::is_fault`]).
 
 use std::borrow::Cow;
 
@@ -106,8 +107,8 @@ pub enum CommandError {
     /// Two options exclude each other (ZADD).
     #[error("ERR XX and NX options at the same time are not compatible")]
     NxWithXx,
-    /// A write would change or gather more than its log entry allows, or a read would return more than the connection may
-    /// have waiting.
+    /// A write would change or gather more than its log entry allows, or a read would return more
+    /// than the connection may have waiting.
     #[error("ERR the command would change or return too much at once, give it less to do")]
     TooMuch,
     /// Any other text, with its code.
@@ -117,12 +118,14 @@ pub enum CommandError {
     #[error("ERR storage engine: {0}")]
     Engine(#[from] EngineError),
     /// A stored record could not be decoded: a fault, not a refusal.
-    #[error("ERR a stored record is damaged: {0}. Check the disk, and restore this store from a replica or a backup")]
+    #[error(
+        "ERR a stored record is damaged: {0}. Check the disk, and restore this store from a replica or a backup"
+    )]
     Damaged(#[from] DecodeError),
 }
 
-/// An argument as an error text shows it: as in Redis, it ends at its first zero byte and after 128 bytes, and line
-/// ends become blanks, because they would end the reply.
+/// An argument as an error text shows it: as in Redis, it ends at its first zero byte and after 128
+/// bytes, and line ends become blanks, because they would end the reply.
 pub fn shown(argument: &[u8]) -> String {
     let printable = argument.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(printable.get(..128).unwrap_or(printable)).replace(['\r', '\n'], " ")
@@ -134,13 +137,18 @@ impl CommandError {
         CommandError::Custom(text.into())
     }
 
-    /// `ERR unknown subcommand`, as Redis answers for container commands. `sub` is cut at 128 bytes.
+    /// `ERR unknown subcommand`, as Redis answers for container commands. `sub` is cut at 128
+    /// bytes.
     pub fn unknown_subcommand(command: &str, sub: &[u8]) -> CommandError {
         let shown = shown(sub);
-        CommandError::Custom(format!("ERR unknown subcommand '{shown}'. Try {} HELP.", command.to_uppercase()).into())
+        CommandError::Custom(
+            format!("ERR unknown subcommand '{shown}'. Try {} HELP.", command.to_uppercase())
+                .into(),
+        )
     }
 
-    /// Whether the store itself failed, so that the command's effect is unknown: apply stops instead of replying.
+    /// Whether the store itself failed, so that the command's effect is unknown: apply stops
+    /// instead of replying.
     pub fn is_fault(&self) -> bool {
         matches!(self, CommandError::Engine(_) | CommandError::Damaged(_))
     }
@@ -148,7 +156,9 @@ impl CommandError {
     /// The reply that tells the client.
     pub fn reply(&self) -> Reply {
         let text: Cow<'static, str> = match self {
-            CommandError::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value".into(),
+            CommandError::WrongType => {
+                "WRONGTYPE Operation against a key holding the wrong kind of value".into()
+            }
             CommandError::Custom(text) => text.clone(),
             other => other.to_string().replace(['\r', '\n'], " ").into(),
         };

@@ -1,8 +1,9 @@
 //! Expiry: EXPIRE, TTL, PERSIST and their relatives.
 //!
-//! All four EXPIREs are one: an instant is `argument · unit + base`, where the unit is a second or a millisecond and
-//! the base is now or 1970. An instant that has passed deletes the key at once; a negative one is as good as any that
-//! has passed. Options are checked before the number, the number before the key.
+//! All four EXPIREs are one: an instant is `argument · unit + base`, where the unit is a second or
+//! a millisecond and the base is now or 1970. An instant that has passed deletes the key at once; a
+//! negative one is as good as any that has passed. Options are checked before the number, the
+//! number before the key.
 
 use neokv_resp::Reply;
 
@@ -160,12 +161,15 @@ impl Conditions {
             return Err(CommandError::custom(text));
         }
         if parsed.only_later && parsed.only_earlier {
-            return Err(CommandError::custom("ERR GT and LT options at the same time are not compatible"));
+            return Err(CommandError::custom(
+                "ERR GT and LT options at the same time are not compatible",
+            ));
         }
         Ok(parsed)
     }
 
-    /// Whether a key with expiry `old` may get the instant `new`. A key without expiry lives for ever.
+    /// Whether a key with expiry `old` may get the instant `new`. A key without expiry lives for
+    /// ever.
     fn allow(self, old: Option<i64>, new: i64) -> bool {
         match old {
             Some(old) => {
@@ -203,7 +207,9 @@ fn instant(argument: i64, expiry: Expiry, now_ms: u64) -> Option<i64> {
 fn persist(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let key = args::get(args, 1)?;
     match tx.view().header(key)? {
-        Some((_, expire_ms)) if expire_ms != 0 => Ok(Reply::Integer(i64::from(tx.set_expiry(key, 0)?))),
+        Some((_, expire_ms)) if expire_ms != 0 => {
+            Ok(Reply::Integer(i64::from(tx.set_expiry(key, 0)?)))
+        }
         _ => Ok(Reply::Integer(0)),
     }
 }

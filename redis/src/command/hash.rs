@@ -8,9 +8,10 @@
 //!                             subkey    "cart" 7 "pear"         → "1"
 //! ```
 //!
-//! So one field costs one look-up, whatever the size of the hash, and fields come out sorted by their bytes (Redis
-//! promises no order). The header counts the fields; every command that adds or removes some looks each of them up, in
-//! the entry's own writes too, so that a field named twice in one command counts once. A hash without fields is no key.
+//! So one field costs one look-up, whatever the size of the hash, and fields come out sorted by
+//! their bytes (Redis promises no order). The header counts the fields; every command that adds or
+//! removes some looks each of them up, in the entry's own writes too, so that a field named twice
+//! in one command counts once. A hash without fields is no key.
 //!
 //! HRANDFIELD chooses through [`walk`], HSCAN pages through [`page`].
 
@@ -33,7 +34,17 @@ const fn command(
     summary: &'static str,
     handler: Handler,
 ) -> Command {
-    Command { name, arity, flags, keys: KeySpec::ONE, group: Group::Hash, since, complexity, summary, handler }
+    Command {
+        name,
+        arity,
+        flags,
+        keys: KeySpec::ONE,
+        group: Group::Hash,
+        since,
+        complexity,
+        summary,
+        handler,
+    }
 }
 
 /// Adds fields or changes them.
@@ -44,7 +55,8 @@ const HEADER: &[Flag] = &[Flag::ReadOnly, Flag::Fast, Flag::Point];
 const FIELDS: &[Flag] = &[Flag::ReadOnly, Flag::Fast];
 /// Reads many fields.
 const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Walk];
-/// Works on many fields in ways that the rows read do not tell: draws them again and again, or matches patterns.
+/// Works on many fields in ways that the rows read do not tell: draws them again and again, or
+/// matches patterns.
 const LABOUR: &[Flag] = &[Flag::ReadOnly, Flag::Heavy];
 
 /// The hash commands.
@@ -58,7 +70,15 @@ pub const COMMANDS: &[Command] = &[
         "Sets fields of a hash and counts those that are new",
         Handler::Write(hset),
     ),
-    command("hmset", -4, GROW, "2.0.0", "O(1) per field", "Sets fields of a hash", Handler::Write(hmset)),
+    command(
+        "hmset",
+        -4,
+        GROW,
+        "2.0.0",
+        "O(1) per field",
+        "Sets fields of a hash",
+        Handler::Write(hmset),
+    ),
     command(
         "hsetnx",
         4,
@@ -68,7 +88,15 @@ pub const COMMANDS: &[Command] = &[
         "Sets a field of a hash if the field does not exist",
         Handler::Write(hsetnx),
     ),
-    command("hincrby", 4, GROW, "2.0.0", "O(1)", "Adds an integer to a field of a hash", Handler::Write(hincrby)),
+    command(
+        "hincrby",
+        4,
+        GROW,
+        "2.0.0",
+        "O(1)",
+        "Adds an integer to a field of a hash",
+        Handler::Write(hincrby),
+    ),
     command(
         "hincrbyfloat",
         4,
@@ -87,7 +115,15 @@ pub const COMMANDS: &[Command] = &[
         "Removes fields from a hash and counts them",
         Handler::Write(hdel),
     ),
-    command("hget", 3, FIELDS, "2.0.0", "O(1)", "Returns the value of a field of a hash", Handler::Read(hget)),
+    command(
+        "hget",
+        3,
+        FIELDS,
+        "2.0.0",
+        "O(1)",
+        "Returns the value of a field of a hash",
+        Handler::Read(hget),
+    ),
     command(
         "hmget",
         -3,
@@ -97,7 +133,15 @@ pub const COMMANDS: &[Command] = &[
         "Returns the values of fields of a hash",
         Handler::Read(hmget),
     ),
-    command("hexists", 3, FIELDS, "2.0.0", "O(1)", "Tells whether a field of a hash exists", Handler::Read(hexists)),
+    command(
+        "hexists",
+        3,
+        FIELDS,
+        "2.0.0",
+        "O(1)",
+        "Tells whether a field of a hash exists",
+        Handler::Read(hexists),
+    ),
     command(
         "hstrlen",
         3,
@@ -107,7 +151,15 @@ pub const COMMANDS: &[Command] = &[
         "Returns the length of the value of a field of a hash",
         Handler::Read(hstrlen),
     ),
-    command("hlen", 2, HEADER, "2.0.0", "O(1)", "Returns the number of fields of a hash", Handler::Read(hlen)),
+    command(
+        "hlen",
+        2,
+        HEADER,
+        "2.0.0",
+        "O(1)",
+        "Returns the number of fields of a hash",
+        Handler::Read(hlen),
+    ),
     command(
         "hgetall",
         2,
@@ -117,8 +169,24 @@ pub const COMMANDS: &[Command] = &[
         "Returns all fields of a hash and their values",
         Handler::Read(hgetall),
     ),
-    command("hkeys", 2, MANY, "2.0.0", "O(N) for N fields", "Returns all fields of a hash", Handler::Read(hkeys)),
-    command("hvals", 2, MANY, "2.0.0", "O(N) for N fields", "Returns all values of a hash", Handler::Read(hvals)),
+    command(
+        "hkeys",
+        2,
+        MANY,
+        "2.0.0",
+        "O(N) for N fields",
+        "Returns all fields of a hash",
+        Handler::Read(hkeys),
+    ),
+    command(
+        "hvals",
+        2,
+        MANY,
+        "2.0.0",
+        "O(N) for N fields",
+        "Returns all values of a hash",
+        Handler::Read(hvals),
+    ),
     command(
         "hrandfield",
         -2,
@@ -163,7 +231,12 @@ fn set_fields(tx: &mut Tx<'_>, args: &Args, name: &'static str) -> Result<u64, C
 }
 
 /// Sets one field; returns whether it is new. The caller saves the hash.
-fn set_field(tx: &mut Tx<'_>, hash: &mut Collection, field: &[u8], value: &[u8]) -> Result<bool, CommandError> {
+fn set_field(
+    tx: &mut Tx<'_>,
+    hash: &mut Collection,
+    field: &[u8],
+    value: &[u8],
+) -> Result<bool, CommandError> {
     let is_new = hash.is_empty() || !tx.view().has_subkey(hash, field)?;
     tx.put_subkey(hash, field, value)?;
     hash.meta.size = hash.meta.size.saturating_add(u64::from(is_new));
@@ -196,7 +269,9 @@ fn hincrby(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 }
 
 fn hincrbyfloat(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    let [_, key, field, increment] = args else { return Err(CommandError::WrongArity("hincrbyfloat")) };
+    let [_, key, field, increment] = args else {
+        return Err(CommandError::WrongArity("hincrbyfloat"));
+    };
     let increment = LongDouble::parse(increment).ok_or(CommandError::NotFloat)?;
     if !increment.is_finite() {
         return Err(CommandError::IncrementNotFinite);
@@ -222,9 +297,13 @@ fn hdel(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     Ok(Reply::count(removed))
 }
 
-/// Removes those subkeys that exist and returns how many did; a repeated one counts once. The caller saves the
-/// collection.
-pub fn remove_subkeys(tx: &mut Tx<'_>, from: &mut Collection, subkeys: &[Bytes]) -> Result<u64, CommandError> {
+/// Removes those subkeys that exist and returns how many did; a repeated one counts once. The
+/// caller saves the collection.
+pub fn remove_subkeys(
+    tx: &mut Tx<'_>,
+    from: &mut Collection,
+    subkeys: &[Bytes],
+) -> Result<u64, CommandError> {
     let mut removed = 0u64;
     for subkey in subkeys {
         if from.is_empty() {
@@ -301,7 +380,12 @@ fn hvals(view: &View<'_>, args: &Args) -> Outcome {
 }
 
 /// What `add` takes of every field and value of the hash in the first argument.
-fn all(view: &View<'_>, args: &Args, shape: Shape, add: impl Fn(&mut Bulks, &[u8], &[u8])) -> Outcome {
+fn all(
+    view: &View<'_>,
+    args: &Args,
+    shape: Shape,
+    add: impl Fn(&mut Bulks, &[u8], &[u8]),
+) -> Outcome {
     let mut strings = Bulks::new();
     if let Some(hash) = existing(view, args::get(args, 1)?)? {
         view.expect_rows(hash.size())?;
@@ -328,7 +412,9 @@ fn hrandfield(view: &View<'_>, args: &Args) -> Outcome {
     };
     let fields = fields.into_iter();
     Ok(match options.with_values {
-        true => Reply::Pairs(fields.map(|(field, value)| (Reply::Bulk(field), Reply::Bulk(value))).collect()),
+        true => Reply::Pairs(
+            fields.map(|(field, value)| (Reply::Bulk(field), Reply::Bulk(value))).collect(),
+        ),
         false => Reply::Array(fields.map(|(field, _)| Reply::Bulk(field)).collect()),
     })
 }

@@ -1,7 +1,8 @@
 //! INFO and CONFIG: what the server is doing, and how it was told to do it.
 //!
-//! INFO is a list of sections ([`sections`]), each a pure function of a [`Report`]: the node's facts at one moment and
-//! its settings. CONFIG ([`config`]) answers from the settings, which do not change while the server runs.
+//! INFO is a list of sections ([`sections`]), each a pure function of a [`Report`]: the node's
+//! facts at one moment and its settings. CONFIG ([`config`]) answers from the settings, which do
+//! not change while the server runs.
 //!
 //! ```text
 //! INFO                    the sections that are marked default
@@ -9,8 +10,9 @@
 //! INFO raft clients       the named ones, in the order of the table; unknown names are ignored
 //! ```
 //!
-//! Fields that Redis has and that mean something here keep Redis's names, so that monitoring for Redis works: a dashboard
-//! that plots `used_memory` needs no change. Fields that would only pretend (fork times, replication backlog) are absent.
+//! Fields that Redis has and that mean something here keep Redis's names, so that monitoring for
+//! Redis works: a dashboard that plots `used_memory` needs no change. Fields that would only
+//! pretend (fork times, replication backlog) are absent.
 
 mod config;
 mod sections;
@@ -54,6 +56,9 @@ fn info(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     let names = args::rest(args, 1);
     let context = cx.context();
     let facts = report::facts(context);
-    let text = render(&Report { facts: &facts, settings: &context.settings, names: &context.names }, names);
+    let text = render(
+        &Report { facts: &facts, settings: &context.settings, names: &context.names },
+        names,
+    );
     Ok(Reply::Verbatim("txt", text.into()))
 }

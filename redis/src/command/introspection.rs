@@ -1,7 +1,8 @@
 //! COMMAND: the command table, told to clients.
 //!
-//! Everything here is derived from the declarations in the tables, so that a client library that asks for key positions
-//! (`COMMAND INFO`, `COMMAND GETKEYS`) or redis-cli that asks for hints (`COMMAND DOCS`) hears what the server does.
+//! Everything here is derived from the declarations in the tables, so that a client library that
+//! asks for key positions (`COMMAND INFO`, `COMMAND GETKEYS`) or redis-cli that asks for hints
+//! (`COMMAND DOCS`) hears what the server does.
 //!
 //! ```text
 //! declaration                          COMMAND INFO zadd
@@ -12,15 +13,17 @@
 //! group, flags                         @write @sortedset @fast
 //! ```
 //!
-//! What the declarations do not hold is left out rather than made up: `COMMAND DOCS` has no `arguments`, and key
-//! specifications say read or write, not which of Redis's finer shades of writing.
+//! What the declarations do not hold is left out rather than made up: `COMMAND DOCS` has no
+//! `arguments`, and key specifications say read or write, not which of Redis's finer shades of
+//! writing.
 
 use bytes::Bytes;
 use neokv_resp::Reply;
 
 use super::subcommand::{Subcommand, dispatch};
 use super::{
-    Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args, cluster, connection, info, table,
+    Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args, cluster, connection,
+    info, table,
 };
 use crate::keyspace::glob::Pattern;
 use crate::server::SessionCx;
@@ -49,19 +52,28 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         name: "command|list",
         arity: -2,
-        help: &["LIST [FILTERBY <MODULE name|ACLCAT category|PATTERN pattern>]", "    Return a list of all commands."],
+        help: &[
+            "LIST [FILTERBY <MODULE name|ACLCAT category|PATTERN pattern>]",
+            "    Return a list of all commands.",
+        ],
         handler: |_, args| list(args),
     },
     Subcommand {
         name: "command|info",
         arity: -2,
-        help: &["INFO [<command-name> ...]", "    Return details about the named commands, or about all."],
+        help: &[
+            "INFO [<command-name> ...]",
+            "    Return details about the named commands, or about all.",
+        ],
         handler: |_, args| Ok(info_of(args::rest(args, 2))),
     },
     Subcommand {
         name: "command|docs",
         arity: -2,
-        help: &["DOCS [<command-name> ...]", "    Return documentation of the named commands, or of all."],
+        help: &[
+            "DOCS [<command-name> ...]",
+            "    Return documentation of the named commands, or of all.",
+        ],
         handler: |_, args| Ok(docs(args::rest(args, 2))),
     },
     Subcommand {
@@ -73,7 +85,10 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         name: "command|getkeysandflags",
         arity: -4,
-        help: &["GETKEYSANDFLAGS <full-command>", "    Return the keys and the access flags from a full command."],
+        help: &[
+            "GETKEYSANDFLAGS <full-command>",
+            "    Return the keys and the access flags from a full command.",
+        ],
         handler: |_, args| get_keys_and_flags(args::rest(args, 2)),
     },
 ];
@@ -105,7 +120,8 @@ fn list(args: &Args) -> Outcome {
                 Box::new(|_| false)
             } else if args::is(by, "aclcat") {
                 Box::new(|command| {
-                    categories(command).any(|category| args::is(value, category.trim_start_matches('@')))
+                    categories(command)
+                        .any(|category| args::is(value, category.trim_start_matches('@')))
                 })
             } else if args::is(by, "pattern") {
                 let pattern = Pattern::ignoring_case(value);
@@ -116,14 +132,18 @@ fn list(args: &Args) -> Outcome {
         }
         _ => return Err(CommandError::Syntax),
     };
-    Ok(Reply::Array(table::all().filter(|command| matches(command)).map(|command| text(command.name)).collect()))
+    Ok(Reply::Array(
+        table::all().filter(|command| matches(command)).map(|command| text(command.name)).collect(),
+    ))
 }
 
 fn info_of(names: &Args) -> Reply {
     if names.is_empty() {
         return Reply::Array(table::all().map(describe).collect());
     }
-    Reply::Array(names.iter().map(|name| table::lookup(name).map_or(Reply::Nil, describe)).collect())
+    Reply::Array(
+        names.iter().map(|name| table::lookup(name).map_or(Reply::Nil, describe)).collect(),
+    )
 }
 
 /// The ten fields of `COMMAND INFO`.
@@ -133,7 +153,8 @@ fn describe(command: &'static Command) -> Reply {
         KeySpec::None | KeySpec::Count { .. } => (0, 0, 0),
     };
     let movable = matches!(command.keys, KeySpec::Count { .. }) && !command.has(Flag::MovableKeys);
-    let flags = command.flags.iter().filter_map(|flag| flag.name()).chain(movable.then_some("movablekeys"));
+    let flags =
+        command.flags.iter().filter_map(|flag| flag.name()).chain(movable.then_some("movablekeys"));
     Reply::Array(vec![
         text(command.name),
         Reply::Integer(i64::from(command.arity)),
@@ -214,11 +235,13 @@ fn key_specification(command: &Command) -> Option<Reply> {
         KeySpec::Range { first, last, step } => {
             // `lastkey` counts from the first key on; a negative one counts from the end as before.
             let last = if last < 0 { last } else { last.saturating_sub(first) };
-            let spec = map([("lastkey", number(last)), ("keystep", number(step)), ("limit", number(0))]);
+            let spec =
+                map([("lastkey", number(last)), ("keystep", number(step)), ("limit", number(0))]);
             (number(first), map([("type", text("range")), ("spec", spec)]))
         }
         KeySpec::Count { at } => {
-            let spec = map([("keynumidx", number(0)), ("firstkey", number(1)), ("keystep", number(1))]);
+            let spec =
+                map([("keynumidx", number(0)), ("firstkey", number(1)), ("keystep", number(1))]);
             (integer(at), map([("type", text("keynum")), ("spec", spec)]))
         }
     };
@@ -246,13 +269,14 @@ fn docs(names: &Args) -> Reply {
 /// The command that `words` spell, if it is a valid call with keys.
 fn command_with_keys(words: &Args) -> Result<&'static Command, CommandError> {
     let name = args::get(words, 0)?;
-    let command = table::lookup(name).ok_or_else(|| CommandError::custom("ERR Invalid command specified"))?;
+    let command =
+        table::lookup(name).ok_or_else(|| CommandError::custom("ERR Invalid command specified"))?;
     if command.keys == KeySpec::None {
         return Err(CommandError::custom("ERR The command has no key arguments"));
     }
-    command
-        .check_arity(words)
-        .map_err(|_| CommandError::custom("ERR Invalid number of arguments specified for command"))?;
+    command.check_arity(words).map_err(|_| {
+        CommandError::custom("ERR Invalid number of arguments specified for command")
+    })?;
     if command.keys.indexes(words).next().is_none() {
         return Err(CommandError::custom("ERR Invalid arguments specified for command"));
     }
@@ -311,7 +335,9 @@ mod tests {
 
     #[test]
     fn keys_of_a_call() {
-        let keys = |line: &str| get_keys(&words(line)).map(|reply| wire(&reply)).map_err(|error| error.to_string());
+        let keys = |line: &str| {
+            get_keys(&words(line)).map(|reply| wire(&reply)).map_err(|error| error.to_string())
+        };
         assert_eq!(keys("get a").as_deref(), Ok("*1\r\n$1\r\na\r\n"));
         assert_eq!(keys("mset a 1 b 2").as_deref(), Ok("*2\r\n$1\r\na\r\n$1\r\nb\r\n"));
         assert_eq!(keys("sintercard 1 a").as_deref(), Ok("*1\r\n$1\r\na\r\n"));
@@ -327,8 +353,13 @@ mod tests {
 
     #[test]
     fn the_list_is_filtered() {
-        let names = |line: &str| list(&words(line)).map(|reply| wire(&reply)).map_err(|error| error.to_string());
-        assert_eq!(names("command list filterby pattern llen").as_deref(), Ok("*1\r\n$4\r\nllen\r\n"));
+        let names = |line: &str| {
+            list(&words(line)).map(|reply| wire(&reply)).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            names("command list filterby pattern llen").as_deref(),
+            Ok("*1\r\n$4\r\nllen\r\n")
+        );
         assert_eq!(names("command list filterby module x").as_deref(), Ok("*0\r\n"));
         assert_eq!(names("command list filterby aclcat nonsense").as_deref(), Ok("*0\r\n"));
         assert_eq!(names("command list filterby colour red"), Err("ERR syntax error".to_owned()));

@@ -1,7 +1,7 @@
 //! Keys of any type: existence, type, deletion, and one at random.
 //!
-//! DEL and UNLINK are the same here: both drop the key's record, in constant time whatever the key holds, and
-//! compaction collects the rest.
+//! DEL and UNLINK are the same here: both drop the key's record, in constant time whatever the key
+//! holds, and compaction collects the rest.
 
 use neokv_encoding::family::Family;
 use neokv_encoding::key::{UserKey, slot_bounds};
@@ -109,8 +109,9 @@ fn kind(view: &View<'_>, args: &Args) -> Outcome {
     Ok(Reply::Simple(header.map_or("none", |(kind, _)| kind.name()).into()))
 }
 
-/// Walks from a random slot on, around the end, and chooses among the first live keys. Uniform as long as there are no
-/// more than [`RANDOM_CHOICES`] keys; beyond that every key has a chance, but not an equal one.
+/// Walks from a random slot on, around the end, and chooses among the first live keys. Uniform as
+/// long as there are no more than [`RANDOM_CHOICES`] keys; beyond that every key has a chance, but
+/// not an equal one.
 fn randomkey(view: &View<'_>, _: &Args) -> Outcome {
     let mut random = view.random();
     let slots = view.slots();
@@ -119,7 +120,8 @@ fn randomkey(view: &View<'_>, _: &Args) -> Outcome {
     let mut draw = Draw { chosen: None, seen: 0, looks: 0 };
     for part in [SlotRange { start: pivot, ..slots }, SlotRange { end: pivot, ..slots }] {
         let (start, end) = slot_bounds(part);
-        let mut rows = view.read().cursor(Family::Metadata, KeyRange::new(start, end), Direction::Forward)?;
+        let mut rows =
+            view.read().cursor(Family::Metadata, KeyRange::new(start, end), Direction::Forward)?;
         while draw.goes_on() {
             let Some((row, record)) = rows.next()? else { break };
             draw.looks += 1;
@@ -127,7 +129,8 @@ fn randomkey(view: &View<'_>, _: &Args) -> Outcome {
                 continue;
             }
             draw.seen += 1;
-            // The n-th key replaces the earlier choice with probability 1/n, which makes all of them equally likely.
+            // The n-th key replaces the earlier choice with probability 1/n, which makes all of
+            // them equally likely.
             if random.below(draw.seen) == 0 {
                 draw.chosen = Some(row.to_vec());
             }

@@ -1,7 +1,8 @@
 //! Lists: LPUSH, LPOP, LRANGE, LINSERT, LMOVE and their relatives.
 //!
-//! An element is a row whose subkey is an absolute position. The header knows the span of positions that are taken, and a
-//! new list starts in the middle of the `u64` space, so both ends can grow (positions shortened here):
+//! An element is a row whose subkey is an absolute position. The header knows the span of positions
+//! that are taken, and a new list starts in the middle of the `u64` space, so both ends can grow
+//! (positions shortened here):
 //!
 //! ```text
 //! RPUSH l a b c    header [500, 503)     500 → a   501 → b   502 → c
@@ -10,11 +11,13 @@
 //! LREM l 0 a       header [500, 502)                500 → z   501 → b
 //! ```
 //!
-//! So an index is a position at once ([`elements::position`]), and LINDEX, LSET and both kinds of push and pop cost the same
-//! on any list. Only a change in the middle, LINSERT or LREM, moves elements, and it moves those of the shorter side.
+//! So an index is a position at once ([`elements::position`]), and LINDEX, LSET and both kinds of
+//! push and pop cost the same on any list. Only a change in the middle, LINSERT or LREM, moves
+//! elements, and it moves those of the shorter side.
 //!
-//! The span has no holes: `tail - head` is the size, and every position in between has a row. [`elements::Walk`] checks it on
-//! every row that it reads, because a hole would shift all indexes behind it.
+//! The span has no holes: `tail - head` is the size, and every position in between has a row.
+//! [`elements::Walk`] checks it on every row that it reads, because a hole would shift all indexes
+//! behind it.
 //!
 //! | file | commands |
 //! | --- | --- |
@@ -64,7 +67,17 @@ const fn command(
     summary: &'static str,
     handler: Handler,
 ) -> Command {
-    Command { name, arity, flags, keys: KeySpec::ONE, group: Group::List, since, complexity, summary, handler }
+    Command {
+        name,
+        arity,
+        flags,
+        keys: KeySpec::ONE,
+        group: Group::List,
+        since,
+        complexity,
+        summary,
+        handler,
+    }
 }
 
 /// Adds elements at an end.

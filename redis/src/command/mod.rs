@@ -1,7 +1,7 @@
 //! What a command is, and the vocabulary in which one is declared.
 //!
-//! Every command of the server is one [`Command`] value in the `COMMANDS` table of the file that also holds its
-//! handler:
+//! Every command of the server is one [`Command`] value in the `COMMANDS` table of the file that
+//! also holds its handler:
 //!
 //! ```ignore
 //! pub const COMMANDS: &[Command] = &[Command {
@@ -17,16 +17,17 @@
 //! }];
 //! ```
 //!
-//! [`table`] joins these tables and finds a command by name. Everything else follows from the declaration: the arity
-//! check, the keys (and with them slot, Region, CROSSSLOT), whether the command goes through the log, what `COMMAND`
-//! tells clients, and on which threads it runs.
+//! [`table`] joins these tables and finds a command by name. Everything else follows from the
+//! declaration: the arity check, the keys (and with them slot, Region, CROSSSLOT), whether the
+//! command goes through the log, what `COMMAND` tells clients, and on which threads it runs.
 //!
 //! The three kinds of [`Handler`]:
 //!
 //! * `Read` gets a [`View`]: a consistent state of the keyspace at one instant. It cannot write.
-//! * `Write` gets a [`Tx`]. It runs inside apply, on every replica, so it must be a pure function of the state and its
-//!   arguments: time comes from [`Tx::now_ms`], randomness from [`Tx::random`], never from the machine it runs on.
-//!   When it returns an error, everything it wrote is undone, and the error is the reply.
+//! * `Write` gets a [`Tx`]. It runs inside apply, on every replica, so it must be a pure function
+//!   of the state and its arguments: time comes from [`Tx::now_ms`], randomness from
+//!   [`Tx::random`], never from the machine it runs on. When it returns an error, everything it
+//!   wrote is undone, and the error is the reply.
 //! * `Session` concerns the connection (HELLO, CLIENT, …) and runs in the server.
 
 pub mod args;
@@ -56,8 +57,9 @@ pub use self::error::CommandError;
 use crate::keyspace::{Tx, View};
 use crate::server::SessionCx;
 
-/// The words of a request. `args[0]` is the command's name as the client wrote it, or in lower case when it comes out
-/// of the log; the number of words has been checked against the command's arity before a handler sees them.
+/// The words of a request. `args[0]` is the command's name as the client wrote it, or in lower case
+/// when it comes out of the log; the number of words has been checked against the command's arity
+/// before a handler sees them.
 pub type Args = [Bytes];
 
 /// What a handler returns: the reply, or an error whose text is the reply.
@@ -99,10 +101,11 @@ pub enum Flag {
     MovableKeys,
     /// Looks up one metadata record and nothing else, so it needs no snapshot. Internal.
     Point,
-    /// May read much: it runs apart from the threads that keep connections and heartbeats alive. Internal.
+    /// May read much: it runs apart from the threads that keep connections and heartbeats alive.
+    /// Internal.
     Heavy,
-    /// Reads one row after the other, and does little else: it runs where it is while the rows are few and in memory, and
-    /// apart, like [`Flag::Heavy`], when they turn out not to be. Internal.
+    /// Reads one row after the other, and does little else: it runs where it is while the rows are
+    /// few and in memory, and apart, like [`Flag::Heavy`], when they turn out not to be. Internal.
     Walk,
     /// Must be the only command of its log entry. Internal.
     Alone,
@@ -134,8 +137,8 @@ impl Flag {
 pub enum KeySpec {
     /// The command has no keys.
     None,
-    /// Every `step`-th argument from `first` to `last`, both inclusive; a negative `last` counts from the end (-1 is
-    /// the last argument).
+    /// Every `step`-th argument from `first` to `last`, both inclusive; a negative `last` counts
+    /// from the end (-1 is the last argument).
     Range {
         /// Index of the first key; the command's name has index 0.
         first: i32,
@@ -161,7 +164,8 @@ impl KeySpec {
     /// Keys and values take turns.
     pub const PAIRS: KeySpec = KeySpec::Range { first: 1, last: -1, step: 2 };
 
-    /// The indexes of the keys among `args`. Malformed key counts yield no keys: the handler then refuses the command.
+    /// The indexes of the keys among `args`. Malformed key counts yield no keys: the handler then
+    /// refuses the command.
     pub fn indexes(self, args: &Args) -> impl Iterator<Item = usize> + use<> {
         let (start, end, step) = self.bounds(args).unwrap_or((0, 0, 1));
         (start..end).step_by(step)
@@ -184,7 +188,11 @@ impl KeySpec {
                         args.len().checked_sub(back)?.checked_add(1)?
                     }
                 };
-                Some((usize::try_from(first).ok()?, end.min(args.len()), usize::try_from(step).ok()?.max(1)))
+                Some((
+                    usize::try_from(first).ok()?,
+                    end.min(args.len()),
+                    usize::try_from(step).ok()?.max(1),
+                ))
             }
             KeySpec::Count { at } => {
                 let count = usize::try_from(args::integer(args.get(at)?).ok()?).ok()?;

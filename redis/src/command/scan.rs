@@ -1,9 +1,10 @@
 //! Walking over all keys: SCAN and KEYS.
 //!
-//! Keys are visited slot by slot, within a slot by name. A cursor of SCAN carries the slot in its upper bits, so that
-//! one that is no longer remembered goes back to the start of that slot and not further (see
-//! [`crate::keyspace::cursor_table`]). When a Region ends before the last slot, the cursor names the first slot of the
-//! next. HSCAN, SSCAN and ZSCAN are with their types; what all have in common is in [`crate::keyspace::page`].
+//! Keys are visited slot by slot, within a slot by name. A cursor of SCAN carries the slot in its
+//! upper bits, so that one that is no longer remembered goes back to the start of that slot and not
+//! further (see [`crate::keyspace::cursor_table`]). When a Region ends before the last slot, the
+//! cursor names the first slot of the next. HSCAN, SSCAN and ZSCAN are with their types; what all
+//! have in common is in [`crate::keyspace::page`].
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
@@ -52,7 +53,11 @@ fn scan(view: &View<'_>, args: &Args) -> Outcome {
     let owner = Owner::Keys { namespace: view.namespace() };
     let mut budget = options.budget(view);
     let mut items = Vec::new();
-    let mut rows = view.read().cursor(Family::Metadata, scan_range(view, owner, cursor), Direction::Forward)?;
+    let mut rows = view.read().cursor(
+        Family::Metadata,
+        scan_range(view, owner, cursor),
+        Direction::Forward,
+    )?;
     while let Some((row, record)) = rows.next()? {
         let user = UserKey::decode_metadata(row)?;
         if budget.is_spent() {
@@ -75,10 +80,15 @@ fn scan(view: &View<'_>, args: &Args) -> Outcome {
 /// The rows that are left to a scan.
 fn scan_range(view: &View<'_>, owner: Owner<'_>, cursor: u64) -> KeyRange {
     let slots = view.slots();
-    let remembered = if cursor == 0 { None } else { view.cursors().and_then(|table| table.recall(owner, cursor)) };
+    let remembered = if cursor == 0 {
+        None
+    } else {
+        view.cursors().and_then(|table| table.recall(owner, cursor))
+    };
     let first = if cursor == 0 { slots.start } else { slot_of_cursor(cursor).max(slots.start) };
     let (start, end) = slot_bounds(SlotRange { start: first, end: slots.end.max(first) });
-    // A Region that has moved on since the cursor was made must not be scanned before its first slot.
+    // A Region that has moved on since the cursor was made must not be scanned before its first
+    // slot.
     KeyRange::new(remembered.map_or(start.clone(), |place| place.to_vec().max(start)), end)
 }
 
@@ -86,12 +96,16 @@ fn keys(view: &View<'_>, args: &Args) -> Outcome {
     let pattern = args::get(args, 1)?;
     let pattern = (pattern.as_ref() != b"*").then(|| Pattern::new(pattern.clone()));
     let (start, end) = slot_bounds(view.slots());
-    let mut rows = view.read().cursor(Family::Metadata, KeyRange::new(start, end), Direction::Forward)?;
+    let mut rows =
+        view.read().cursor(Family::Metadata, KeyRange::new(start, end), Direction::Forward)?;
     let (mut found, mut tally) = (Vec::new(), view.tally());
     while let Some((row, record)) = rows.next()? {
         let user = UserKey::decode_metadata(row)?;
         let matches = pattern.as_ref().is_none_or(|pattern| pattern.matches(&user.key));
-        if matches && user.namespace == view.namespace() && !view.is_expired(decode_header(record)?.1) {
+        if matches
+            && user.namespace == view.namespace()
+            && !view.is_expired(decode_header(record)?.1)
+        {
             tally.add(user.key.len())?;
             found.push(Reply::Bulk(user.key));
         }

@@ -1,8 +1,9 @@
 //! The keyspace as a whole: its size, and emptying it.
 //!
-//! FLUSHDB and FLUSHALL are one range delete per data family, whatever the number of keys, and one log entry of their
-//! own: reads through the batch that deletes a range still see what was in it. There is one database, so both are the
-//! same, and ASYNC and SYNC make no difference: either way the space is reclaimed by compaction.
+//! FLUSHDB and FLUSHALL are one range delete per data family, whatever the number of keys, and one
+//! log entry of their own: reads through the batch that deletes a range still see what was in it.
+//! There is one database, so both are the same, and ASYNC and SYNC make no difference: either way
+//! the space is reclaimed by compaction.
 
 use neokv_resp::Reply;
 

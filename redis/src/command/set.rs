@@ -1,6 +1,7 @@
 //! Sets: different members under one key.
 //!
-//! A set is a header in family `metadata` and one row with an empty value per member in family `subkey`:
+//! A set is a header in family `metadata` and one row with an empty value per member in family
+//! `subkey`:
 //!
 //! ```text
 //! SADD team ada bob    metadata  "team"              → set, version 9, size 2
@@ -8,13 +9,14 @@
 //!                      subkey    "team" 9 "bob"      → (empty)
 //! ```
 //!
-//! Membership is one look-up, whatever the size, and members come out sorted by their bytes (Redis promises no order).
-//! The header counts the members; every command that adds or removes some looks each of them up, in the entry's own
-//! writes too, so that a member named twice in one command counts once. A set without members is no key.
+//! Membership is one look-up, whatever the size, and members come out sorted by their bytes (Redis
+//! promises no order). The header counts the members; every command that adds or removes some looks
+//! each of them up, in the entry's own writes too, so that a member named twice in one command
+//! counts once. A set without members is no key.
 //!
-//! SPOP and SRANDMEMBER choose through [`walk`] without reading the whole set. SPOP runs in apply, so its generator is
-//! seeded by the log entry: every replica removes the same members. SSCAN pages through [`page`]. What combines several
-//! sets is in [`set_algebra`](super::set_algebra).
+//! SPOP and SRANDMEMBER choose through [`walk`] without reading the whole set. SPOP runs in apply,
+//! so its generator is seeded by the log entry: every replica removes the same members. SSCAN pages
+//! through [`page`]. What combines several sets is in [`set_algebra`](super::set_algebra).
 
 use bytes::Bytes;
 use neokv_encoding::metadata::DataType;
@@ -35,7 +37,17 @@ const fn command(
     summary: &'static str,
     handler: Handler,
 ) -> Command {
-    Command { name, arity, flags, keys: KeySpec::ONE, group: Group::Set, since, complexity, summary, handler }
+    Command {
+        name,
+        arity,
+        flags,
+        keys: KeySpec::ONE,
+        group: Group::Set,
+        since,
+        complexity,
+        summary,
+        handler,
+    }
 }
 
 /// Removes members.
@@ -46,7 +58,8 @@ const HEADER: &[Flag] = &[Flag::ReadOnly, Flag::Fast, Flag::Point];
 const MEMBERS: &[Flag] = &[Flag::ReadOnly, Flag::Fast];
 /// Reads many members.
 const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Walk];
-/// Works on many members in ways that the rows read do not tell: draws them again and again, or matches patterns.
+/// Works on many members in ways that the rows read do not tell: draws them again and again, or
+/// matches patterns.
 const LABOUR: &[Flag] = &[Flag::ReadOnly, Flag::Heavy];
 
 /// The commands on one set, and SMOVE.
@@ -80,9 +93,25 @@ pub const COMMANDS: &[Command] = &[
     ),
     Command {
         keys: KeySpec::TWO,
-        ..command("smove", 4, SHRINK, "1.0.0", "O(1)", "Moves a member from one set to another", Handler::Write(smove))
+        ..command(
+            "smove",
+            4,
+            SHRINK,
+            "1.0.0",
+            "O(1)",
+            "Moves a member from one set to another",
+            Handler::Write(smove),
+        )
     },
-    command("sismember", 3, MEMBERS, "1.0.0", "O(1)", "Tells whether a set has a member", Handler::Read(sismember)),
+    command(
+        "sismember",
+        3,
+        MEMBERS,
+        "1.0.0",
+        "O(1)",
+        "Tells whether a set has a member",
+        Handler::Read(sismember),
+    ),
     command(
         "smismember",
         -3,
@@ -92,7 +121,15 @@ pub const COMMANDS: &[Command] = &[
         "Tells for each of several members whether a set has it",
         Handler::Read(smismember),
     ),
-    command("scard", 2, HEADER, "1.0.0", "O(1)", "Returns the number of members of a set", Handler::Read(scard)),
+    command(
+        "scard",
+        2,
+        HEADER,
+        "1.0.0",
+        "O(1)",
+        "Returns the number of members of a set",
+        Handler::Read(scard),
+    ),
     command(
         "smembers",
         2,
@@ -184,7 +221,9 @@ fn spop(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 fn pop_one(tx: &mut Tx<'_>, key: &Bytes) -> Outcome {
     let Some(mut set) = tx.existing(key, DataType::Set)? else { return Ok(Reply::Nil) };
     let mut random = tx.random().clone();
-    let Some((member, _)) = walk::one(&tx.view(), &set, &mut random)? else { return Ok(Reply::Nil) };
+    let Some((member, _)) = walk::one(&tx.view(), &set, &mut random)? else {
+        return Ok(Reply::Nil);
+    };
     remove_subkeys(tx, &mut set, std::slice::from_ref(&member))?;
     tx.save(set)?;
     Ok(Reply::Bulk(member))
@@ -273,7 +312,8 @@ fn srandmember(view: &View<'_>, args: &Args) -> Outcome {
         let member = set.map_or(Ok(None), |set| walk::one(view, &set, &mut random))?;
         return Ok(member.map_or(Reply::Nil, |(member, _)| Reply::Bulk(member)));
     };
-    let members = set.map_or_else(|| Ok(Vec::new()), |set| walk::sample(view, &set, count, &mut random))?;
+    let members =
+        set.map_or_else(|| Ok(Vec::new()), |set| walk::sample(view, &set, count, &mut random))?;
     Ok(Reply::Array(members.into_iter().map(|(member, _)| Reply::Bulk(member)).collect()))
 }
 

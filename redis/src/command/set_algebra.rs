@@ -1,7 +1,8 @@
 //! Intersection, union and difference of sets, returned, counted or stored.
 //!
-//! Members are sorted by their bytes in every set, so results come out in order, by cursors that move along the
-//! sources. No source is loaded; what is in memory is the reply, or one page where the result is counted or stored:
+//! Members are sorted by their bytes in every set, so results come out in order, by cursors that
+//! move along the sources. No source is loaded; what is in memory is the reply, or one page where
+//! the result is counted or stored:
 //!
 //! ```text
 //! SINTER a b c    walk over the smallest set; keep what every other set has
@@ -9,16 +10,18 @@
 //! SUNION a b c    per page: the 4096 smallest members above the last page, from each set in turn
 //! ```
 //!
-//! The question "does that set have this member?" comes with ascending members. A set of a size comparable to the
-//! walked one answers it from a cursor that moves along (a few steps, then a seek); a much bigger one by a point
-//! look-up, which the bloom filter mostly settles. So an intersection costs as many questions as the smallest set has
-//! members, however big the others are.
+//! The question "does that set have this member?" comes with ascending members. A set of a size
+//! comparable to the walked one answers it from a cursor that moves along (a few steps, then a
+//! seek); a much bigger one by a point look-up, which the bloom filter mostly settles. So an
+//! intersection costs as many questions as the smallest set has members, however big the others
+//! are.
 //!
-//! The STORE commands run in apply: all sources are read at that one instant of the log, also when the target is one of
-//! them. The result gets a version of its own, so the sources stay readable while it is written, and nothing of what
-//! stood there before shows through.
+//! The STORE commands run in apply: all sources are read at that one instant of the log, also when
+//! the target is one of them. The result gets a version of its own, so the sources stay readable
+//! while it is written, and nothing of what stood there before shows through.
 //!
-//! As in Redis, every source must be a set, also one that can no longer matter because another is empty.
+//! As in Redis, every source must be a set, also one that can no longer matter because another is
+//! empty.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -39,7 +42,17 @@ const fn command(
     summary: &'static str,
     handler: Handler,
 ) -> Command {
-    Command { name, arity, flags, keys: KeySpec::ALL, group: Group::Set, since: "1.0.0", complexity, summary, handler }
+    Command {
+        name,
+        arity,
+        flags,
+        keys: KeySpec::ALL,
+        group: Group::Set,
+        since: "1.0.0",
+        complexity,
+        summary,
+        handler,
+    }
 }
 
 /// Reads whole sets.
@@ -53,8 +66,22 @@ const SUM_COST: &str = "O(N) for N members in all sets together";
 
 /// The commands that combine sets.
 pub const COMMANDS: &[Command] = &[
-    command("sinter", -2, READ, INTER_COST, "Returns the members that all sets have", Handler::Read(sinter)),
-    command("sunion", -2, READ, SUM_COST, "Returns the members that any of the sets has", Handler::Read(sunion)),
+    command(
+        "sinter",
+        -2,
+        READ,
+        INTER_COST,
+        "Returns the members that all sets have",
+        Handler::Read(sinter),
+    ),
+    command(
+        "sunion",
+        -2,
+        READ,
+        SUM_COST,
+        "Returns the members that any of the sets has",
+        Handler::Read(sunion),
+    ),
     command(
         "sdiff",
         -2,
@@ -75,7 +102,14 @@ pub const COMMANDS: &[Command] = &[
             Handler::Read(sintercard),
         )
     },
-    command("sinterstore", -3, STORE, INTER_COST, "Stores the members that all sets have", Handler::Write(sinterstore)),
+    command(
+        "sinterstore",
+        -3,
+        STORE,
+        INTER_COST,
+        "Stores the members that all sets have",
+        Handler::Write(sinterstore),
+    ),
     command(
         "sunionstore",
         -3,
@@ -98,7 +132,8 @@ pub const COMMANDS: &[Command] = &[
 const PAGE: usize = 4096;
 /// And bytes of them.
 const PAGE_BYTES: u64 = 16 << 20;
-/// With more sets than this to ask, they are asked by point look-ups: a cursor holds blocks in memory.
+/// With more sets than this to ask, they are asked by point look-ups: a cursor holds blocks in
+/// memory.
 const MAX_CURSORS: usize = 16;
 /// A set up to this many times as big as the walked one is asked by a cursor.
 const COMPARABLE: u64 = 16;
@@ -119,8 +154,13 @@ fn sdiff(view: &View<'_>, args: &Args) -> Outcome {
 
 /// The whole result as a reply.
 fn answer(view: &View<'_>, plan: Plan) -> Outcome {
-    let Page { members, more } = plan.page(view, &[], Room { members: usize::MAX, tally: view.tally() })?;
-    if more { Err(CommandError::TooMuch) } else { Ok(Reply::Set(members.into_iter().map(Reply::Bulk).collect())) }
+    let Page { members, more } =
+        plan.page(view, &[], Room { members: usize::MAX, tally: view.tally() })?;
+    if more {
+        Err(CommandError::TooMuch)
+    } else {
+        Ok(Reply::Set(members.into_iter().map(Reply::Bulk).collect()))
+    }
 }
 
 fn sinterstore(tx: &mut Tx<'_>, args: &Args) -> Outcome {
@@ -177,7 +217,9 @@ fn sintercard(view: &View<'_>, args: &Args) -> Outcome {
 
 /// The keys of SINTERCARD, and the count at which it may stop.
 fn parse_sintercard(args: &Args) -> Result<(&Args, u64), CommandError> {
-    let count = args::canonical_integer(args::get(args, 1)?).filter(|count| *count > 0).ok_or(CommandError::NoKeys)?;
+    let count = args::canonical_integer(args::get(args, 1)?)
+        .filter(|count| *count > 0)
+        .ok_or(CommandError::NoKeys)?;
     let words = args::rest(args, 2);
     let keys = usize::try_from(count).ok().and_then(|count| words.split_at_checked(count));
     let (keys, mut options) = keys.ok_or(CommandError::TooManyKeys)?;
@@ -200,13 +242,15 @@ fn just_after(member: &[u8]) -> Vec<u8> {
     start
 }
 
-/// How a result is computed. The sources are resolved, so it does not matter what happens to their keys afterwards.
+/// How a result is computed. The sources are resolved, so it does not matter what happens to their
+/// keys afterwards.
 enum Plan {
     /// The result has no members.
     Empty,
     /// The members of all sets.
     Union(Vec<Collection>),
-    /// The members of `walked` which all of `others` have (`wanted`), or none of them (not `wanted`).
+    /// The members of `walked` which all of `others` have (`wanted`), or none of them (not
+    /// `wanted`).
     Filter { walked: Collection, others: Vec<Collection>, wanted: bool },
 }
 
@@ -214,11 +258,18 @@ impl Plan {
     /// The members that all sets have.
     fn inter(view: &View<'_>, keys: &Args) -> Result<Plan, CommandError> {
         let sources = resolve(view, keys)?;
-        let Some(mut sets) = sources.into_iter().collect::<Option<Vec<_>>>() else { return Ok(Plan::Empty) };
-        // The smallest set is walked; the next smallest is asked first, as it is the likeliest to say no.
+        let Some(mut sets) = sources.into_iter().collect::<Option<Vec<_>>>() else {
+            return Ok(Plan::Empty);
+        };
+        // The smallest set is walked; the next smallest is asked first, as it is the likeliest to
+        // say no.
         sets.sort_by_key(Collection::size);
         let mut sets = sets.into_iter();
-        Ok(sets.next().map_or(Plan::Empty, |walked| Plan::Filter { walked, others: sets.collect(), wanted: true }))
+        Ok(sets.next().map_or(Plan::Empty, |walked| Plan::Filter {
+            walked,
+            others: sets.collect(),
+            wanted: true,
+        }))
     }
 
     /// The members that any of the sets has.
@@ -231,8 +282,11 @@ impl Plan {
         // A set less itself is empty, but the types of the others count nevertheless.
         let itself = keys.split_first().is_some_and(|(first, others)| others.contains(first));
         let mut sources = resolve(view, keys)?.into_iter();
-        let Some(walked) = sources.next().flatten().filter(|_| !itself) else { return Ok(Plan::Empty) };
-        // The biggest set is asked first, as it is the likeliest to have a member and spare the others the question.
+        let Some(walked) = sources.next().flatten().filter(|_| !itself) else {
+            return Ok(Plan::Empty);
+        };
+        // The biggest set is asked first, as it is the likeliest to have a member and spare the
+        // others the question.
         let mut others: Vec<Collection> = sources.flatten().collect();
         others.sort_by_key(|set| std::cmp::Reverse(set.size()));
         Ok(Plan::Filter { walked, others, wanted: false })
@@ -243,7 +297,9 @@ impl Plan {
         match self {
             Plan::Empty => Ok(Page { members: Vec::new(), more: false }),
             Plan::Union(sets) => union_page(view, sets, start, room),
-            Plan::Filter { walked, others, wanted } => filter_page(view, (walked, others), *wanted, start, room),
+            Plan::Filter { walked, others, wanted } => {
+                filter_page(view, (walked, others), *wanted, start, room)
+            }
         }
     }
 }
@@ -268,7 +324,8 @@ impl Room {
     }
 }
 
-/// The sets under the different ones of `keys`, in their order; `None` for a key that does not exist.
+/// The sets under the different ones of `keys`, in their order; `None` for a key that does not
+/// exist.
 fn resolve(view: &View<'_>, keys: &Args) -> Result<Vec<Option<Collection>>, CommandError> {
     let mut seen = HashSet::new();
     let different = keys.iter().filter(|key| seen.insert(*key));
@@ -277,9 +334,15 @@ fn resolve(view: &View<'_>, keys: &Args) -> Result<Vec<Option<Collection>>, Comm
 
 /// The smallest members of `sets` from `start` on.
 ///
-/// One set after the other adds its members to the page until it reaches the largest one of a full page; a member too
-/// many pushes out the largest. However many sets there are, one cursor is open at a time and one page is in memory.
-fn union_page(view: &View<'_>, sets: &[Collection], start: &[u8], mut room: Room) -> Result<Page, CommandError> {
+/// One set after the other adds its members to the page until it reaches the largest one of a full
+/// page; a member too many pushes out the largest. However many sets there are, one cursor is open
+/// at a time and one page is in memory.
+fn union_page(
+    view: &View<'_>,
+    sets: &[Collection],
+    start: &[u8],
+    mut room: Room,
+) -> Result<Page, CommandError> {
     let (mut page, mut full) = (BTreeSet::new(), false);
     for set in sets {
         let mut members = view.subkeys_from(set, start, Direction::Forward)?;
@@ -299,7 +362,8 @@ fn union_page(view: &View<'_>, sets: &[Collection], start: &[u8], mut room: Room
     Ok(Page { members: page.into_iter().collect(), more: full })
 }
 
-/// The members of `walked`, from `start` on, which all (`wanted`) or none (not `wanted`) of `others` have.
+/// The members of `walked`, from `start` on, which all (`wanted`) or none (not `wanted`) of
+/// `others` have.
 fn filter_page(
     view: &View<'_>,
     (walked, others): (&Collection, &[Collection]),
@@ -320,7 +384,9 @@ fn filter_page(
     let mut page = Vec::new();
     let mut members = view.subkeys_from(walked, start, Direction::Forward)?;
     while page.len() < room.members && !room.tally.is_over() {
-        let Some((member, _)) = members.next()? else { return Ok(Page { members: page, more: false }) };
+        let Some((member, _)) = members.next()? else {
+            return Ok(Page { members: page, more: false });
+        };
         if all_answer(&mut probes, &member, wanted)? {
             // The member that is too much still belongs to the page.
             let _ = room.tally.add(member.len());
@@ -331,7 +397,11 @@ fn filter_page(
 }
 
 /// Whether every probe, asked for `member`, answers `wanted`. Stops at the first that does not.
-fn all_answer(probes: &mut [Probe<'_>], member: &Bytes, wanted: bool) -> Result<bool, CommandError> {
+fn all_answer(
+    probes: &mut [Probe<'_>],
+    member: &Bytes,
+    wanted: bool,
+) -> Result<bool, CommandError> {
     for probe in probes {
         if probe.has(member)? != wanted {
             return Ok(false);
@@ -368,7 +438,8 @@ struct Stride<'a> {
 impl<'a> Stride<'a> {
     /// Stands on the first member from `start` on.
     fn new(view: &View<'a>, set: &Collection, start: &[u8]) -> Result<Stride<'a>, CommandError> {
-        let mut stride = Stride { cursor: view.subkeys_from(set, start, Direction::Forward)?, current: None };
+        let mut stride =
+            Stride { cursor: view.subkeys_from(set, start, Direction::Forward)?, current: None };
         stride.advance()?;
         Ok(stride)
     }

@@ -1,12 +1,15 @@
-//! Strings: GET, SET and everything that reads or writes one as bytes. Arithmetic is in [`super::numeric`].
+//! Strings: GET, SET and everything that reads or writes one as bytes. Arithmetic is in
+//! [`super::numeric`].
 //!
-//! A string lives in its metadata record, so every command here costs one look-up and at most one write per key.
+//! A string lives in its metadata record, so every command here costs one look-up and at most one
+//! write per key.
 //!
 //! Corners of Redis 7.0 that are easy to get wrong:
 //!
 //! * `SET k v NX GET` answers the old value, whether or not it sets.
 //! * The expiry of SET is checked before the type of the old value (GET), that of GETEX after it.
-//! * `GETRANGE k 0 -100` is the first byte, not nothing: both ends are moved to the start before they are compared.
+//! * `GETRANGE k 0 -100` is the first byte, not nothing: both ends are moved to the start before
+//!   they are compared.
 //! * APPEND of nothing creates the key, SETRANGE of nothing does not.
 //! * A SET or GETEX to an instant that has passed leaves no key.
 

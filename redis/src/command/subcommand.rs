@@ -1,7 +1,8 @@
 //! Commands whose second word chooses what they do: COMMAND, CONFIG, CLUSTER.
 //!
-//! Such a container declares a table of [`Subcommand`]s; [`dispatch`] checks the arity and calls, and HELP, the text of
-//! an unknown subcommand and the last field of `COMMAND INFO` come from the same table.
+//! Such a container declares a table of [`Subcommand`]s; [`dispatch`] checks the arity and calls,
+//! and HELP, the text of an unknown subcommand and the last field of `COMMAND INFO` come from the
+//! same table.
 
 use std::borrow::Cow;
 
@@ -38,16 +39,30 @@ impl Subcommand {
 /// Runs the subcommand that `args[1]` names. `container` is the container's name in lower case.
 ///
 /// # Errors
-/// The words that Redis uses for an unknown subcommand and a wrong arity, or the subcommand's own error.
-pub fn dispatch(container: &'static str, table: &'static [Subcommand], cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+/// The words that Redis uses for an unknown subcommand and a wrong arity, or the subcommand's own
+/// error.
+pub fn dispatch(
+    container: &'static str,
+    table: &'static [Subcommand],
+    cx: &mut SessionCx<'_>,
+    args: &Args,
+) -> Outcome {
     let word = args::get(args, 1)?;
     if args::is(word, "help") {
-        return if args.len() == 2 { Ok(help(container, table)) } else { Err(wrong_arity(container, "help")) };
+        return if args.len() == 2 {
+            Ok(help(container, table))
+        } else {
+            Err(wrong_arity(container, "help"))
+        };
     }
     let Some(found) = table.iter().find(|subcommand| args::is(word, subcommand.word())) else {
         return Err(CommandError::unknown_subcommand(container, word));
     };
-    if found.fits(args) { (found.handler)(cx, args) } else { Err(CommandError::WrongArity(found.name)) }
+    if found.fits(args) {
+        (found.handler)(cx, args)
+    } else {
+        Err(CommandError::WrongArity(found.name))
+    }
 }
 
 fn wrong_arity(container: &str, word: &str) -> CommandError {
@@ -56,9 +71,16 @@ fn wrong_arity(container: &str, word: &str) -> CommandError {
 
 /// The reply to HELP, laid out as Redis does.
 fn help(container: &str, table: &[Subcommand]) -> Reply {
-    let head = format!("{} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container.to_ascii_uppercase());
+    let head = format!(
+        "{} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        container.to_ascii_uppercase()
+    );
     let mut lines = vec![Reply::Simple(Cow::Owned(head))];
     let texts = table.iter().flat_map(|subcommand| subcommand.help.iter().copied());
-    lines.extend(texts.chain(["HELP", "    Prints this help."]).map(|line| Reply::Simple(Cow::Borrowed(line))));
+    lines.extend(
+        texts
+            .chain(["HELP", "    Prints this help."])
+            .map(|line| Reply::Simple(Cow::Borrowed(line))),
+    );
     Reply::Array(lines)
 }

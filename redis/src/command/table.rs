@@ -1,9 +1,11 @@
 //! All commands, and how to find one by name.
 //!
-//! [`lookup`] is on the path of every request: it hashes the name as it stands on the wire, folding case on the way,
-//! and compares it with at most a few candidates. No allocation, no lower-case copy.
+//! [`lookup`] is on the path of every request: it hashes the name as it stands on the wire, folding
+//! case on the way, and compares it with at most a few candidates. No allocation, no lower-case
+//! copy.
 //!
-//! The index is a small open-addressing table, built once, four times as large as the number of commands:
+//! The index is a small open-addressing table, built once, four times as large as the number of
+//! commands:
 //!
 //! ```text
 //! name ──fold case, FNV-1a──► bucket ──► position in the list ──► &'static Command
@@ -13,8 +15,8 @@
 use std::sync::LazyLock;
 
 use super::{
-    Command, cluster, connection, expiry, hash, info, introspection, keys, list, numeric, scan, server, set,
-    set_algebra, string, zset,
+    Command, cluster, connection, expiry, hash, info, introspection, keys, list, numeric, scan,
+    server, set, set_algebra, string, zset,
 };
 
 /// The tables of all command files.
@@ -49,7 +51,8 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
     let commands: Vec<&'static Command> = TABLES.iter().flat_map(|table| table.iter()).collect();
     let mut buckets = vec![EMPTY; commands.len().saturating_mul(4).next_power_of_two()];
     for (position, command) in (0u16..).zip(&commands) {
-        let free = probe(command.name.as_bytes(), buckets.len()).find(|at| buckets.get(*at) == Some(&EMPTY));
+        let free = probe(command.name.as_bytes(), buckets.len())
+            .find(|at| buckets.get(*at) == Some(&EMPTY));
         if let Some(bucket) = free.and_then(|at| buckets.get_mut(at)) {
             *bucket = position;
         }
@@ -62,7 +65,8 @@ pub fn lookup(name: &[u8]) -> Option<&'static Command> {
     find(name).map(|(_, command)| command)
 }
 
-/// The command of this name, in any case, with its position in [`all`], under which tables of counters keep it.
+/// The command of this name, in any case, with its position in [`all`], under which tables of
+/// counters keep it.
 pub fn find(name: &[u8]) -> Option<(usize, &'static Command)> {
     let index = &*INDEX;
     for at in probe(name, index.buckets.len()) {
@@ -141,11 +145,20 @@ mod tests {
             assert_ne!(command.arity, 0, "{name}");
             assert!(!(command.has(Flag::Write) && command.has(Flag::ReadOnly)), "{name}");
             match command.handler {
-                Handler::Write(_) => assert!(command.has(Flag::Write), "{name} writes without saying so"),
-                Handler::Read(_) => assert!(!command.has(Flag::Write), "{name} says that it writes"),
-                Handler::Session(_) => assert!(!command.has(Flag::Write), "{name} cannot write in a session"),
+                Handler::Write(_) => {
+                    assert!(command.has(Flag::Write), "{name} writes without saying so")
+                }
+                Handler::Read(_) => {
+                    assert!(!command.has(Flag::Write), "{name} says that it writes")
+                }
+                Handler::Session(_) => {
+                    assert!(!command.has(Flag::Write), "{name} cannot write in a session")
+                }
             }
-            let ways = [Flag::Point, Flag::Heavy, Flag::Walk].into_iter().filter(|way| command.has(*way)).count();
+            let ways = [Flag::Point, Flag::Heavy, Flag::Walk]
+                .into_iter()
+                .filter(|way| command.has(*way))
+                .count();
             assert!(ways <= 1, "{name} says in several ways how it reads");
         }
     }

@@ -9,16 +9,17 @@
 //!                    zset_score  0.5·"a"    1·"b"
 //! ```
 //!
-//! **Invariant**: both families hold the same members with the same scores, and the header's `size` is their number.
-//! [`rows::set`] and [`rows::remove`] are the only code that writes either family, always both. A collection that becomes
-//! empty is deleted as a whole instead, by its header.
+//! **Invariant**: both families hold the same members with the same scores, and the header's `size`
+//! is their number. [`rows::set`] and [`rows::remove`] are the only code that writes either family,
+//! always both. A collection that becomes empty is deleted as a whole instead, by its header.
 //!
-//! There is no order statistic: the store cannot jump to the 4711th row. So what Redis finds in O(log N) by rank costs
-//! rows here, never more than from the nearer end: ZRANGE by index starts there, and ZRANK walks outward from the member
-//! until it meets either end. Ranges by score and by name, and pops, seek directly and read only what they return or count.
+//! There is no order statistic: the store cannot jump to the 4711th row. So what Redis finds in
+//! O(log N) by rank costs rows here, never more than from the nearer end: ZRANGE by index starts
+//! there, and ZRANK walks outward from the member until it meets either end. Ranges by score and by
+//! name, and pops, seek directly and read only what they return or count.
 //!
-//! **Zero has one form.** ZADD stores -0 as 0, as Redis does in its compact encoding; the reply to the increment itself
-//! still says -0.
+//! **Zero has one form.** ZADD stores -0 as 0, as Redis does in its compact encoding; the reply to
+//! the increment itself still says -0.
 //!
 //! | file | commands |
 //! | --- | --- |
@@ -48,7 +49,17 @@ const fn command(
     summary: &'static str,
     handler: Handler,
 ) -> Command {
-    Command { name, arity, flags, keys: KeySpec::ONE, group: Group::SortedSet, since, complexity, summary, handler }
+    Command {
+        name,
+        arity,
+        flags,
+        keys: KeySpec::ONE,
+        group: Group::SortedSet,
+        since,
+        complexity,
+        summary,
+        handler,
+    }
 }
 
 /// Adds members or changes their scores.
@@ -140,7 +151,15 @@ pub const COMMANDS: &[Command] = &[
         "Removes the members between two names, all scores being equal",
         Handler::Write(remove::zremrangebylex),
     ),
-    command("zcard", 2, HEADER, "1.2.0", "O(1)", "Returns the number of members", Handler::Read(read::zcard)),
+    command(
+        "zcard",
+        2,
+        HEADER,
+        "1.2.0",
+        "O(1)",
+        "Returns the number of members",
+        Handler::Read(read::zcard),
+    ),
     command(
         "zscore",
         3,

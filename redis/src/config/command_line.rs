@@ -1,8 +1,8 @@
 //! The command line and its help, built from the option table.
 //!
-//! clap parses names and words only; what a word means is [`super::value::Kind`]'s business, so that flags,
-//! environment and file obey one set of rules. Help shows examples first, then the options by group, each with its
-//! default, its environment variable and its place in the file.
+//! clap parses names and words only; what a word means is [`super::value::Kind`]'s business, so
+//! that flags, environment and file obey one set of rules. Help shows examples first, then the
+//! options by group, each with its default, its environment variable and its place in the file.
 
 use super::options::{Group, OPTIONS, Opt};
 use super::value::Kind;
@@ -37,7 +37,9 @@ Exit codes: 0 stopped cleanly, 2 wrong usage, 3 cannot open the directory or an 
 /// The command line of `neokv`.
 #[must_use]
 pub fn command() -> Command {
-    let groups = Group::ALL.into_iter().flat_map(|group| OPTIONS.iter().filter(move |option| option.group == group));
+    let groups = Group::ALL
+        .into_iter()
+        .flat_map(|group| OPTIONS.iter().filter(move |option| option.group == group));
     Command::new("neokv")
         .about("NeoKV: a Redis-compatible store that keeps every write in a Raft log on RocksDB")
         .version(env!("CARGO_PKG_VERSION"))

@@ -1,7 +1,7 @@
 //! What can be wrong with a configuration, told so that the user can mend it.
 //!
-//! Every message has the same shape: what is wrong, where it was found, what is allowed, what to try. `neokv` prints
-//! it on stderr and leaves with code 2 (usage).
+//! Every message has the same shape: what is wrong, where it was found, what is allowed, what to
+//! try. `neokv` prints it on stderr and leaves with code 2 (usage).
 
 use super::load::Source;
 use std::path::PathBuf;

@@ -7,9 +7,10 @@
 //! 16379                  default       if nothing else
 //! ```
 //!
-//! The order is the same for every option, and each value remembers its [`Source`], so that an error and
-//! `--print-config` can say where a value came from. Nothing here reads the process's state: arguments and environment
-//! are handed in, which is how the tests stay independent of each other.
+//! The order is the same for every option, and each value remembers its [`Source`], so that an
+//! error and `--print-config` can say where a value came from. Nothing here reads the process's
+//! state: arguments and environment are handed in, which is how the tests stay independent of each
+//! other.
 
 use super::command_line;
 use super::error::ConfigError;
@@ -42,7 +43,9 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Default => write!(f, "default"),
-            Source::File { path, key } => write!(f, "configuration file {}, key {key}", path.display()),
+            Source::File { path, key } => {
+                write!(f, "configuration file {}, key {key}", path.display())
+            }
             Source::Environment(name) => write!(f, "environment variable {name}"),
             Source::Flag(name) => write!(f, "flag --{name}"),
         }
@@ -60,7 +63,8 @@ pub struct Setting {
     pub source: Source,
 }
 
-/// The effective configuration: typed for the program, and as a list for CONFIG GET and `--print-config`.
+/// The effective configuration: typed for the program, and as a list for CONFIG GET and
+/// `--print-config`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Typed.
@@ -85,7 +89,8 @@ const PREFIX: &str = "NEOKV_";
 /// The variable that names the file.
 const CONFIG_VARIABLE: &str = "NEOKV_CONFIG";
 
-/// Reads all layers. `arguments` starts with the program's name; `environment` may hold foreign variables.
+/// Reads all layers. `arguments` starts with the program's name; `environment` may hold foreign
+/// variables.
 ///
 /// # Errors
 /// [`ConfigError`]; its `Usage` variant is also how `--help` and `--version` arrive.
@@ -95,7 +100,10 @@ pub fn load(
 ) -> Result<Request, ConfigError> {
     let matches = command_line::command().try_get_matches_from(arguments)?;
     let variables = neokv_variables(environment);
-    let file = match matches.get_one::<String>(command_line::CONFIG).or_else(|| variables.get(CONFIG_VARIABLE)) {
+    let file = match matches
+        .get_one::<String>(command_line::CONFIG)
+        .or_else(|| variables.get(CONFIG_VARIABLE))
+    {
         Some(path) => FileLayer::read(Path::new(path))?,
         None => FileLayer::default(),
     };
@@ -153,18 +161,23 @@ fn setting(
     }
 }
 
-/// The variables that start with the prefix. One that is not UTF-8 cannot be a valid value of any option; what is
-/// lost in the conversion shows up in the error message.
-fn neokv_variables(environment: impl IntoIterator<Item = (OsString, OsString)>) -> BTreeMap<String, String> {
+/// The variables that start with the prefix. One that is not UTF-8 cannot be a valid value of any
+/// option; what is lost in the conversion shows up in the error message.
+fn neokv_variables(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> BTreeMap<String, String> {
     environment
         .into_iter()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        })
         .filter(|(name, _)| name.starts_with(PREFIX))
         .collect()
 }
 
 fn notes(config: &Config, variables: &BTreeMap<String, String>) -> Vec<String> {
-    let known: Vec<String> = OPTIONS.iter().map(Opt::env).chain([CONFIG_VARIABLE.to_owned()]).collect();
+    let known: Vec<String> =
+        OPTIONS.iter().map(Opt::env).chain([CONFIG_VARIABLE.to_owned()]).collect();
     let mut notes: Vec<String> = variables
         .keys()
         .filter(|name| !known.contains(name))
@@ -189,7 +202,8 @@ impl FileLayer {
     fn read(path: &Path) -> Result<FileLayer, ConfigError> {
         let wrong = |why: String| ConfigError::File { path: path.to_owned(), why };
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
+        let table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
         let mut values = BTreeMap::new();
         flatten("", &table, &mut values);
         let known: Vec<String> = OPTIONS.iter().map(Opt::toml).collect();
@@ -227,13 +241,15 @@ fn plain(value: &toml::Value) -> String {
 
 /// `; did you mean 'x'?` for the closest candidate, or nothing if none is close.
 fn nearest(wrong: &str, candidates: &[String]) -> String {
-    let by_distance = candidates.iter().map(|candidate| (distance(wrong, candidate), candidate)).min();
+    let by_distance =
+        candidates.iter().map(|candidate| (distance(wrong, candidate), candidate)).min();
     match by_distance {
         Some((distance, candidate)) if distance <= 4 => format!("; did you mean '{candidate}'?"),
         _ => {
             // A key in the wrong section, or without one, is far by letters but plain to a reader.
             let last = wrong.rsplit('.').next().unwrap_or(wrong);
-            let same = candidates.iter().find(|candidate| candidate.rsplit('.').next() == Some(last));
+            let same =
+                candidates.iter().find(|candidate| candidate.rsplit('.').next() == Some(last));
             same.map(|candidate| format!("; did you mean '{candidate}'?")).unwrap_or_default()
         }
     }

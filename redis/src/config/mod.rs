@@ -11,14 +11,15 @@
 //!        node, server ─────┼───── CONFIG GET ───── --print-config (print)
 //! ```
 //!
-//! * [`load`](load()) merges the layers, first found wins, and refuses what is not allowed with a [`ConfigError`] that
-//!   names the place and the range. Unknown flags and unknown file keys are refused with a suggestion; an unknown
-//!   `NEOKV_` variable is only noted, because other programs may own it.
+//! * [`load`](load()) merges the layers, first found wins, and refuses what is not allowed with a
+//!   [`ConfigError`] that names the place and the range. Unknown flags and unknown file keys are
+//!   refused with a suggestion; an unknown `NEOKV_` variable is only noted, because other programs
+//!   may own it.
 //! * [`Config`] is what the rest of the program reads: plain typed fields.
 //! * [`print()`] writes the effective settings as a file that [`load`](load()) reads back.
 //!
-//! There is no way to change an option while the server runs: CONFIG SET is refused. A restart is quick, and a value
-//! that differs from the file would not survive it anyway.
+//! There is no way to change an option while the server runs: CONFIG SET is refused. A restart is
+//! quick, and a value that differs from the file would not survive it anyway.
 
 mod command_line;
 mod error;

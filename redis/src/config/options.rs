@@ -1,12 +1,13 @@
 //! The one table of options.
 //!
-//! A row gives an option everything: the field of [`Config`] that the program reads, the flag, and by rule the
-//! environment variable (`NEOKV_` and the flag's name) and the place in the TOML file (the group's section and the
-//! flag's name). The reader, `--help`, `--print-config`, `conf/neokv.toml` and CONFIG GET all walk this table, so an
-//! option cannot exist in one of them and be missing from another.
+//! A row gives an option everything: the field of [`Config`] that the program reads, the flag, and
+//! by rule the environment variable (`NEOKV_` and the flag's name) and the place in the TOML file
+//! (the group's section and the flag's name). The reader, `--help`, `--print-config`,
+//! `conf/neokv.toml` and CONFIG GET all walk this table, so an option cannot exist in one of them
+//! and be missing from another.
 //!
-//! Adding an option is adding a row; the tests of the parent module hold the rest of the promises (defaults are
-//! within range, names are unique, the shipped file is what the table prints).
+//! Adding an option is adding a row; the tests of the parent module hold the rest of the promises
+//! (defaults are within range, names are unique, the shipped file is what the table prints).
 
 use super::value::{Choice, Kind, Unit, Value};
 use std::net::{IpAddr, SocketAddr};
@@ -32,8 +33,14 @@ pub enum Group {
 
 impl Group {
     /// All groups in the order in which help and files list them.
-    pub const ALL: [Group; 6] =
-        [Group::Network, Group::Limits, Group::Storage, Group::Raft, Group::Runtime, Group::Observe];
+    pub const ALL: [Group; 6] = [
+        Group::Network,
+        Group::Limits,
+        Group::Storage,
+        Group::Raft,
+        Group::Runtime,
+        Group::Observe,
+    ];
 
     /// The TOML section.
     #[must_use]
@@ -113,7 +120,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Turns a read [`Value`] into the type of a [`Config`] field; `None` if the table pairs a kind with a wrong type.
+/// Turns a read [`Value`] into the type of a [`Config`] field; `None` if the table pairs a kind
+/// with a wrong type.
 trait FromValue: Sized {
     fn from_value(value: &Value) -> Option<Self>;
 }
@@ -156,7 +164,8 @@ const SYNC: &[Choice] = &[
     ("no", "the operating system decides: a power cut may take more"),
 ];
 const LOG_FORMAT: &[Choice] = &[("text", "for people"), ("json", "one object per line")];
-const LOG_LEVEL: &[Choice] = &[("error", ""), ("warn", ""), ("info", ""), ("debug", ""), ("trace", "")];
+const LOG_LEVEL: &[Choice] =
+    &[("error", ""), ("warn", ""), ("info", ""), ("debug", ""), ("trace", "")];
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -181,7 +190,8 @@ macro_rules! options {
         }
 
         impl Config {
-            /// `values` in the table's order; `None` if a kind and a field's type do not fit each other.
+            /// `values` in the table's order; `None` if a kind and a field's type do not fit each
+            /// other.
             pub(super) fn from_values(values: &[Value]) -> Option<Config> {
                 let mut values = values.iter();
                 Some(Config { $($field: <$ty>::from_value(values.next()?)?,)* })

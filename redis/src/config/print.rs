@@ -1,7 +1,8 @@
 //! The effective settings as a configuration file.
 //!
-//! The output is valid TOML that [`super::load()`] reads back to the same values, with the help text above and the source
-//! behind each of them. A password is the one thing that is not written: its line is a comment.
+//! The output is valid TOML that [`super::load()`] reads back to the same values, with the help
+//! text above and the source behind each of them. A password is the one thing that is not written:
+//! its line is a comment.
 
 use super::load::{Setting, Settings, Source};
 use super::options::Group;
@@ -33,9 +34,13 @@ fn line(setting: &Setting) -> String {
         Kind::Word(choices) => choices.iter().filter(|(_, meaning)| !meaning.is_empty()).collect(),
         _ => Vec::new(),
     };
-    let meanings: String = meanings.into_iter().map(|(word, meaning)| format!("#   {word}: {meaning}\n")).collect();
+    let meanings: String =
+        meanings.into_iter().map(|(word, meaning)| format!("#   {word}: {meaning}\n")).collect();
     let (help, name) = (wrap(option.help), option.name);
-    format!("\n{help}{meanings}# Allowed: {}.\n{mark}{name} = {value}{source}\n", option.kind.allowed())
+    format!(
+        "\n{help}{meanings}# Allowed: {}.\n{mark}{name} = {value}{source}\n",
+        option.kind.allowed()
+    )
 }
 
 /// The text as comment lines of at most 100 columns.
@@ -62,7 +67,8 @@ fn toml_value(kind: Kind, value: &Value) -> String {
         Value::Flag(flag) => flag.to_string(),
         Value::Number(number) if matches!(kind, Kind::Count { .. }) => number.to_string(),
         Value::Addresses(addresses) => {
-            let quoted: Vec<String> = addresses.iter().map(|address| quote(&address.to_string())).collect();
+            let quoted: Vec<String> =
+                addresses.iter().map(|address| quote(&address.to_string())).collect();
             format!("[{}]", quoted.join(", "))
         }
         _ => quote(&kind.text(value)),

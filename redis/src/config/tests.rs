@@ -61,12 +61,21 @@ fn names_are_unique_in_every_place() {
 #[test]
 fn the_first_layer_that_speaks_wins() {
     let (_dir, path) = file("[network]\nport = 3\nmaxclients = 3\ntimeout = 3\n");
-    let environment = [("NEOKV_PORT", "2"), ("NEOKV_MAXCLIENTS", "2"), ("NEOKV_CONFIG", path.as_str()), ("PORT", "9")];
+    let environment = [
+        ("NEOKV_PORT", "2"),
+        ("NEOKV_MAXCLIENTS", "2"),
+        ("NEOKV_CONFIG", path.as_str()),
+        ("PORT", "9"),
+    ];
     let settings = serve(&["--port", "1"], &environment).expect("loads");
     let config = &settings.config;
     assert_eq!((config.port, config.maxclients, config.timeout.as_secs()), (1, 2, 3));
     let source = |name: &str| {
-        settings.list.iter().find(|setting| setting.option.name == name).map(|setting| setting.source.to_string())
+        settings
+            .list
+            .iter()
+            .find(|setting| setting.option.name == name)
+            .map(|setting| setting.source.to_string())
     };
     assert_eq!(source("port").as_deref(), Some("flag --port"));
     assert_eq!(source("maxclients").as_deref(), Some("environment variable NEOKV_MAXCLIENTS"));
@@ -110,10 +119,16 @@ fn an_error_names_the_place_and_what_is_allowed() {
          try: neokv --help"
     );
     let error = serve(&[], &[("NEOKV_SYNC", "often")]).expect_err("no such word").to_string();
-    assert!(error.contains("where: environment variable NEOKV_SYNC\n  allowed: always, everysec, no\n"), "{error}");
+    assert!(
+        error.contains("where: environment variable NEOKV_SYNC\n  allowed: always, everysec, no\n"),
+        "{error}"
+    );
     let (_dir, path) = file("[network]\nbind = \"nowhere\"\n");
     let error = serve(&["--config", &path], &[]).expect_err("no address").to_string();
-    assert!(error.contains(&format!("where: configuration file {path}, key network.bind\n")), "{error}");
+    assert!(
+        error.contains(&format!("where: configuration file {path}, key network.bind\n")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -133,7 +148,8 @@ fn unknown_keys_are_refused_with_a_suggestion() {
 
 #[test]
 fn a_file_that_cannot_be_used_is_an_error() {
-    let error = serve(&["--config", "/nonexistent/neokv.toml"], &[]).expect_err("missing").to_string();
+    let error =
+        serve(&["--config", "/nonexistent/neokv.toml"], &[]).expect_err("missing").to_string();
     assert!(error.contains("where: /nonexistent/neokv.toml\n  why: No such file"), "{error}");
     let (_dir, path) = file("[network\n");
     assert!(matches!(serve(&["--config", &path], &[]), Err(ConfigError::File { .. })));
@@ -143,14 +159,22 @@ fn a_file_that_cannot_be_used_is_an_error() {
 fn unknown_variables_and_open_doors_are_noted() {
     let notes = serve(&["--bind", "0.0.0.0"], &[("NEOKV_PROT", "1")]).expect("loads").notes;
     assert_eq!(notes.len(), 2, "{notes:?}");
-    assert!(notes[0].starts_with("NEOKV_PROT is set but no option has this name; did you mean 'NEOKV_PORT'?"));
+    assert!(
+        notes[0].starts_with(
+            "NEOKV_PROT is set but no option has this name; did you mean 'NEOKV_PORT'?"
+        )
+    );
     assert!(notes[1].contains("without a password"));
-    assert!(serve(&["--bind", "0.0.0.0", "--requirepass", "x"], &[]).expect("loads").notes.is_empty());
+    assert!(
+        serve(&["--bind", "0.0.0.0", "--requirepass", "x"], &[]).expect("loads").notes.is_empty()
+    );
 }
 
 #[test]
 fn wrong_flags_are_usage_errors_with_a_suggestion() {
-    let Err(ConfigError::Usage(error)) = serve(&["--prot", "1"], &[]) else { panic!("expected a usage error") };
+    let Err(ConfigError::Usage(error)) = serve(&["--prot", "1"], &[]) else {
+        panic!("expected a usage error")
+    };
     assert_eq!(error.exit_code(), 2);
     assert!(error.to_string().contains("'--port'"), "{error}");
     let Err(ConfigError::Usage(error)) = serve(&["--help"], &[]) else { panic!("expected help") };
@@ -159,7 +183,16 @@ fn wrong_flags_are_usage_errors_with_a_suggestion() {
 
 #[test]
 fn printed_settings_are_read_back() {
-    let flags = ["--port", "7000", "--sync", "no", "--bind", "127.0.0.1,::1", "--metrics-bind", "127.0.0.1:1"];
+    let flags = [
+        "--port",
+        "7000",
+        "--sync",
+        "no",
+        "--bind",
+        "127.0.0.1,::1",
+        "--metrics-bind",
+        "127.0.0.1:1",
+    ];
     let settings = serve(&flags, &[]).expect("loads");
     let text = print(&settings);
     assert!(text.contains("port = 7000   # from flag --port\n"), "{text}");

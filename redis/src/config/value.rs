@@ -1,7 +1,7 @@
 //! What an option may hold: kinds, how their text is read, and how a value is printed.
 //!
-//! Flags, environment variables and TOML all arrive as text (a TOML number or array is turned into the same text), so
-//! there is one reader per [`Kind`] and one set of rules for the user to learn:
+//! Flags, environment variables and TOML all arrive as text (a TOML number or array is turned into
+//! the same text), so there is one reader per [`Kind`] and one set of rules for the user to learn:
 //!
 //! | kind | examples | rule |
 //! | --- | --- | --- |
@@ -13,8 +13,8 @@
 //! | addresses | `127.0.0.1,::1` | IP addresses between commas or spaces |
 //! | listen | `127.0.0.1:9121`, `off` | one address with a port, or `off` |
 //!
-//! A reader never guesses: what it does not understand is an error that the loader completes with the place the text
-//! came from and with [`Kind::allowed`].
+//! A reader never guesses: what it does not understand is an error that the loader completes with
+//! the place the text came from and with [`Kind::allowed`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -100,22 +100,27 @@ impl Kind {
         let trimmed = text.trim();
         match self {
             Kind::Flag => parse_flag(trimmed).map(Value::Flag),
-            Kind::Count { min, max } => {
-                trimmed.parse().ok().filter(|number| (min..=max).contains(number)).map(Value::Number)
-            }
-            Kind::Bytes { min, max } => {
-                parse_bytes(trimmed).filter(|number| (min..=max).contains(number)).map(Value::Number)
-            }
+            Kind::Count { min, max } => trimmed
+                .parse()
+                .ok()
+                .filter(|number| (min..=max).contains(number))
+                .map(Value::Number),
+            Kind::Bytes { min, max } => parse_bytes(trimmed)
+                .filter(|number| (min..=max).contains(number))
+                .map(Value::Number),
             Kind::Time { unit, min, max } => parse_time(trimmed, unit)
                 .filter(|time| (unit.duration(min)..=unit.duration(max)).contains(time))
                 .map(Value::Time),
-            Kind::Word(choices) => {
-                choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(trimmed)).map(|(word, _)| Value::Word(word))
-            }
+            Kind::Word(choices) => choices
+                .iter()
+                .find(|(word, _)| word.eq_ignore_ascii_case(trimmed))
+                .map(|(word, _)| Value::Word(word)),
             Kind::Secret => Some(Value::Secret(text.to_owned())),
             Kind::Path => (!text.is_empty()).then(|| Value::Path(PathBuf::from(text))),
             Kind::Addresses => parse_addresses(trimmed).map(Value::Addresses),
-            Kind::Listen if trimmed.eq_ignore_ascii_case("off") || trimmed.is_empty() => Some(Value::Listen(None)),
+            Kind::Listen if trimmed.eq_ignore_ascii_case("off") || trimmed.is_empty() => {
+                Some(Value::Listen(None))
+            }
             Kind::Listen => trimmed.parse().ok().map(|address| Value::Listen(Some(address))),
         }
     }
@@ -139,7 +144,9 @@ impl Kind {
                 format_time(unit.duration(min)),
                 format_time(unit.duration(max))
             ),
-            Kind::Word(choices) => choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", "),
+            Kind::Word(choices) => {
+                choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
+            }
             Kind::Secret => "any text".into(),
             Kind::Path => "a path".into(),
             Kind::Addresses => "IP addresses between commas, such as 127.0.0.1,::1".into(),
@@ -147,7 +154,8 @@ impl Kind {
         }
     }
 
-    /// What stands for the value in a usage line, without its angle brackets: `N`, `SIZE`, `always|everysec|no`.
+    /// What stands for the value in a usage line, without its angle brackets: `N`, `SIZE`,
+    /// `always|everysec|no`.
     #[must_use]
     pub fn placeholder(self) -> String {
         match self {
@@ -155,7 +163,9 @@ impl Kind {
             Kind::Count { .. } => "N".into(),
             Kind::Bytes { .. } => "SIZE".into(),
             Kind::Time { .. } => "TIME".into(),
-            Kind::Word(choices) => choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join("|"),
+            Kind::Word(choices) => {
+                choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join("|")
+            }
             Kind::Secret => "TEXT".into(),
             Kind::Path => "PATH".into(),
             Kind::Addresses => "IP,...".into(),
@@ -290,7 +300,9 @@ fn parse_addresses(text: &str) -> Option<Vec<IpAddr>> {
     let addresses: Option<Vec<IpAddr>> = text
         .split([',', ' '])
         .filter(|part| !part.is_empty())
-        .map(|part| if part == "localhost" { Some(IpAddr::from([127, 0, 0, 1])) } else { part.parse().ok() })
+        .map(|part| {
+            if part == "localhost" { Some(IpAddr::from([127, 0, 0, 1])) } else { part.parse().ok() }
+        })
         .collect();
     addresses.filter(|list| !list.is_empty())
 }
@@ -302,9 +314,15 @@ mod tests {
     #[test]
     fn sizes_use_the_units_of_redis() {
         let kind = Kind::Bytes { min: 0, max: u64::MAX };
-        for (text, bytes) in
-            [("0", 0), ("17", 17), ("17b", 17), ("1k", 1000), ("1kb", 1024), ("512MB", 536_870_912), ("2 gb", 2 << 30)]
-        {
+        for (text, bytes) in [
+            ("0", 0),
+            ("17", 17),
+            ("17b", 17),
+            ("1k", 1000),
+            ("1kb", 1024),
+            ("512MB", 536_870_912),
+            ("2 gb", 2 << 30),
+        ] {
             assert_eq!(kind.parse(text), Some(Value::Number(bytes)), "{text}");
         }
         for text in ["", "mb", "-1", "1.5gb", "1xb", "99999999999tb"] {
@@ -326,7 +344,8 @@ mod tests {
     #[test]
     fn ranges_include_their_ends() {
         let kind = Kind::Count { min: 2, max: 4 };
-        let accepted: Vec<bool> = ["1", "2", "4", "5", "-3", "x"].iter().map(|t| kind.parse(t).is_some()).collect();
+        let accepted: Vec<bool> =
+            ["1", "2", "4", "5", "-3", "x"].iter().map(|t| kind.parse(t).is_some()).collect();
         assert_eq!(accepted, [false, true, true, false, false, false]);
     }
 

@@ -8,9 +8,10 @@ use super::view::Stored;
 
 /// The header of a collection, and where its rows are.
 ///
-/// A handler opens it ([`super::View::collection`], [`super::Tx::open`]), changes `meta`, writes rows, and hands it to
-/// [`super::Tx::save`]. Between opening and saving nothing else may write the same key, and a command holds at most one
-/// open `Collection` per key: commands with a source and a destination must treat "both are the same key" first.
+/// A handler opens it ([`super::View::collection`], [`super::Tx::open`]), changes `meta`, writes
+/// rows, and hands it to [`super::Tx::save`]. Between opening and saving nothing else may write the
+/// same key, and a command holds at most one open `Collection` per key: commands with a source and
+/// a destination must treat "both are the same key" first.
 #[derive(Clone, Debug)]
 pub struct Collection {
     /// The user key.
@@ -27,7 +28,12 @@ pub struct Collection {
 
 impl Collection {
     /// A collection over a header; `saved` if that header is what is stored.
-    pub(super) fn new(key: UserKey, meta: metadata::Collection, stored: Stored, saved: bool) -> Collection {
+    pub(super) fn new(
+        key: UserKey,
+        meta: metadata::Collection,
+        stored: Stored,
+        saved: bool,
+    ) -> Collection {
         let prefix = key.subkey_prefix(meta.version);
         let saved = saved.then_some(meta);
         Collection { key, meta, saved, stored, prefix }

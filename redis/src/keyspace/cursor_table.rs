@@ -1,21 +1,23 @@
 //! Where the cursors of SCAN, HSCAN, SSCAN and ZSCAN point.
 //!
-//! A cursor is a number to the client and a place in byte order to the store: the first key that has not been returned
-//! yet. Walking in byte order gives Redis's guarantee without any effort (what is there from the first call to the
-//! last lies ahead of the walk until it is returned), but a place does not fit in a number. So the number is a hash of
-//! the place, and this table remembers which place it was.
+//! A cursor is a number to the client and a place in byte order to the store: the first key that
+//! has not been returned yet. Walking in byte order gives Redis's guarantee without any effort
+//! (what is there from the first call to the last lies ahead of the walk until it is returned), but
+//! a place does not fit in a number. So the number is a hash of the place, and this table remembers
+//! which place it was.
 //!
 //! ```text
 //! bit 63   62 .. 49           48 .. 0
 //!     0  │ slot (SCAN only) │ hash of owner and place
 //! ```
 //!
-//! The table is shared by all connections and bounded. A cursor that is not in it (forgotten, or handed out by another
-//! process) restarts at the beginning of its collection, for SCAN at the beginning of its slot: more is returned twice,
-//! nothing is left out. Equal places have equal cursors, so scanning again and again does not fill the table.
+//! The table is shared by all connections and bounded. A cursor that is not in it (forgotten, or
+//! handed out by another process) restarts at the beginning of its collection, for SCAN at the
+//! beginning of its slot: more is returned twice, nothing is left out. Equal places have equal
+//! cursors, so scanning again and again does not fill the table.
 //!
-//! Forgetting works in two generations: new places enter the young one; when that is full it becomes the old one, and
-//! the former old one is dropped. Whatever is used moves to the young one.
+//! Forgetting works in two generations: new places enter the young one; when that is full it
+//! becomes the old one, and the former old one is dropped. Whatever is used moves to the young one.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -47,7 +49,8 @@ pub enum Owner<'a> {
 }
 
 impl Owner<'_> {
-    /// A hash of owner and place. The hash function is unkeyed, the same in every process of this version.
+    /// A hash of owner and place. The hash function is unkeyed, the same in every process of this
+    /// version.
     fn hash(self, place: &[u8]) -> u64 {
         let mut hasher = DefaultHasher::new();
         Hash::hash(&self, &mut hasher);
@@ -96,7 +99,8 @@ impl CursorTable {
         CursorTable::default()
     }
 
-    /// Remembers a place and returns its cursor, which is never 0. `slot` is 0 for places inside a collection.
+    /// Remembers a place and returns its cursor, which is never 0. `slot` is 0 for places inside a
+    /// collection.
     pub fn remember(&self, owner: Owner<'_>, slot: u16, place: Bytes) -> u64 {
         let low = owner.hash(&place) & ((1u64 << HASH_BITS) - 1);
         let cursor = (u64::from(slot) << HASH_BITS) | low.max(1);
@@ -107,7 +111,8 @@ impl CursorTable {
     /// The place of a cursor, if it is remembered and belongs to `owner`.
     pub fn recall(&self, owner: Owner<'_>, cursor: u64) -> Option<Bytes> {
         let mut generations = self.generations.lock();
-        let found = generations.young.places.get(&cursor).or_else(|| generations.old.places.get(&cursor));
+        let found =
+            generations.young.places.get(&cursor).or_else(|| generations.old.places.get(&cursor));
         let (tag, place) = found?.clone();
         if tag != owner.tag() {
             return None;
@@ -119,7 +124,8 @@ impl CursorTable {
 
 impl Generations {
     fn insert(&mut self, cursor: u64, tag: u64, place: Bytes) {
-        let full = self.young.places.len() >= GENERATION_PLACES || self.young.bytes >= GENERATION_BYTES;
+        let full =
+            self.young.places.len() >= GENERATION_PLACES || self.young.bytes >= GENERATION_BYTES;
         if full && !self.young.places.contains_key(&cursor) {
             self.old = mem::take(&mut self.young);
         }

@@ -1,8 +1,9 @@
 //! Long doubles: the arithmetic of INCRBYFLOAT and HINCRBYFLOAT.
 //!
-//! On x86 Redis computes these in the processor's 80-bit format (64 bits of mantissa, 15 of exponent) and prints the
-//! sum as C's `%.17Lf` without trailing zeros. Doubles would give other digits: `0.1 + 0.2` is `0.3` here and
-//! `0.30000000000000004` there. Replicas on other processors must agree too, so the format is computed in software.
+//! On x86 Redis computes these in the processor's 80-bit format (64 bits of mantissa, 15 of
+//! exponent) and prints the sum as C's `%.17Lf` without trailing zeros. Doubles would give other
+//! digits: `0.1 + 0.2` is `0.3` here and `0.30000000000000004` there. Replicas on other processors
+//! must agree too, so the format is computed in software.
 //!
 //! ```text
 //! value = mantissa · 2^exponent        %.17Lf  =  round_half_even(value · 10^17) / 10^17, exactly
@@ -31,8 +32,8 @@ impl LongDouble {
     /// Zero, the value of an absent key or field.
     pub const ZERO: LongDouble = LongDouble(X87DoubleExtended::ZERO);
 
-    /// The number that `bytes` spells, by the rules of C's `strtold` as Redis applies them: no spaces, no NaN, nothing
-    /// that over- or underflows; infinities are numbers.
+    /// The number that `bytes` spells, by the rules of C's `strtold` as Redis applies them: no
+    /// spaces, no NaN, nothing that over- or underflows; infinities are numbers.
     pub fn parse(bytes: &[u8]) -> Option<LongDouble> {
         if bytes.len() > MAX_TEXT {
             return None;
@@ -75,8 +76,13 @@ fn finite(body: &[u8]) -> Option<X87DoubleExtended> {
     };
     let zero = check_mantissa(mantissa, hexadecimal)?;
     let exponent = exponent.map_or(Some(0), decimal_exponent)?;
-    let normal = if hexadecimal { format!("0x{mantissa}p{exponent}") } else { format!("{mantissa}e{exponent}") };
-    let value = X87DoubleExtended::from_str_r(&normal, rustc_apfloat::Round::NearestTiesToEven).ok()?.value;
+    let normal = if hexadecimal {
+        format!("0x{mantissa}p{exponent}")
+    } else {
+        format!("{mantissa}e{exponent}")
+    };
+    let value =
+        X87DoubleExtended::from_str_r(&normal, rustc_apfloat::Round::NearestTiesToEven).ok()?.value;
     (value.is_finite() && (zero || !value.is_zero())).then_some(value)
 }
 
@@ -153,7 +159,11 @@ mod tests {
     use super::*;
 
     fn sum(a: &str, b: &str) -> String {
-        LongDouble::parse(a.as_bytes()).unwrap().plus(LongDouble::parse(b.as_bytes()).unwrap()).unwrap().to_string()
+        LongDouble::parse(a.as_bytes())
+            .unwrap()
+            .plus(LongDouble::parse(b.as_bytes()).unwrap())
+            .unwrap()
+            .to_string()
     }
 
     #[test]
@@ -171,13 +181,19 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_numbers_are_refused() {
-        for bad in
-            ["", " 1", "1 ", "nan", "1e5000", "1e-6000", "1x", "--1", "+-1", "1e", ".", "0x", "1..2", "1e+", "e5"]
-        {
+        for bad in [
+            "", " 1", "1 ", "nan", "1e5000", "1e-6000", "1x", "--1", "+-1", "1e", ".", "0x",
+            "1..2", "1e+", "e5",
+        ] {
             assert!(LongDouble::parse(bad.as_bytes()).is_none(), "{bad:?}");
         }
         assert!(LongDouble::parse("1".repeat(MAX_TEXT + 1).as_bytes()).is_none());
         assert!(!LongDouble::parse(b"-Infinity").unwrap().is_finite());
-        assert!(LongDouble::parse(b"1e4932").unwrap().plus(LongDouble::parse(b"1e4932").unwrap()).is_none());
+        assert!(
+            LongDouble::parse(b"1e4932")
+                .unwrap()
+                .plus(LongDouble::parse(b"1e4932").unwrap())
+                .is_none()
+        );
     }
 }

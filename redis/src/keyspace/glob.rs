@@ -8,13 +8,14 @@
 //! | `\x` | `x` itself, also inside a class |
 //! | anything else | itself |
 //!
-//! A pattern is taken apart once and then matched against many names. As every part but `*` consumes exactly one byte,
-//! it suffices to go back to the latest `*`: the time is at most the product of both lengths, also for patterns made
-//! to explode a matcher that tries all combinations.
+//! A pattern is taken apart once and then matched against many names. As every part but `*`
+//! consumes exactly one byte, it suffices to go back to the latest `*`: the time is at most the
+//! product of both lengths, also for patterns made to explode a matcher that tries all
+//! combinations.
 //!
-//! Corners that follow Redis: a class that is never closed ends with the pattern; `[]` and a `]` right after `[` is an
-//! empty class; ranges compare bytes as signed; the empty name matches the empty pattern only (callers treat the
-//! pattern `*` separately, as Redis does).
+//! Corners that follow Redis: a class that is never closed ends with the pattern; `[]` and a `]`
+//! right after `[` is an empty class; ranges compare bytes as signed; the empty name matches the
+//! empty pattern only (callers treat the pattern `*` separately, as Redis does).
 
 use bytes::Bytes;
 
@@ -54,7 +55,8 @@ impl Pattern {
             return self.parts.is_empty();
         }
         let (mut part, mut at) = (0usize, 0usize);
-        // Where to go on after a mismatch: the part after the latest `*`, and the byte at which it was tried last.
+        // Where to go on after a mismatch: the part after the latest `*`, and the byte at which it
+        // was tried last.
         let mut retry: Option<(usize, usize)> = None;
         while let Some(&byte) = name.get(at) {
             match self.parts.get(part) {
@@ -63,7 +65,13 @@ impl Pattern {
                     retry = Some((part, at));
                     continue;
                 }
-                Some(single) if single.accepts(if self.ignore_case { byte.to_ascii_lowercase() } else { byte }) => {
+                Some(single)
+                    if single.accepts(if self.ignore_case {
+                        byte.to_ascii_lowercase()
+                    } else {
+                        byte
+                    }) =>
+                {
                     part = part.saturating_add(1);
                     at = at.saturating_add(1);
                     continue;

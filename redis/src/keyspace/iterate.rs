@@ -5,7 +5,8 @@
 //! Scores    family zset_score  prefix · score · member  → (empty)       members in order of score
 //! ```
 //!
-//! Both read rows as they are asked for, never ahead, and see the state of the [`super::View`] that made them.
+//! Both read rows as they are asked for, never ahead, and see the state of the [`super::View`] that
+//! made them.
 
 use bytes::Bytes;
 use neokv_encoding::double;
@@ -26,8 +27,8 @@ pub struct Subkeys<'a> {
 }
 
 impl<'a> Subkeys<'a> {
-    /// Walks over the subkeys from `start` (included; forwards) or below `end` (excluded; backwards). `None` is the
-    /// respective end of the collection.
+    /// Walks over the subkeys from `start` (included; forwards) or below `end` (excluded;
+    /// backwards). `None` is the respective end of the collection.
     pub(super) fn new(
         read: &'a dyn Read,
         collection: &Collection,
@@ -49,13 +50,18 @@ impl<'a> Subkeys<'a> {
     }
 
     /// The next subkey and its value.
-    #[expect(clippy::should_implement_trait, reason = "an iterator that can fail is not an Iterator")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator that can fail is not an Iterator"
+    )]
     pub fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, CommandError> {
         let row = self.next_ref()?;
-        Ok(row.map(|(subkey, value)| (Bytes::copy_from_slice(subkey), Bytes::copy_from_slice(value))))
+        Ok(row
+            .map(|(subkey, value)| (Bytes::copy_from_slice(subkey), Bytes::copy_from_slice(value))))
     }
 
-    /// Moves to `subkey`: the following `next` returns it, or the nearest one after it (backwards: before it).
+    /// Moves to `subkey`: the following `next` returns it, or the nearest one after it (backwards:
+    /// before it).
     pub fn seek(&mut self, subkey: &[u8]) -> Result<(), CommandError> {
         let mut target = Vec::with_capacity(self.prefix.len().saturating_add(subkey.len()));
         target.extend_from_slice(&self.prefix);
@@ -64,10 +70,11 @@ impl<'a> Subkeys<'a> {
     }
 }
 
-/// A stretch of the score index, as raw bytes below the collection's prefix: `encoded score · member`.
+/// A stretch of the score index, as raw bytes below the collection's prefix: `encoded score ·
+/// member`.
 ///
-/// The bounds are byte strings, so one type serves ranges by score, by member (all members having one score) and from a
-/// known element on. Members sort by their bytes within one score.
+/// The bounds are byte strings, so one type serves ranges by score, by member (all members having
+/// one score) and from a known element on. Members sort by their bytes within one score.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScoreSpan {
     /// The first position, included; empty: from the lowest score.
@@ -82,7 +89,8 @@ impl ScoreSpan {
         ScoreSpan::default()
     }
 
-    /// The position of a member, or, with an empty member, the position just before every member of that score.
+    /// The position of a member, or, with an empty member, the position just before every member of
+    /// that score.
     pub fn position(score: f64, member: &[u8]) -> Vec<u8> {
         let mut position = Vec::with_capacity(member.len().saturating_add(8));
         position.extend_from_slice(&double::encode(score).to_be_bytes());
@@ -126,7 +134,10 @@ impl<'a> Scores<'a> {
     }
 
     /// The next score and member.
-    #[expect(clippy::should_implement_trait, reason = "an iterator that can fail is not an Iterator")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator that can fail is not an Iterator"
+    )]
     pub fn next(&mut self) -> Result<Option<(f64, Bytes)>, CommandError> {
         Ok(self.next_ref()?.map(|(score, member)| (score, Bytes::copy_from_slice(member))))
     }

@@ -12,19 +12,23 @@
 //! EXPIRE s 100         expire     slot 1700000100000 ns "s"            → (empty)
 //! ```
 //!
-//! * [`View`] reads: it hides expired records, records of another type (as WRONGTYPE) and the older string format.
-//! * [`Tx`] writes, inside apply. It keeps the two things that follow from the metadata records exactly in step with
-//!   them: one `expire` row for every record with an expiry and no others, and the Region's number of keys.
-//! * [`Collection`] is an open hash, set, list or sorted set: its header, and the version that separates its rows from
-//!   those of everything that had the same name before. Deleting a collection deletes the header alone; rows of a
-//!   version that no header names are orphans, invisible at once and dropped by compaction.
+//! * [`View`] reads: it hides expired records, records of another type (as WRONGTYPE) and the older
+//!   string format.
+//! * [`Tx`] writes, inside apply. It keeps the two things that follow from the metadata records
+//!   exactly in step with them: one `expire` row for every record with an expiry and no others, and
+//!   the Region's number of keys.
+//! * [`Collection`] is an open hash, set, list or sorted set: its header, and the version that
+//!   separates its rows from those of everything that had the same name before. Deleting a
+//!   collection deletes the header alone; rows of a version that no header names are orphans,
+//!   invisible at once and dropped by compaction.
 //!
-//! **The number of keys** counts metadata records, including those whose time is over but which the cleaner has not yet
-//! removed, as Redis's DBSIZE does.
+//! **The number of keys** counts metadata records, including those whose time is over but which the
+//! cleaner has not yet removed, as Redis's DBSIZE does.
 //!
-//! **The older format** (`encoding::v1`) kept strings in family `subkey`. When a key has no metadata record, reads
-//! look for such a row, and a write to the key deletes it. Enumeration (SCAN, KEYS, DBSIZE, RANDOMKEY) sees a key only
-//! once it has been written in the current format, and the cleaner removes only keys of the current format.
+//! **The older format** (`encoding::v1`) kept strings in family `subkey`. When a key has no
+//! metadata record, reads look for such a row, and a write to the key deletes it. Enumeration
+//! (SCAN, KEYS, DBSIZE, RANDOMKEY) sees a key only once it has been written in the current format,
+//! and the cleaner removes only keys of the current format.
 
 mod collection;
 pub mod cursor_table;

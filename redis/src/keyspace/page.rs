@@ -6,10 +6,12 @@
 //!   2) 1) "a1" 2) "x" …
 //! ```
 //!
-//! * A page is bounded by COUNT, or, when MATCH or TYPE leave elements out, by [`FILTER_FACTOR`] times COUNT examined
-//!   rows. More bytes than one reply may have end it, too.
-//! * A collection of at most [`SMALL`] elements comes as one page otherwise, as the compact encodings of Redis do.
-//! * What is there from the first page to the last is returned at least once (see [`super::cursor_table`]).
+//! * A page is bounded by COUNT, or, when MATCH or TYPE leave elements out, by [`FILTER_FACTOR`]
+//!   times COUNT examined rows. More bytes than one reply may have end it, too.
+//! * A collection of at most [`SMALL`] elements comes as one page otherwise, as the compact
+//!   encodings of Redis do.
+//! * What is there from the first page to the last is returned at least once (see
+//!   [`super::cursor_table`]).
 
 use bytes::Bytes;
 use neokv_encoding::metadata::DataType;
@@ -47,7 +49,10 @@ impl ScanOptions {
             let [name, value] = option else { return Err(CommandError::Syntax) };
             if args::is(name, "COUNT") {
                 let count = args::integer(value)?;
-                options.count = u64::try_from(count).ok().filter(|count| *count > 0).ok_or(CommandError::Syntax)?;
+                options.count = u64::try_from(count)
+                    .ok()
+                    .filter(|count| *count > 0)
+                    .ok_or(CommandError::Syntax)?;
             } else if args::is(name, "MATCH") {
                 options.pattern = (value.as_ref() != b"*").then(|| Pattern::new(value.clone()));
             } else if with_type && args::is(name, "TYPE") {
@@ -71,7 +76,8 @@ impl ScanOptions {
 
     /// How many elements a page returns, and how many it examines, at most.
     pub fn budget(&self, view: &View<'_>) -> Budget {
-        let examine = if self.filters() { self.count.saturating_mul(FILTER_FACTOR) } else { self.count };
+        let examine =
+            if self.filters() { self.count.saturating_mul(FILTER_FACTOR) } else { self.count };
         Budget { take: self.count, examine, tally: view.tally() }
     }
 }
@@ -95,8 +101,8 @@ impl Budget {
         self.take == 0 || self.examine == 0
     }
 
-    /// Counts one examined row, and the bytes that the page has got from it, if any. More bytes than one reply may have end
-    /// the page.
+    /// Counts one examined row, and the bytes that the page has got from it, if any. More bytes
+    /// than one reply may have end the page.
     pub fn examined(&mut self, taken: Option<usize>) {
         self.examine = self.examine.saturating_sub(1);
         if let Some(bytes) = taken {
@@ -105,7 +111,8 @@ impl Budget {
     }
 }
 
-/// Reads a cursor as Redis does, with C's `strtoul`: a sign is allowed, and a negative number wraps around.
+/// Reads a cursor as Redis does, with C's `strtoul`: a sign is allowed, and a negative number wraps
+/// around.
 pub fn parse_cursor(arg: &[u8]) -> Result<u64, CommandError> {
     let text = arg.split(|byte| *byte == 0).next().unwrap_or_default();
     let (negative, digits) = match text.split_first() {
@@ -130,8 +137,8 @@ pub fn page_reply(next: u64, items: Vec<Reply>) -> Reply {
     Reply::Array(vec![Reply::bulk(next.to_string()), Reply::Array(items)])
 }
 
-/// HSCAN, SSCAN and ZSCAN: `args` are `name key cursor [MATCH pattern] [COUNT count]`. `emit` appends what the reply
-/// holds for one element, given its subkey and value.
+/// HSCAN, SSCAN and ZSCAN: `args` are `name key cursor [MATCH pattern] [COUNT count]`. `emit`
+/// appends what the reply holds for one element, given its subkey and value.
 pub fn scan_collection(
     view: &View<'_>,
     args: &Args,
@@ -139,7 +146,9 @@ pub fn scan_collection(
     emit: impl FnMut(&mut Vec<Reply>, &[u8], &[u8]) -> Result<(), CommandError>,
 ) -> Outcome {
     let cursor = parse_cursor(args::get(args, 2)?)?;
-    let Some(collection) = view.collection(args::get(args, 1)?, kind)? else { return Ok(page_reply(0, Vec::new())) };
+    let Some(collection) = view.collection(args::get(args, 1)?, kind)? else {
+        return Ok(page_reply(0, Vec::new()));
+    };
     let options = ScanOptions::parse(args, 3, false)?;
     let (next, items) = collection_page(view, &collection, cursor, &options, emit)?;
     Ok(page_reply(next, items))
@@ -154,9 +163,15 @@ fn collection_page(
     mut emit: impl FnMut(&mut Vec<Reply>, &[u8], &[u8]) -> Result<(), CommandError>,
 ) -> Result<(u64, Vec<Reply>), CommandError> {
     let owner = Owner::Collection { prefix: collection.prefix() };
-    let resume = if cursor == 0 { None } else { view.cursors().and_then(|table| table.recall(owner, cursor)) };
-    let mut rows = view.subkeys_from(collection, resume.as_deref().unwrap_or_default(), Direction::Forward)?;
-    let mut budget = if collection.size() <= SMALL { Budget::all(view) } else { options.budget(view) };
+    let resume = if cursor == 0 {
+        None
+    } else {
+        view.cursors().and_then(|table| table.recall(owner, cursor))
+    };
+    let mut rows =
+        view.subkeys_from(collection, resume.as_deref().unwrap_or_default(), Direction::Forward)?;
+    let mut budget =
+        if collection.size() <= SMALL { Budget::all(view) } else { options.budget(view) };
     let mut items = Vec::new();
     while let Some((subkey, value)) = rows.next_ref()? {
         if budget.is_spent() {
@@ -194,7 +209,8 @@ mod tests {
     #[test]
     fn options_follow_the_grammar() {
         let parse = |line: &str, with_type| {
-            let words: Vec<Bytes> = line.split_whitespace().map(|w| Bytes::copy_from_slice(w.as_bytes())).collect();
+            let words: Vec<Bytes> =
+                line.split_whitespace().map(|w| Bytes::copy_from_slice(w.as_bytes())).collect();
             ScanOptions::parse(&words, 0, with_type)
         };
         let options = parse("count 5 MATCH a* TYPE hash", true).unwrap();

@@ -1,10 +1,11 @@
 //! A small deterministic random number generator.
 //!
-//! SplitMix64: Guy L. Steele Jr., Doug Lea, Christine H. Flood, "Fast splittable pseudorandom number generators",
-//! OOPSLA 2014; constants as in Sebastiano Vigna's reference code, <https://prng.di.unimi.it/splitmix64.c>.
+//! SplitMix64: Guy L. Steele Jr., Doug Lea, Christine H. Flood, "Fast splittable pseudorandom
+//! number generators", OOPSLA 2014; constants as in Sebastiano Vigna's reference code,
+//! <https://prng.di.unimi.it/splitmix64.c>.
 //!
-//! Writes that choose (SPOP) take their seed from the log entry, so that every replica chooses the same. It is not for
-//! secrets: who knows one number knows all that follow.
+//! Writes that choose (SPOP) take their seed from the log entry, so that every replica chooses the
+//! same. It is not for secrets: who knows one number knows all that follow.
 
 /// A SplitMix64 generator.
 #[derive(Clone, Debug)]
@@ -29,8 +30,8 @@ impl SplitMix64 {
 
     /// A number below `bound`, uniform; 0 if `bound` is 0.
     ///
-    /// Multiplies into 128 bits and rejects the short first stretch, so that no number is likelier than another
-    /// (Daniel Lemire, "Fast random integer generation in an interval", 2019).
+    /// Multiplies into 128 bits and rejects the short first stretch, so that no number is likelier
+    /// than another (Daniel Lemire, "Fast random integer generation in an interval", 2019).
     pub fn below(&mut self, bound: u64) -> u64 {
         if bound == 0 {
             return 0;

@@ -6,12 +6,14 @@
 //! | [`ScoreRange`] | `1 (5`, `-inf +inf` | scores; `(` leaves the bound itself out |
 //! | [`LexRange`] | `[a (c`, `- +` | members by their bytes; `[` takes the bound in, `-` and `+` are the ends |
 //!
-//! The families that hold sorted sets are ordered by bytes, so a range that is not empty is one span of keys, start
-//! included and end excluded: [`ScoreRange::span`] in the score index, [`LexRange::span`] among the members. Whoever
-//! walks such a span meets the rows of the range and no others.
+//! The families that hold sorted sets are ordered by bytes, so a range that is not empty is one
+//! span of keys, start included and end excluded: [`ScoreRange::span`] in the score index,
+//! [`LexRange::span`] among the members. Whoever walks such a span meets the rows of the range and
+//! no others.
 //!
-//! Parsing follows Redis in its oddities. A score bound is read by C's `strtod` without the checks that scores
-//! themselves go through: leading spaces are skipped, `1e999` is infinity, and an empty bound is 0.
+//! Parsing follows Redis in its oddities. A score bound is read by C's `strtod` without the checks
+//! that scores themselves go through: leading spaces are skipped, `1e999` is infinity, and an empty
+//! bound is 0.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -21,7 +23,8 @@ use bytes::Bytes;
 use super::ScoreSpan;
 use crate::command::{CommandError, args};
 
-/// Positions from `start` to `stop`, both included, as written: negative ones count from the end (-1 is the last).
+/// Positions from `start` to `stop`, both included, as written: negative ones count from the end
+/// (-1 is the last).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexRange {
     start: i64,
@@ -34,22 +37,24 @@ impl IndexRange {
         Ok(IndexRange { start: args::integer(start)?, stop: args::integer(stop)? })
     }
 
-    /// The positions that the range covers in a sequence of `len` elements, counted from 0; `0..0` if there are none.
+    /// The positions that the range covers in a sequence of `len` elements, counted from 0; `0..0`
+    /// if there are none.
     pub fn resolve(self, len: u64) -> Range<u64> {
         index_range(self.start, self.stop, len)
     }
 }
 
-/// The positions from `start` to `stop`, both included and negative ones counted from the end, of a sequence of `len`
-/// elements: what LRANGE, GETRANGE, LTRIM and ZRANGE mean. Empty ranges come out as `0..0`.
+/// The positions from `start` to `stop`, both included and negative ones counted from the end, of a
+/// sequence of `len` elements: what LRANGE, GETRANGE, LTRIM and ZRANGE mean. Empty ranges come out
+/// as `0..0`.
 pub fn index_range(start: i64, stop: i64, len: u64) -> Range<u64> {
     let start = from_either_end(start, len).unwrap_or(0);
     let Some(stop) = from_either_end(stop, len) else { return 0..0 };
     if start > stop || start >= len { 0..0 } else { start..stop.saturating_add(1).min(len) }
 }
 
-/// The position that `index` names in a sequence of `len` elements, -1 being the last; `None` before the first.
-/// Positions past the end come out as they are.
+/// The position that `index` names in a sequence of `len` elements, -1 being the last; `None`
+/// before the first. Positions past the end come out as they are.
 pub fn from_either_end(index: i64, len: u64) -> Option<u64> {
     if index < 0 { len.checked_sub(index.unsigned_abs()) } else { Some(index.unsigned_abs()) }
 }
@@ -77,10 +82,19 @@ impl ScoreRange {
         open && !self.min_excluded && !self.max_excluded
     }
 
-    /// The stretch of the score index that holds exactly these scores; `None` if no score can be in the range.
+    /// The stretch of the score index that holds exactly these scores; `None` if no score can be in
+    /// the range.
     pub fn span(&self) -> Option<ScoreSpan> {
-        let start = if self.min_excluded { ScoreSpan::after(self.min)? } else { ScoreSpan::position(self.min, &[]) };
-        let end = if self.max_excluded { Some(ScoreSpan::position(self.max, &[])) } else { ScoreSpan::after(self.max) };
+        let start = if self.min_excluded {
+            ScoreSpan::after(self.min)?
+        } else {
+            ScoreSpan::position(self.min, &[])
+        };
+        let end = if self.max_excluded {
+            Some(ScoreSpan::position(self.max, &[]))
+        } else {
+            ScoreSpan::after(self.max)
+        };
         end.as_ref().is_none_or(|end| start < *end).then_some(ScoreSpan { start, end })
     }
 }
@@ -113,7 +127,9 @@ impl LexBound {
         match text.first()? {
             b'-' if alone => Some(LexBound::Least),
             b'+' if alone => Some(LexBound::Greatest),
-            first @ (b'[' | b'(') => Some(LexBound::At { bytes: text.slice(1..), excluded: *first == b'(' }),
+            first @ (b'[' | b'(') => {
+                Some(LexBound::At { bytes: text.slice(1..), excluded: *first == b'(' })
+            }
             _ => None,
         }
     }
@@ -140,7 +156,8 @@ pub struct LexRange {
     max: LexBound,
 }
 
-/// A stretch of members: the first one, included, and the end, excluded; `None` goes through the last member.
+/// A stretch of members: the first one, included, and the end, excluded; `None` goes through the
+/// last member.
 pub type MemberSpan = (Vec<u8>, Option<Vec<u8>>);
 
 impl LexRange {
@@ -225,18 +242,38 @@ mod tests {
 
     #[test]
     fn a_span_of_scores_holds_the_scores_of_its_range() {
-        let scores = [f64::NEG_INFINITY, -1.5, -0.0, 0.0, f64::from_bits(1), 1.0, 1.5, f64::MAX, f64::INFINITY];
-        let bounds =
-            [("-inf", f64::NEG_INFINITY), ("-1.5", -1.5), ("0", 0.0), ("1", 1.0), ("1.5", 1.5), ("inf", f64::INFINITY)];
-        let open = |excluded: bool, text: &str| format!("{}{text}", if excluded { "(" } else { "" });
-        for ((low, min), (high, max)) in bounds.iter().flat_map(|min| bounds.iter().map(move |max| (min, max))) {
+        let scores = [
+            f64::NEG_INFINITY,
+            -1.5,
+            -0.0,
+            0.0,
+            f64::from_bits(1),
+            1.0,
+            1.5,
+            f64::MAX,
+            f64::INFINITY,
+        ];
+        let bounds = [
+            ("-inf", f64::NEG_INFINITY),
+            ("-1.5", -1.5),
+            ("0", 0.0),
+            ("1", 1.0),
+            ("1.5", 1.5),
+            ("inf", f64::INFINITY),
+        ];
+        let open =
+            |excluded: bool, text: &str| format!("{}{text}", if excluded { "(" } else { "" });
+        for ((low, min), (high, max)) in
+            bounds.iter().flat_map(|min| bounds.iter().map(move |max| (min, max)))
+        {
             for (above, below) in [(false, false), (false, true), (true, false), (true, true)] {
                 let (low, high) = (open(above, low), open(below, high));
                 let span = ScoreRange::parse(low.as_bytes(), high.as_bytes()).unwrap().span();
                 for score in scores {
                     let position = ScoreSpan::position(score, b"member");
                     let inside = span.as_ref().is_some_and(|span| {
-                        position >= span.start && span.end.as_ref().is_none_or(|end| position < *end)
+                        position >= span.start
+                            && span.end.as_ref().is_none_or(|end| position < *end)
                     });
                     let expected = (if above { score > *min } else { score >= *min })
                         && (if below { score < *max } else { score <= *max });
@@ -249,19 +286,28 @@ mod tests {
     #[test]
     fn a_span_of_members_holds_the_members_of_its_range() {
         let members: [&[u8]; 7] = [b"", b"a", b"a\0", b"a\0\0", b"ab", b"b", b"\xff\xff"];
-        let bounds: [&'static [u8]; 9] = [b"-", b"+", b"[", b"(", b"[a", b"(a", b"[a\0", b"(b", b"[\xff\xff"];
+        let bounds: [&'static [u8]; 9] =
+            [b"-", b"+", b"[", b"(", b"[a", b"(a", b"[a\0", b"(b", b"[\xff\xff"];
         for (min, max) in bounds.iter().flat_map(|min| bounds.iter().map(move |max| (min, max))) {
-            let range = LexRange::parse(&Bytes::from_static(min), &Bytes::from_static(max)).unwrap();
+            let range =
+                LexRange::parse(&Bytes::from_static(min), &Bytes::from_static(max)).unwrap();
             for member in members {
                 let inside = range.span().is_some_and(|(start, end)| {
                     member >= start.as_slice() && end.is_none_or(|end| member < end.as_slice())
                 });
-                assert_eq!(inside, range.reaches(member) && range.holds(member), "{member:?} in {min:?} {max:?}");
+                assert_eq!(
+                    inside,
+                    range.reaches(member) && range.holds(member),
+                    "{member:?} in {min:?} {max:?}"
+                );
             }
         }
         for bad in ["", "a", "--", "+x", "{a"] {
             let (bad, good) = (Bytes::from_static(bad.as_bytes()), Bytes::from_static(b"-"));
-            assert!(matches!(LexRange::parse(&bad, &good), Err(CommandError::NotLexBound)), "{bad:?}");
+            assert!(
+                matches!(LexRange::parse(&bad, &good), Err(CommandError::NotLexBound)),
+                "{bad:?}"
+            );
         }
     }
 }

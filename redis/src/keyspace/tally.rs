@@ -1,14 +1,16 @@
-//! Counting what a command gathers in memory before it answers or writes, so that it can stop in time.
+//! Counting what a command gathers in memory before it answers or writes, so that it can stop in
+//! time.
 
 use neokv_resp::Reply;
 
 use crate::command::CommandError;
 
-/// Bytes that one value of a reply takes besides its text, about. Frozen: apply decides by it, so that two releases that
-/// disagree here would part replicas.
+/// Bytes that one value of a reply takes besides its text, about. Frozen: apply decides by it, so
+/// that two releases that disagree here would part replicas.
 const ITEM: u64 = 64;
 
-/// Adds up values, and refuses the one that makes them too many. From [`View::tally`](super::View::tally).
+/// Adds up values, and refuses the one that makes them too many. From
+/// [`View::tally`](super::View::tally).
 #[derive(Clone, Copy, Debug)]
 pub struct Tally {
     bytes: u64,
@@ -38,17 +40,23 @@ impl Tally {
     }
 }
 
-/// Bytes of memory that a reply takes, about. Texts that may change from release to release do not count.
+/// Bytes of memory that a reply takes, about. Texts that may change from release to release do not
+/// count.
 pub fn weight(reply: &Reply) -> u64 {
     let sum = |items: &[Reply]| items.iter().map(weight).fold(ITEM, u64::saturating_add);
     let pairs = |pairs: &[(Reply, Reply)]| {
-        pairs.iter().map(|(left, right)| weight(left).saturating_add(weight(right))).fold(ITEM, u64::saturating_add)
+        pairs
+            .iter()
+            .map(|(left, right)| weight(left).saturating_add(weight(right)))
+            .fold(ITEM, u64::saturating_add)
     };
     match reply {
         Reply::Bulk(bytes) | Reply::Verbatim(_, bytes) => item(bytes.len()),
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => sum(items),
         Reply::Map(items) | Reply::Pairs(items) => pairs(items),
-        Reply::Bulks(_, strings) => strings.iter().map(|bytes| item(bytes.len())).fold(ITEM, u64::saturating_add),
+        Reply::Bulks(_, strings) => {
+            strings.iter().map(|bytes| item(bytes.len())).fold(ITEM, u64::saturating_add)
+        }
         Reply::Ok
         | Reply::Simple(_)
         | Reply::Error(_)
@@ -84,7 +92,10 @@ mod tests {
         let bulk = |text: &'static str| Reply::bulk(text);
         assert_eq!(weight(&Reply::error("ERR one")), weight(&Reply::error("ERR another")));
         assert_eq!(weight(&bulk("12345")), ITEM + 5);
-        assert_eq!(weight(&Reply::Array(vec![bulk("1"), Reply::Nil, Reply::Set(vec![bulk("22")])])), 5 * ITEM + 3);
+        assert_eq!(
+            weight(&Reply::Array(vec![bulk("1"), Reply::Nil, Reply::Set(vec![bulk("22")])])),
+            5 * ITEM + 3
+        );
         assert_eq!(weight(&Reply::Pairs(vec![(bulk("m"), Reply::Double(1.0))])), 3 * ITEM + 1);
     }
 }

@@ -1,16 +1,19 @@
-//! Changing the keyspace: one command's reads and writes over the batch of the log entry that it is part of.
+//! Changing the keyspace: one command's reads and writes over the batch of the log entry that it is
+//! part of.
 //!
 //! What [`Tx`] keeps true, whatever a handler does, for every metadata record of the Region:
 //!
-//! * a record with an expiry has exactly one row in family `expire`, with that very instant; one without has none;
+//! * a record with an expiry has exactly one row in family `expire`, with that very instant; one
+//!   without has none;
 //! * [`KeyCount`] moves by exactly the number of records that appear and disappear;
 //! * a string of the older format is gone once its key has been written;
 //! * a command that writes too much fails when it does, and whatever it wrote is undone;
-//! * a collection that is created where something else stood gets the version of this command, which no collection
-//!   ever had, so nothing of its predecessor shows through, and deleting costs one row whatever the size.
+//! * a collection that is created where something else stood gets the version of this command,
+//!   which no collection ever had, so nothing of its predecessor shows through, and deleting costs
+//!   one row whatever the size.
 //!
-//! Every method reads the record as it stands in the batch, so a command that names a key twice (`DEL k k`, `MSET k 1
-//! k 2`) sees its own first change.
+//! Every method reads the record as it stands in the batch, so a command that names a key twice
+//! (`DEL k k`, `MSET k 1 k 2`) sees its own first change.
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
@@ -30,7 +33,8 @@ pub trait WriteBatch: Read {
     fn put(&mut self, family: Family, key: &[u8], value: Vec<u8>);
     /// Removes a row.
     fn delete(&mut self, family: Family, key: &[u8]);
-    /// Removes the rows from `start` (included) to `end` (excluded). Later reads through the batch do not see it.
+    /// Removes the rows from `start` (included) to `end` (excluded). Later reads through the batch
+    /// do not see it.
     fn delete_range(&mut self, family: Family, start: &[u8], end: &[u8]);
     /// Marks the point to which [`WriteBatch::rollback`] returns; an earlier one is forgotten.
     fn savepoint(&mut self);
@@ -76,8 +80,8 @@ impl WriteBatch for Batch<'_> {
 pub struct TxSource<'a> {
     /// The batch of the entry.
     pub batch: &'a mut dyn WriteBatch,
-    /// The instant at which expiry is judged, the same for all commands of the entry: milliseconds since the Unix
-    /// epoch.
+    /// The instant at which expiry is judged, the same for all commands of the entry: milliseconds
+    /// since the Unix epoch.
     pub now_ms: u64,
     /// The version of collections that this command creates.
     pub version: u64,
@@ -89,7 +93,8 @@ pub struct TxSource<'a> {
     pub region: u64,
     /// The slots of that Region.
     pub slots: SlotRange,
-    /// Bytes that the command may write. It may gather half as many for its answer. What would be more fails.
+    /// Bytes that the command may write. It may gather half as many for its answer. What would be
+    /// more fails.
     pub most: u64,
 }
 
@@ -106,17 +111,26 @@ impl KeyCount {
     /// The number of keys after the change.
     pub fn apply(self, before: u64) -> u64 {
         let base = if self.cleared { 0 } else { before };
-        debug_assert!(base.checked_add_signed(self.change).is_some(), "{base} keys cannot change by {}", self.change);
+        debug_assert!(
+            base.checked_add_signed(self.change).is_some(),
+            "{base} keys cannot change by {}",
+            self.change
+        );
         base.saturating_add_signed(self.change)
     }
 
     /// The two changes one after the other.
     pub fn then(self, next: KeyCount) -> KeyCount {
-        if next.cleared { next } else { KeyCount { change: self.change.saturating_add(next.change), ..self } }
+        if next.cleared {
+            next
+        } else {
+            KeyCount { change: self.change.saturating_add(next.change), ..self }
+        }
     }
 }
 
-/// A key that is open as a string: its value, and what must be known to write it back without reading again.
+/// A key that is open as a string: its value, and what must be known to write it back without
+/// reading again.
 #[derive(Debug)]
 pub struct StringEntry {
     user: UserKey,
@@ -155,7 +169,14 @@ impl<'a> Tx<'a> {
     pub fn new(source: TxSource<'a>) -> Tx<'a> {
         let random = SplitMix64::new(source.seed);
         let full_at = source.batch.metered().saturating_add(source.most);
-        Tx { source, random, count: KeyCount::default(), dirty: false, full_at, scratch: Vec::new() }
+        Tx {
+            source,
+            random,
+            count: KeyCount::default(),
+            dirty: false,
+            full_at,
+            scratch: Vec::new(),
+        }
     }
 
     /// The keyspace as this command has left it so far.
@@ -172,7 +193,8 @@ impl<'a> Tx<'a> {
         })
     }
 
-    /// The instant at which expiry is judged: milliseconds since the Unix epoch, the same on every replica.
+    /// The instant at which expiry is judged: milliseconds since the Unix epoch, the same on every
+    /// replica.
     pub fn now_ms(&self) -> u64 {
         self.source.now_ms
     }
@@ -193,7 +215,12 @@ impl<'a> Tx<'a> {
     }
 
     /// Stores a string under `key`, whatever was there. `expire_ms` 0: never expires.
-    pub fn set_string(&mut self, key: &Bytes, value: &[u8], expire_ms: u64) -> Result<(), CommandError> {
+    pub fn set_string(
+        &mut self,
+        key: &Bytes,
+        value: &[u8],
+        expire_ms: u64,
+    ) -> Result<(), CommandError> {
         let user = self.view().user_key(key);
         let stored = self.stored(&user)?.0;
         self.put_record(&user, stored, expire_ms, encode_string(expire_ms, value))
@@ -221,8 +248,14 @@ impl<'a> Tx<'a> {
         Ok(StringEntry { user, stored, current })
     }
 
-    /// Writes back a string opened by [`Tx::string_entry`], without having written that key in between.
-    pub fn put_string(&mut self, entry: &StringEntry, value: &[u8], expire_ms: u64) -> Result<(), CommandError> {
+    /// Writes back a string opened by [`Tx::string_entry`], without having written that key in
+    /// between.
+    pub fn put_string(
+        &mut self,
+        entry: &StringEntry,
+        value: &[u8],
+        expire_ms: u64,
+    ) -> Result<(), CommandError> {
         self.put_record(&entry.user, entry.stored, expire_ms, encode_string(expire_ms, value))
     }
 
@@ -239,7 +272,8 @@ impl<'a> Tx<'a> {
         Ok(stored.live)
     }
 
-    /// Gives the live record of `key` another expiry; 0: it never expires. False if there is no such key.
+    /// Gives the live record of `key` another expiry; 0: it never expires. False if there is no
+    /// such key.
     pub fn set_expiry(&mut self, key: &Bytes, expire_ms: u64) -> Result<bool, CommandError> {
         let view = self.view();
         let user = view.user_key(key);
@@ -251,15 +285,18 @@ impl<'a> Tx<'a> {
         let stored = row.stored(old, true);
         let record = match row.metadata()? {
             Metadata::String { value, .. } => encode_string(expire_ms, &value),
-            Metadata::Collection(meta) => Metadata::Collection(metadata::Collection { expire_ms, ..meta }).encode(),
+            Metadata::Collection(meta) => {
+                Metadata::Collection(metadata::Collection { expire_ms, ..meta }).encode()
+            }
         };
         drop(row);
         self.put_record(&user, stored, expire_ms, record)?;
         Ok(true)
     }
 
-    /// Removes the record of `key` if its expiry is exactly `expire_ms` and that instant has come. Otherwise removes
-    /// only the `expire` row of that instant, unless the record still has it. True if a record was removed.
+    /// Removes the record of `key` if its expiry is exactly `expire_ms` and that instant has come.
+    /// Otherwise removes only the `expire` row of that instant, unless the record still has it.
+    /// True if a record was removed.
     pub fn purge(&mut self, slot: u16, key: &Bytes, expire_ms: u64) -> Result<bool, CommandError> {
         let user = self.view().user_key(key);
         if expire_ms == 0 || user.slot != slot {
@@ -277,8 +314,8 @@ impl<'a> Tx<'a> {
         Ok(false)
     }
 
-    /// Removes every key of the Region. Must be the only command of its entry: later reads through the batch would
-    /// still see the old rows.
+    /// Removes every key of the Region. Must be the only command of its entry: later reads through
+    /// the batch would still see the old rows.
     pub fn clear(&mut self) {
         let (start, end) = key::slot_bounds(self.source.slots);
         for family in Family::DATA {
@@ -288,8 +325,8 @@ impl<'a> Tx<'a> {
         self.count = KeyCount { cleared: true, change: 0 };
     }
 
-    /// The collection under `key`, or a fresh one of which nothing is written yet; WRONGTYPE if there is something
-    /// else.
+    /// The collection under `key`, or a fresh one of which nothing is written yet; WRONGTYPE if
+    /// there is something else.
     pub fn open(&mut self, key: &Bytes, kind: DataType) -> Result<Collection, CommandError> {
         let (found, user, stored) = self.find(key, kind)?;
         Ok(match found {
@@ -306,12 +343,21 @@ impl<'a> Tx<'a> {
     }
 
     /// The collection under `key`, if there is one; WRONGTYPE if there is something else.
-    pub fn existing(&mut self, key: &Bytes, kind: DataType) -> Result<Option<Collection>, CommandError> {
+    pub fn existing(
+        &mut self,
+        key: &Bytes,
+        kind: DataType,
+    ) -> Result<Option<Collection>, CommandError> {
         self.view().collection(key, kind)
     }
 
     /// Stores a subkey. The handler counts: `size` changes by its hand only.
-    pub fn put_subkey(&mut self, c: &Collection, subkey: &[u8], value: &[u8]) -> Result<(), CommandError> {
+    pub fn put_subkey(
+        &mut self,
+        c: &Collection,
+        subkey: &[u8],
+        value: &[u8],
+    ) -> Result<(), CommandError> {
         self.build_row(c, None, subkey);
         self.mark();
         self.source.batch.put(Family::Subkey, &self.scratch, value.to_vec());
@@ -327,7 +373,12 @@ impl<'a> Tx<'a> {
     }
 
     /// Stores a row of the score index.
-    pub fn put_score(&mut self, c: &Collection, score: f64, member: &[u8]) -> Result<(), CommandError> {
+    pub fn put_score(
+        &mut self,
+        c: &Collection,
+        score: f64,
+        member: &[u8],
+    ) -> Result<(), CommandError> {
         self.build_row(c, Some(score), member);
         self.mark();
         self.source.batch.put(Family::ZsetScore, &self.scratch, Vec::new());
@@ -335,7 +386,12 @@ impl<'a> Tx<'a> {
     }
 
     /// Removes a row of the score index.
-    pub fn delete_score(&mut self, c: &Collection, score: f64, member: &[u8]) -> Result<(), CommandError> {
+    pub fn delete_score(
+        &mut self,
+        c: &Collection,
+        score: f64,
+        member: &[u8],
+    ) -> Result<(), CommandError> {
         self.build_row(c, Some(score), member);
         self.mark();
         self.source.batch.delete(Family::ZsetScore, &self.scratch);
@@ -442,8 +498,8 @@ impl<'a> Tx<'a> {
         if self.source.batch.metered() > self.full_at { Err(CommandError::TooMuch) } else { Ok(()) }
     }
 
-    /// Sets the savepoint before the first write. Commands that only find out that they must fail write nothing and
-    /// need none.
+    /// Sets the savepoint before the first write. Commands that only find out that they must fail
+    /// write nothing and need none.
     fn mark(&mut self) {
         if !self.dirty {
             self.dirty = true;

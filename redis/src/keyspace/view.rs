@@ -1,14 +1,15 @@
 //! Reading the keyspace: the state of one Region's keys at one instant.
 //!
-//! A [`View`] is what every read command gets, and what a write command reads through before it changes anything. It
-//! decides in one place what a client may see:
+//! A [`View`] is what every read command gets, and what a write command reads through before it
+//! changes anything. It decides in one place what a client may see:
 //!
 //! * a record whose time is over does not exist, whether or not the cleaner has removed it;
 //! * a record of another type than the command's is a WRONGTYPE error, never an absent key;
 //! * a key without a record may still be a string in the older format.
 //!
-//! A `View` is small and copied freely. What it reads from is the caller's choice: the engine itself for a single
-//! look-up, a snapshot for commands that read more than one row, the entry's batch inside apply.
+//! A `View` is small and copied freely. What it reads from is the caller's choice: the engine
+//! itself for a single look-up, a snapshot for commands that read more than one row, the entry's
+//! batch inside apply.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,10 +27,10 @@ use crate::command::CommandError;
 
 /// Whether this process has come across a string of the older format.
 ///
-/// A read without a snapshot looks in two places, one after the other, and a write may move the string from the second
-/// to the first in between. The write has seen the string before, so it has set this flag before the string
-/// disappears; and the read that finds nothing in either place then looks again. Where there are no such strings,
-/// nothing is paid.
+/// A read without a snapshot looks in two places, one after the other, and a write may move the
+/// string from the second to the first in between. The write has seen the string before, so it has
+/// set this flag before the string disappears; and the read that finds nothing in either place then
+/// looks again. Where there are no such strings, nothing is paid.
 static V1_SEEN: AtomicBool = AtomicBool::new(false);
 
 /// What a [`View`] is made from.
@@ -59,7 +60,8 @@ pub struct View<'a> {
     source: ViewSource<'a>,
 }
 
-/// What stands under a key in the store, whether or not a client may see it: all that a write must know about the past.
+/// What stands under a key in the store, whether or not a client may see it: all that a write must
+/// know about the past.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stored {
     /// There is a metadata record.
@@ -192,21 +194,31 @@ impl<'a> View<'a> {
     }
 
     /// The collection under `key`; WRONGTYPE if there is something else than `kind`.
-    pub fn collection(&self, key: &Bytes, kind: DataType) -> Result<Option<Collection>, CommandError> {
+    pub fn collection(
+        &self,
+        key: &Bytes,
+        kind: DataType,
+    ) -> Result<Option<Collection>, CommandError> {
         let user = self.user_key(key);
         let Some((row, found, expire_ms)) = self.live_row(&user)? else { return Ok(None) };
         if found != kind {
             return Err(CommandError::WrongType);
         }
         match row.metadata()? {
-            Metadata::Collection(meta) => Ok(Some(Collection::new(user, meta, row.stored(expire_ms, true), true))),
+            Metadata::Collection(meta) => {
+                Ok(Some(Collection::new(user, meta, row.stored(expire_ms, true), true)))
+            }
             Metadata::String { .. } => Err(CommandError::WrongType),
         }
     }
 
     /// The value of a subkey.
     pub fn subkey(&self, c: &Collection, subkey: &[u8]) -> Result<Option<Bytes>, CommandError> {
-        Ok(self.source.read.get(Family::Subkey, &c.row(subkey))?.map(|value| Bytes::copy_from_slice(&value)))
+        Ok(self
+            .source
+            .read
+            .get(Family::Subkey, &c.row(subkey))?
+            .map(|value| Bytes::copy_from_slice(&value)))
     }
 
     /// Whether a subkey exists.
@@ -215,11 +227,16 @@ impl<'a> View<'a> {
     }
 
     /// All subkeys with their values.
-    pub fn subkeys(&self, c: &Collection, direction: Direction) -> Result<Subkeys<'a>, CommandError> {
+    pub fn subkeys(
+        &self,
+        c: &Collection,
+        direction: Direction,
+    ) -> Result<Subkeys<'a>, CommandError> {
         Subkeys::new(self.source.read, c, None, None, direction)
     }
 
-    /// The subkeys from `start` on: forwards `start` and what is above it, backwards `start` and what is below it.
+    /// The subkeys from `start` on: forwards `start` and what is above it, backwards `start` and
+    /// what is below it.
     pub fn subkeys_from(
         &self,
         c: &Collection,
@@ -249,7 +266,12 @@ impl<'a> View<'a> {
     }
 
     /// A stretch of a sorted set's score index.
-    pub fn scores(&self, c: &Collection, span: &ScoreSpan, direction: Direction) -> Result<Scores<'a>, CommandError> {
+    pub fn scores(
+        &self,
+        c: &Collection,
+        span: &ScoreSpan,
+        direction: Direction,
+    ) -> Result<Scores<'a>, CommandError> {
         Scores::new(self.source.read, c, span, direction)
     }
 
@@ -260,13 +282,18 @@ impl<'a> View<'a> {
 
     /// The number of keys of the Region, including those that are over but not yet removed.
     pub fn key_count(&self) -> Result<u64, CommandError> {
-        match self.source.read.get(Family::Region, &key::region(self.source.region, RegionKind::Stats))? {
+        match self
+            .source
+            .read
+            .get(Family::Region, &key::region(self.source.region, RegionKind::Stats))?
+        {
             Some(bytes) => Ok(Stats::decode(&bytes)?.keys),
             None => Ok(0),
         }
     }
 
-    /// The row of a key's header, in the current or the older format, whether its time is over or not.
+    /// The row of a key's header, in the current or the older format, whether its time is over or
+    /// not.
     pub(super) fn row(&self, user: &UserKey) -> Result<Option<Row<'a>>, CommandError> {
         let record = user.metadata();
         if let Some(bytes) = self.source.read.get(Family::Metadata, &record)? {

@@ -1,7 +1,7 @@
 //! Elements of a collection at random, without reading all of it.
 //!
-//! A collection is a run of sorted rows: there is no row number 4711 to jump to. Three ways lead to random elements,
-//! and the number wanted (`k`) and the size (`n`) decide which one is taken:
+//! A collection is a run of sorted rows: there is no row number 4711 to jump to. Three ways lead to
+//! random elements, and the number wanted (`k`) and the size (`n`) decide which one is taken:
 //!
 //! | when | way | distribution | cost |
 //! | --- | --- | --- | --- |
@@ -9,10 +9,11 @@
 //! | `k` ≥ `n` / 128, or `n` ≤ 512 | one pass over the rows, keeping what the draw says | exact | `n` rows |
 //! | otherwise | `k` walks down the trie of the subkeys | nearly uniform | some dozens of seeks per element |
 //!
-//! **The walk.** Sorted subkeys are an implicit trie: all subkeys with a common prefix are neighbours. A node is the
-//! run between two subkeys, `low` and `high`. The byte after their common prefix is where the run branches; the walk
-//! draws one value between the two bytes and seeks to it. That lands on the first subkey at or above the drawn value,
-//! whose branch becomes the next node:
+//! **The walk.** Sorted subkeys are an implicit trie: all subkeys with a common prefix are
+//! neighbours. A node is the run between two subkeys, `low` and `high`. The byte after their common
+//! prefix is where the run branches; the walk draws one value between the two bytes and seeks to
+//! it. That lands on the first subkey at or above the drawn value, whose branch becomes the next
+//! node:
 //!
 //! ```text
 //!   low                                       high        draw 'e' of 'a' to 'z', seek "user:e":
@@ -20,20 +21,24 @@
 //!        ▔         ▔         ▔         ▔          ▔       'c' to 'k' would all have led there
 //! ```
 //!
-//! A branch behind a gap is drawn more often than others. Two things make up for it. Bytes that occur in the first or
-//! last few subkeys are drawn 8 times as often as those that do not, so the gap between `9` and `a` in hexadecimal
-//! digits counts little. And the walk knows the exact *chance* with which it reaches the element where it ends: the
-//! product of the shares of all values that would have led the same way. If the chance is more than `1/4n`, the element
-//! is kept with probability `1 / (4n · chance)` only; otherwise the walk starts again, at most 64 times.
+//! A branch behind a gap is drawn more often than others. Two things make up for it. Bytes that
+//! occur in the first or last few subkeys are drawn 8 times as often as those that do not, so the
+//! gap between `9` and `a` in hexadecimal digits counts little. And the walk knows the exact
+//! *chance* with which it reaches the element where it ends: the product of the shares of all
+//! values that would have led the same way. If the chance is more than `1/4n`, the element is kept
+//! with probability `1 / (4n · chance)` only; otherwise the walk starts again, at most 64 times.
 //!
-//! **The bias that is left**, honestly: elements whose chance is at least `1/4n` come out equally often, those below it
-//! keep their smaller chance. UUIDs, hashes, words and numbers of equal length have practically no bias. With `user:1`
-//! to `user:2000` the crowded branch `1` is too small a target, and its members come out down to a sixth as often as
-//! the average. A collection can be built so that a walk practically never meets some elements (`a`, `aa`, `aaa` and so
-//! on, by the hundred thousand). Whoever needs exact uniformity asks for at least `n` / 128 elements at once.
+//! **The bias that is left**, honestly: elements whose chance is at least `1/4n` come out equally
+//! often, those below it keep their smaller chance. UUIDs, hashes, words and numbers of equal
+//! length have practically no bias. With `user:1` to `user:2000` the crowded branch `1` is too
+//! small a target, and its members come out down to a sixth as often as the average. A collection
+//! can be built so that a walk practically never meets some elements (`a`, `aa`, `aaa` and so on,
+//! by the hundred thousand). Whoever needs exact uniformity asks for at least `n` / 128 elements at
+//! once.
 //!
-//! Everything here depends on the rows and on the generator's state alone, so SPOP removes the same members on every
-//! replica: the generator is seeded by the log entry, and the floating-point steps are single IEEE operations.
+//! Everything here depends on the rows and on the generator's state alone, so SPOP removes the same
+//! members on every replica: the generator is seeded by the log entry, and the floating-point steps
+//! are single IEEE operations.
 
 use std::collections::BTreeMap;
 
@@ -52,32 +57,39 @@ const COUNTABLE: u64 = 512;
 const WALK_COST: u64 = 128;
 /// How often a walk starts again because it met an element with too high a chance.
 const MAX_WALKS: u32 = 64;
-/// How many levels a walk goes down before it takes what it has: bounds the work on subkeys made to mislead it.
+/// How many levels a walk goes down before it takes what it has: bounds the work on subkeys made to
+/// mislead it.
 const MAX_DEPTH: u32 = 512;
 /// A node expected to hold at most this many elements is read as a whole.
 const SMALL_RUN: usize = 32;
 /// A value of at most so many bytes is kept while such a node is read.
 const KEPT: usize = 4096;
-/// An element whose chance is at least one in this many times the size is met as often as any other such element. Also
-/// the number of walks that one element takes on average.
+/// An element whose chance is at least one in this many times the size is met as often as any other
+/// such element. Also the number of walks that one element takes on average.
 const EVENNESS: f64 = 4.0;
-/// How many subkeys from the start and from the end tell which bytes occur. Reading backwards is slower.
+/// How many subkeys from the start and from the end tell which bytes occur. Reading backwards is
+/// slower.
 const ALPHABET_ROWS: (usize, usize) = (64, 8);
-/// The most bytes that elements drawn with repetition may add up to: a short command must not fill the memory.
+/// The most bytes that elements drawn with repetition may add up to: a short command must not fill
+/// the memory.
 const MAX_REPEATED_BYTES: u64 = 512 << 20;
 /// The most elements that may be drawn with repetition.
 pub const MAX_REPEATED: u64 = 1 << 20;
 
 /// One element, or `None` if the collection is empty.
-pub fn one(view: &View<'_>, from: &Collection, random: &mut SplitMix64) -> Result<Option<Element>, CommandError> {
+pub fn one(
+    view: &View<'_>,
+    from: &Collection,
+    random: &mut SplitMix64,
+) -> Result<Option<Element>, CommandError> {
     if from.size() <= COUNTABLE {
         return nth(view, from, random.below(from.size()));
     }
     Walker::new(view, from)?.walk(random)
 }
 
-/// The elements that a count in a command asks for: up to `count` different ones, sorted by subkey, or, if `count` is
-/// negative, `-count` drawn one by one from all.
+/// The elements that a count in a command asks for: up to `count` different ones, sorted by subkey,
+/// or, if `count` is negative, `-count` drawn one by one from all.
 pub fn sample(
     view: &View<'_>,
     from: &Collection,
@@ -104,8 +116,8 @@ pub fn distinct(
         complete(view, from, count, &mut chosen, &mut tally, random)?;
     } else {
         let mut walker = Walker::new(view, from)?;
-        // Few walks meet an element for the second time, unless they are badly biased. Then one pass over the rows
-        // finishes what they have begun.
+        // Few walks meet an element for the second time, unless they are badly biased. Then one
+        // pass over the rows finishes what they have begun.
         for _ in 0..count.saturating_mul(2) {
             if count_of(chosen.len()) == count {
                 break;
@@ -122,8 +134,8 @@ pub fn distinct(
     Ok(chosen.into_iter().collect())
 }
 
-/// `count` elements, each drawn from all, in the order of the draws; empty if the collection is. More than
-/// [`MAX_REPEATED`] elements or 512 MiB of them are refused as out of range.
+/// `count` elements, each drawn from all, in the order of the draws; empty if the collection is.
+/// More than [`MAX_REPEATED`] elements or 512 MiB of them are refused as out of range.
 pub fn repeated(
     view: &View<'_>,
     from: &Collection,
@@ -154,7 +166,8 @@ fn is_dense(size: u64, count: u64) -> bool {
 
 /// Adds an element to the bytes drawn so far, and refuses when they become too many.
 fn charge(bytes: &mut u64, element: &Element) -> Result<(), CommandError> {
-    *bytes = bytes.saturating_add(count_of(element.0.len())).saturating_add(count_of(element.1.len()));
+    *bytes =
+        bytes.saturating_add(count_of(element.0.len())).saturating_add(count_of(element.1.len()));
     if *bytes > MAX_REPEATED_BYTES { Err(CommandError::OutOfRange) } else { Ok(()) }
 }
 
@@ -166,7 +179,8 @@ fn count_of(len: usize) -> u64 {
 /// The element at `index` of those sorted by subkey, counted from the nearer end.
 fn nth(view: &View<'_>, from: &Collection, index: u64) -> Result<Option<Element>, CommandError> {
     let back = from.size().saturating_sub(index).saturating_sub(1);
-    let (direction, skip) = if back < index { (Direction::Reverse, back) } else { (Direction::Forward, index) };
+    let (direction, skip) =
+        if back < index { (Direction::Reverse, back) } else { (Direction::Forward, index) };
     let mut rows = view.subkeys(from, direction)?;
     for _ in 0..skip {
         rows.next_ref()?;
@@ -174,10 +188,12 @@ fn nth(view: &View<'_>, from: &Collection, index: u64) -> Result<Option<Element>
     rows.next()
 }
 
-/// Adds elements that are not yet in `chosen`, each subset being equally likely, until it holds `count`.
+/// Adds elements that are not yet in `chosen`, each subset being equally likely, until it holds
+/// `count`.
 ///
-/// Selection sampling: of the `left` candidates still to come, `missing` are needed, so the next one is taken with
-/// probability `missing / left`. Whatever is taken, the last candidates fill the rest.
+/// Selection sampling: of the `left` candidates still to come, `missing` are needed, so the next
+/// one is taken with probability `missing / left`. Whatever is taken, the last candidates fill the
+/// rest.
 fn complete(
     view: &View<'_>,
     from: &Collection,
@@ -207,8 +223,8 @@ fn complete(
     Ok(())
 }
 
-/// Draws `count` indexes and collects their elements in one pass over the rows, then puts them back in the order of the
-/// draws.
+/// Draws `count` indexes and collects their elements in one pass over the rows, then puts them back
+/// in the order of the draws.
 fn draw_indexes(
     view: &View<'_>,
     from: &Collection,
@@ -218,7 +234,8 @@ fn draw_indexes(
     if from.size() == 0 {
         return Ok(Vec::new());
     }
-    let mut draws: Vec<(u64, u64)> = (0..count).map(|turn| (random.below(from.size()), turn)).collect();
+    let mut draws: Vec<(u64, u64)> =
+        (0..count).map(|turn| (random.below(from.size()), turn)).collect();
     draws.sort_unstable();
     let mut rows = view.subkeys(from, Direction::Forward)?;
     let mut current = rows.next()?;
@@ -263,7 +280,8 @@ struct Walker<'a> {
 impl<'a> Walker<'a> {
     /// Prepares walks over `from`.
     fn new(view: &View<'a>, from: &Collection) -> Result<Walker<'a>, CommandError> {
-        let (mut up, mut down) = (view.subkeys(from, Direction::Forward)?, view.subkeys(from, Direction::Reverse)?);
+        let (mut up, mut down) =
+            (view.subkeys(from, Direction::Forward)?, view.subkeys(from, Direction::Reverse)?);
         let root = up.next()?.zip(down.next()?).map(|(first, (last, _))| (first, last));
         let mut alphabet = Alphabet::new();
         for (rows, count) in [(&mut up, ALPHABET_ROWS.0), (&mut down, ALPHABET_ROWS.1)] {
@@ -317,13 +335,19 @@ impl<'a> Walker<'a> {
             return Ok(Node { high: node.low.0.clone(), low: node.low, chance });
         };
         self.up.seek(&bound)?;
-        let Some(low) = self.up.next()? else { return Ok(Node { high: node.low.0.clone(), ..node }) };
+        let Some(low) = self.up.next()? else {
+            return Ok(Node { high: node.low.0.clone(), ..node });
+        };
         let landed = branch(&low.0, depth);
         // All values above the branch before this one, up to this one, would have led here.
         let before = if drawn == least { None } else { self.last_below(&bound)? };
         let first = before.map_or(landed, |before| branch(&before, depth).saturating_add(1));
         let chance = node.chance * self.alphabet.share(first, landed, least, most);
-        let end = if landed < most { bound_of(&node.high, depth, landed.saturating_add(1)) } else { None };
+        let end = if landed < most {
+            bound_of(&node.high, depth, landed.saturating_add(1))
+        } else {
+            None
+        };
         let high = match end {
             Some(end) => self.last_below(&end)?.unwrap_or(node.high),
             None => node.high,
@@ -331,7 +355,8 @@ impl<'a> Walker<'a> {
         Ok(Node { low, high, chance })
     }
 
-    /// A uniformly chosen element of `node` and its probability, if the node has no more than a few elements.
+    /// A uniformly chosen element of `node` and its probability, if the node has no more than a few
+    /// elements.
     fn pick_from_small(
         &mut self,
         node: &Node,
@@ -430,13 +455,14 @@ fn common_prefix(one: &[u8], other: &[u8]) -> usize {
     one.iter().zip(other).take_while(|(left, right)| left == right).count()
 }
 
-/// The branch that `subkey` takes at `depth`: 0 if it ends there, else its byte plus one. Sorted like the subkeys.
+/// The branch that `subkey` takes at `depth`: 0 if it ends there, else its byte plus one. Sorted
+/// like the subkeys.
 fn branch(subkey: &[u8], depth: usize) -> u16 {
     subkey.get(depth).map_or(0, |byte| u16::from(*byte).saturating_add(1))
 }
 
-/// The smallest subkey that shares `depth` bytes with `sibling` and takes `branch` there; `None` for the branch of the
-/// subkey that ends there, and for branches beyond the last byte.
+/// The smallest subkey that shares `depth` bytes with `sibling` and takes `branch` there; `None`
+/// for the branch of the subkey that ends there, and for branches beyond the last byte.
 fn bound_of(sibling: &[u8], depth: usize, branch: u16) -> Option<Vec<u8>> {
     let byte = u8::try_from(branch.checked_sub(1)?).ok()?;
     let mut bound = sibling.get(..depth)?.to_vec();
@@ -450,7 +476,10 @@ fn unit(random: &mut SplitMix64) -> f64 {
 }
 
 /// The double nearest to a number; exact up to 2^53.
-#[expect(clippy::cast_precision_loss, reason = "sizes beyond 2^53 do not occur, and would only be rounded")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "sizes beyond 2^53 do not occur, and would only be rounded"
+)]
 fn to_f64(number: u64) -> f64 {
     number as f64
 }

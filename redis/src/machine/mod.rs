@@ -5,23 +5,27 @@
 //! replicas  RedisWriteRequest ──apply──► rows in the batch, a Reply for each command that was carried out
 //! ```
 //!
-//! [`RedisMachine::apply`] is a pure function of the stored state and the entry, so that every replica, whenever it
-//! applies the entry, writes the same bytes:
+//! [`RedisMachine::apply`] is a pure function of the stored state and the entry, so that every
+//! replica, whenever it applies the entry, writes the same bytes:
 //!
-//! * **Time** is `base = max(entry.hlc, Region clock)`. A key is over if its expiry is at or before the milliseconds of
-//!   `base`, for all commands of the entry alike.
-//! * **Versions** of new collections are `base + position of the command`. Afterwards the Region's clock is
-//!   `base + number of commands`, so no version is used twice, also not after a change of leader.
+//! * **Time** is `base = max(entry.hlc, Region clock)`. A key is over if its expiry is at or before
+//!   the milliseconds of `base`, for all commands of the entry alike.
+//! * **Versions** of new collections are `base + position of the command`. Afterwards the Region's
+//!   clock is `base + number of commands`, so no version is used twice, also not after a change of
+//!   leader.
 //! * **Randomness** starts from the entry's seed and the position of the command.
-//! * **Bounds**: one command may write [`COMMAND_BYTES`], and gather half as many for its answer; what would be more fails
-//!   and is undone. Once the commands of an entry have written and answered [`ENOUGH_BYTES`], or one has failed so, those
-//!   behind are left out of it: they have no effect and no reply, and the leader proposes them again. So an entry takes
-//!   bounded memory to apply, however much its few bytes ask for (`EXPIRE` writes a whole string again, `SUNIONSTORE` a
-//!   whole set). The leader writes both bounds into the entry, and what is counted follows from state and entry alone
-//!   ([`Batch::metered`], [`tally::weight`]), so all replicas stop at the same command. That makes the count a part of what
-//!   an entry means: a handler that comes to count differently would part replicas of two releases.
-//! * **A failing command** leaves nothing behind: its writes are undone, and the error is its reply. An entry that
-//!   cannot be understood, or a store that cannot be read, stops the Region instead: guessing would split the replicas.
+//! * **Bounds**: one command may write [`COMMAND_BYTES`], and gather half as many for its answer;
+//!   what would be more fails and is undone. Once the commands of an entry have written and
+//!   answered [`ENOUGH_BYTES`], or one has failed so, those behind are left out of it: they have no
+//!   effect and no reply, and the leader proposes them again. So an entry takes bounded memory to
+//!   apply, however much its few bytes ask for (`EXPIRE` writes a whole string again, `SUNIONSTORE`
+//!   a whole set). The leader writes both bounds into the entry, and what is counted follows from
+//!   state and entry alone ([`Batch::metered`], [`tally::weight`]), so all replicas stop at the
+//!   same command. That makes the count a part of what an entry means: a handler that comes to
+//!   count differently would part replicas of two releases.
+//! * **A failing command** leaves nothing behind: its writes are undone, and the error is its
+//!   reply. An entry that cannot be understood, or a store that cannot be read, stops the Region
+//!   instead: guessing would split the replicas.
 //!
 //! The number of keys of the Region is written in the same batch as the change it counts.
 
@@ -47,14 +51,17 @@ use crate::keyspace::{KeyCount, SplitMix64, Tx, TxSource, tally};
 /// The namespace of every key, until there are more.
 pub const NAMESPACE: u32 = 0;
 
-/// See the module. Many times what the largest ordinary entry, of a megabyte of small commands, writes.
+/// See the module. Many times what the largest ordinary entry, of a megabyte of small commands,
+/// writes.
 const ENOUGH_BYTES: u64 = 32 << 20;
 
-/// See the module. Room for replacing a string of 512 MB, or for storing a set of some million members. While a command is
-/// applied it may take three times as much memory: its rows, their record for RocksDB, and the memtable.
+/// See the module. Room for replacing a string of 512 MB, or for storing a set of some million
+/// members. While a command is applied it may take three times as much memory: its rows, their
+/// record for RocksDB, and the memtable.
 const COMMAND_BYTES: u64 = 1 << 30;
 
-/// The state machine of a Region that holds Redis keys. It has no state of its own: all of it is in the engine.
+/// The state machine of a Region that holds Redis keys. It has no state of its own: all of it is in
+/// the engine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RedisMachine;
 
@@ -71,7 +78,10 @@ impl StateMachine for RedisMachine {
     }
 
     fn encode(&self, stamp: Stamp, commands: &[Command]) -> Bytes {
-        request::encode(&Head { stamp, namespace: NAMESPACE, enough: ENOUGH_BYTES, most: COMMAND_BYTES }, commands)
+        request::encode(
+            &Head { stamp, namespace: NAMESPACE, enough: ENOUGH_BYTES, most: COMMAND_BYTES },
+            commands,
+        )
     }
 
     fn commands_behind(&self, payload: &Bytes, done: usize) -> Result<Vec<Command>, ApplyError> {
@@ -95,9 +105,13 @@ impl StateMachine for RedisMachine {
                 break;
             }
             let Done { reply, change, undone } = match command.kind {
-                Some(Kind::Client(client)) => entry.client(cx, position, &client.args, total == 1)?,
+                Some(Kind::Client(client)) => {
+                    entry.client(cx, position, &client.args, total == 1)?
+                }
                 Some(Kind::Purge(purge)) => entry.purge(cx, position, &purge)?,
-                None => return Err(ApplyError::Undecodable("a command of an unknown kind".to_owned())),
+                None => {
+                    return Err(ApplyError::Undecodable("a command of an unknown kind".to_owned()));
+                }
             };
             let answered = tally::weight(&reply);
             cx.answered = cx.answered.saturating_add(answered);
@@ -140,7 +154,8 @@ impl Entry {
             batch: &mut cx.batch,
             now_ms: hlc::ms(self.base),
             version: self.base.saturating_add(position),
-            // Drawn rather than added: streams of a SplitMix64 whose seeds are a step apart are one stream.
+            // Drawn rather than added: streams of a SplitMix64 whose seeds are a step apart are one
+            // stream.
             seed: SplitMix64::new(self.seed ^ position).next_u64(),
             namespace: self.namespace,
             region: cx.descriptor.id,
@@ -160,7 +175,10 @@ impl Entry {
         let (command, handler) = write_command(args)?;
         if command.has(Flag::Alone) {
             if !alone {
-                return Err(ApplyError::Undecodable(format!("{} is not alone in its entry", command.name)));
+                return Err(ApplyError::Undecodable(format!(
+                    "{} is not alone in its entry",
+                    command.name
+                )));
             }
             // It deletes ranges, which later reads of the batch would not notice.
             cx.seal();
@@ -178,7 +196,12 @@ impl Entry {
     }
 
     /// Removes keys whose time is over. Answers how many they were.
-    fn purge(&self, cx: &mut ApplyContext<'_>, position: u64, purge: &PurgeExpired) -> Result<Done, ApplyError> {
+    fn purge(
+        &self,
+        cx: &mut ApplyContext<'_>,
+        position: u64,
+        purge: &PurgeExpired,
+    ) -> Result<Done, ApplyError> {
         let (mut removed, mut change) = (0i64, KeyCount::default());
         for expired in &purge.keys {
             let slot = request::slot(expired.slot)?;
@@ -193,7 +216,8 @@ impl Entry {
 }
 
 fn decode(payload: &Bytes) -> Result<RedisWriteRequest, ApplyError> {
-    RedisWriteRequest::decode(payload.clone()).map_err(|why| ApplyError::Undecodable(why.to_string()))
+    RedisWriteRequest::decode(payload.clone())
+        .map_err(|why| ApplyError::Undecodable(why.to_string()))
 }
 
 /// A bound as the entry has it, where 0 is none.
@@ -247,7 +271,9 @@ fn save_count(batch: &mut Batch<'_>, region: u64, count: KeyCount) -> Result<(),
 fn fault(error: CommandError) -> ApplyError {
     match error {
         CommandError::Engine(error) => ApplyError::Engine(error),
-        other => ApplyError::Engine(EngineError::Corruption { file: None, detail: other.to_string() }),
+        other => {
+            ApplyError::Engine(EngineError::Corruption { file: None, detail: other.to_string() })
+        }
     }
 }
 

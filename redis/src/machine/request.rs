@@ -1,8 +1,9 @@
 //! Commands on their way into the log.
 //!
-//! The bytes are those of the protobuf message `RedisWriteRequest`. They are written here by hand, straight from the
-//! client's arguments: building the message first would cost several allocations per command on the busiest path there
-//! is. Decoding uses the generated code, and a test holds the two against each other.
+//! The bytes are those of the protobuf message `RedisWriteRequest`. They are written here by hand,
+//! straight from the client's arguments: building the message first would cost several allocations
+//! per command on the busiest path there is. Decoding uses the generated code, and a test holds the
+//! two against each other.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use neokv_encoding::proto;
@@ -60,8 +61,12 @@ impl Command {
     /// Roughly the bytes that the command takes in the log and in memory.
     pub fn weight(&self) -> usize {
         match self {
-            Command::Client { args, .. } => args.iter().fold(16, |sum, arg| sum.saturating_add(arg.len() + 16)),
-            Command::Purge(keys) => keys.iter().fold(16, |sum, key| sum.saturating_add(key.key.len() + 32)),
+            Command::Client { args, .. } => {
+                args.iter().fold(16, |sum, arg| sum.saturating_add(arg.len() + 16))
+            }
+            Command::Purge(keys) => {
+                keys.iter().fold(16, |sum, key| sum.saturating_add(key.key.len() + 32))
+            }
         }
     }
 
@@ -72,9 +77,10 @@ impl Command {
                 let words = args.iter().skip(1).map(|arg| field_len(CLIENT_ARGS, arg.len()));
                 words.fold(field_len(CLIENT_ARGS, command.name.len()), usize::saturating_add)
             }
-            Command::Purge(keys) => {
-                keys.iter().map(|key| field_len(PURGE_KEYS, key.len())).fold(0, usize::saturating_add)
-            }
+            Command::Purge(keys) => keys
+                .iter()
+                .map(|key| field_len(PURGE_KEYS, key.len()))
+                .fold(0, usize::saturating_add),
         }
     }
 
@@ -105,7 +111,8 @@ impl Command {
 
 /// A slot as the message has it.
 pub(super) fn slot(number: u32) -> Result<u16, ApplyError> {
-    u16::try_from(number).map_err(|_| ApplyError::Undecodable(format!("slot {number} does not exist")))
+    u16::try_from(number)
+        .map_err(|_| ApplyError::Undecodable(format!("slot {number} does not exist")))
 }
 
 impl ExpiredKey {
@@ -123,10 +130,9 @@ impl ExpiredKey {
             (KEY_NAMESPACE, u64::from(self.namespace)),
             (KEY_EXPIRE_MS, self.expire_ms),
         ];
-        numbers
-            .iter()
-            .filter(|(_, value)| *value != 0)
-            .fold(key, |sum, (tag, value)| sum.saturating_add(key_len(*tag)).saturating_add(encoded_len_varint(*value)))
+        numbers.iter().filter(|(_, value)| *value != 0).fold(key, |sum, (tag, value)| {
+            sum.saturating_add(key_len(*tag)).saturating_add(encoded_len_varint(*value))
+        })
     }
 
     fn put(&self, out: &mut BytesMut) {
@@ -220,16 +226,27 @@ mod tests {
         let set = table::lookup(b"SET").unwrap();
         let long = Bytes::from(vec![b'x'; 70_000]);
         let words = vec![Bytes::from_static(b"SeT"), Bytes::new(), long.clone()];
-        let key = ExpiredKey { slot: 16383, namespace: 300, key: Bytes::from_static(b"k"), expire_ms: u64::MAX };
+        let key = ExpiredKey {
+            slot: 16383,
+            namespace: 300,
+            key: Bytes::from_static(b"k"),
+            expire_ms: u64::MAX,
+        };
         let zero = ExpiredKey { slot: 0, namespace: 0, key: Bytes::new(), expire_ms: 0 };
         let commands = [
             Command::Client { command: set, args: words },
             Command::Purge(vec![key, zero]),
             Command::Purge(Vec::new()),
         ];
-        let client = proto::ClientCommand { args: vec![Bytes::from_static(b"set"), Bytes::new(), long] };
+        let client =
+            proto::ClientCommand { args: vec![Bytes::from_static(b"set"), Bytes::new(), long] };
         let keys = vec![
-            proto::ExpiredKey { slot: 16383, namespace: 300, key: Bytes::from_static(b"k"), expire_ms: u64::MAX },
+            proto::ExpiredKey {
+                slot: 16383,
+                namespace: 300,
+                key: Bytes::from_static(b"k"),
+                expire_ms: u64::MAX,
+            },
             proto::ExpiredKey::default(),
         ];
         let kinds = [
@@ -237,7 +254,12 @@ mod tests {
             Kind::Purge(proto::PurgeExpired { keys }),
             Kind::Purge(proto::PurgeExpired::default()),
         ];
-        let full = Head { stamp: Stamp { hlc: 77, seed: u64::MAX }, namespace: 5, enough: 3, most: u64::MAX };
+        let full = Head {
+            stamp: Stamp { hlc: 77, seed: u64::MAX },
+            namespace: 5,
+            enough: 3,
+            most: u64::MAX,
+        };
         let empty = Head { stamp: Stamp { hlc: 0, seed: 0 }, namespace: 0, enough: 0, most: 0 };
         for head in [full, empty] {
             let message = RedisWriteRequest {
@@ -246,7 +268,10 @@ mod tests {
                 namespace: head.namespace,
                 enough_bytes: head.enough,
                 command_bytes: head.most,
-                commands: kinds.iter().map(|kind| proto::WriteCommand { kind: Some(kind.clone()) }).collect(),
+                commands: kinds
+                    .iter()
+                    .map(|kind| proto::WriteCommand { kind: Some(kind.clone()) })
+                    .collect(),
             };
             assert_eq!(encode(&head, &commands), message.encode_to_vec());
         }

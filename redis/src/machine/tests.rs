@@ -10,7 +10,8 @@ use super::*;
 use crate::testing::{Bench, REGION, START_MS};
 
 fn client(line: &str) -> Command {
-    let args: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+    let args: Vec<Bytes> =
+        line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
     Command::Client { command: table::lookup(&args[0]).unwrap(), args }
 }
 
@@ -19,10 +20,12 @@ fn all_rows(bench: &Bench) -> BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u8>>>
 }
 
 fn entry(hlc: u64, lines: &[&[&str]]) -> Bytes {
-    let args = |line: &[&str]| line.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+    let args =
+        |line: &[&str]| line.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
     let kind = |line: &&[&str]| Some(Kind::Client(proto::ClientCommand { args: args(line) }));
     let commands = lines.iter().map(|line| proto::WriteCommand { kind: kind(line) }).collect();
-    let request = RedisWriteRequest { hlc, seed: 9, namespace: NAMESPACE, commands, ..Default::default() };
+    let request =
+        RedisWriteRequest { hlc, seed: 9, namespace: NAMESPACE, commands, ..Default::default() };
     Bytes::from(request.encode_to_vec())
 }
 
@@ -36,7 +39,12 @@ fn the_same_log_gives_the_same_bytes_whatever_the_clock_of_the_machine() {
     for step in 0..2000u64 {
         let key = names[usize::try_from(random.below(3)).unwrap()];
         let line = match random.below(14) {
-            0 => format!("SADD s{key} {} {} {}", random.below(50), random.below(50), random.below(50)),
+            0 => format!(
+                "SADD s{key} {} {} {}",
+                random.below(50),
+                random.below(50),
+                random.below(50)
+            ),
             1 => format!("SPOP s{key} {}", random.below(4)),
             2 => format!("SET {key} {step} PX {}", 1 + random.below(2000)),
             3 => format!("HSET h{key} {} {step}", random.below(20)),
@@ -67,26 +75,43 @@ fn a_failing_command_leaves_nothing_and_its_neighbours_stay() {
     let mut bench = Bench::new();
     let replies = bench.apply_entry(&entry(
         1 << 16,
-        &[&["set", "a", "1"], &["lpush", "a", "x"], &["mset", "b", "2", "c"], &["incr", "a"], &["set", "d", "4"]],
+        &[
+            &["set", "a", "1"],
+            &["lpush", "a", "x"],
+            &["mset", "b", "2", "c"],
+            &["incr", "a"],
+            &["set", "d", "4"],
+        ],
     ));
     let texts: Vec<String> = replies.unwrap().iter().map(crate::testing::show).collect();
     let wrong_type = "WRONGTYPE Operation against a key holding the wrong kind of value";
-    assert_eq!(texts, ["OK", wrong_type, "ERR wrong number of arguments for 'mset' command", "2", "OK"]);
+    assert_eq!(
+        texts,
+        ["OK", wrong_type, "ERR wrong number of arguments for 'mset' command", "2", "OK"]
+    );
     bench.check(&[("MGET a b d", r#"["2", nil, "4"]"#), ("DBSIZE", "2")]);
 }
 
 #[test]
 fn entries_that_nobody_can_have_meant_stop_the_region() {
     let mut bench = Bench::new();
-    let cases: [&[&[&str]]; 5] =
-        [&[&["nosuchcommand", "k"]], &[&["get", "k"]], &[&["set", "k"]], &[&[]], &[&["set", "k", "v"], &["flushall"]]];
+    let cases: [&[&[&str]]; 5] = [
+        &[&["nosuchcommand", "k"]],
+        &[&["get", "k"]],
+        &[&["set", "k"]],
+        &[&[]],
+        &[&["set", "k", "v"], &["flushall"]],
+    ];
     for case in cases {
         let outcome = bench.apply_entry(&entry(1 << 16, case));
         assert!(matches!(outcome, Err(ApplyError::Undecodable(_))), "{case:?}: {outcome:?}");
     }
     let garbage = bench.apply_entry(&Bytes::from_static(b"\xff\xff\xff"));
     assert!(matches!(garbage, Err(ApplyError::Undecodable(_))), "{garbage:?}");
-    let unknown = RedisWriteRequest { commands: vec![proto::WriteCommand { kind: None }], ..Default::default() };
+    let unknown = RedisWriteRequest {
+        commands: vec![proto::WriteCommand { kind: None }],
+        ..Default::default()
+    };
     let outcome = bench.apply_entry(&Bytes::from(unknown.encode_to_vec()));
     assert!(matches!(outcome, Err(ApplyError::Undecodable(_))), "{outcome:?}");
     assert!(bench.rows(Family::Metadata).is_empty());
@@ -96,7 +121,9 @@ fn entries_that_nobody_can_have_meant_stop_the_region() {
 fn the_clock_never_goes_back_and_versions_are_never_reused() {
     let mut bench = Bench::new();
     let version = |bench: &Bench, key: &'static [u8]| {
-        let set = bench.view().collection(&Bytes::from_static(key), neokv_encoding::metadata::DataType::Set);
+        let set = bench
+            .view()
+            .collection(&Bytes::from_static(key), neokv_encoding::metadata::DataType::Set);
         set.unwrap().unwrap().meta.version
     };
     bench.apply_entry(&entry(5 << 16, &[&["sadd", "a", "1"], &["sadd", "b", "1"]])).unwrap();
@@ -125,7 +152,9 @@ fn expiry_follows_the_clock_of_the_entry() {
 fn a_purge_removes_what_is_over_and_nothing_else() {
     let mut bench = Bench::new();
     let at = START_MS + 1000;
-    for line in ["SET over v PX 1000", "HSET changed f v", "PEXPIRE changed 1000", "SET later v PX 5000"] {
+    for line in
+        ["SET over v PX 1000", "HSET changed f v", "PEXPIRE changed 1000", "SET later v PX 5000"]
+    {
         bench.run(line);
     }
     let expired = |key: &'static str, expire_ms| ExpiredKey {
@@ -134,15 +163,25 @@ fn a_purge_removes_what_is_over_and_nothing_else() {
         key: Bytes::from_static(key.as_bytes()),
         expire_ms,
     };
-    let keys =
-        || vec![expired("over", at), expired("changed", at), expired("later", START_MS + 5000), expired("no", at)];
+    let keys = || {
+        vec![
+            expired("over", at),
+            expired("changed", at),
+            expired("later", START_MS + 5000),
+            expired("no", at),
+        ]
+    };
     // Too early: nothing is over yet.
     assert_eq!(bench.apply(vec![Command::Purge(keys())]).unwrap(), [Reply::Integer(0)]);
     bench.check_invariants();
     bench.run("PERSIST changed");
     bench.advance(1000);
     assert_eq!(bench.apply(vec![Command::Purge(keys())]).unwrap(), [Reply::Integer(1)]);
-    bench.check(&[("KEYS *", r#"["later", "changed"]"#), ("DBSIZE", "2"), ("HGET changed f", r#""v""#)]);
+    bench.check(&[
+        ("KEYS *", r#"["later", "changed"]"#),
+        ("DBSIZE", "2"),
+        ("HGET changed f", r#""v""#),
+    ]);
     // A key that came back in between has another expiry, or none.
     bench.run("SET over again");
     assert_eq!(bench.apply(vec![Command::Purge(keys())]).unwrap(), [Reply::Integer(0)]);
@@ -161,7 +200,8 @@ fn a_purge_removes_stale_rows_of_the_index() {
     let mut batch = bench.engine.batch();
     batch.put(Family::Expire, user.expire(77), b"");
     bench.engine.write(batch, Durability::Buffered).unwrap();
-    let stale = ExpiredKey { slot: user.slot, namespace: NAMESPACE, key: user.key.clone(), expire_ms: 77 };
+    let stale =
+        ExpiredKey { slot: user.slot, namespace: NAMESPACE, key: user.key.clone(), expire_ms: 77 };
     assert_eq!(bench.apply(vec![Command::Purge(vec![stale])]).unwrap(), [Reply::Integer(0)]);
     bench.check(&[("PTTL k", "5000")]);
 }
@@ -200,7 +240,8 @@ fn strings_of_the_older_format_are_read_and_move_when_written() {
         ("TTL kept", "-1"),
         ("DBSIZE", "5"),
     ]);
-    let left = bench.rows(Family::Subkey).into_iter().filter(|(row, _)| row.ends_with(b"S")).count();
+    let left =
+        bench.rows(Family::Subkey).into_iter().filter(|(row, _)| row.ends_with(b"S")).count();
     assert_eq!(left, 3, "get, open and kept were only read");
     assert_eq!(bench.rows(Family::Region).len(), 1);
 }
@@ -229,7 +270,10 @@ fn flushing_is_alone_in_its_entry_and_seals_the_batch() {
     RedisMachine.apply(&mut cx, &entry(1, &[&["set", "k", "v"]])).unwrap();
     RedisMachine.apply(&mut cx, &entry(2, &[&["flushall"]])).unwrap();
     bench.engine.write(cx.batch, Durability::Buffered).unwrap();
-    assert!(bench.rows(Family::Metadata).is_empty(), "what the same batch wrote before is gone, too");
+    assert!(
+        bench.rows(Family::Metadata).is_empty(),
+        "what the same batch wrote before is gone, too"
+    );
 }
 
 #[test]
@@ -255,15 +299,29 @@ fn deleting_a_big_collection_writes_as_much_as_deleting_a_small_one() {
         // The record and the number of keys.
         assert_eq!(cx.batch.len(), 2, "{key}");
     }
-    bench.check(&[("DEL big", "1"), ("HLEN big", "0"), ("HSET big f1 new", "1"), ("HGETALL big", r#"{"f1": "new"}"#)]);
+    bench.check(&[
+        ("DEL big", "1"),
+        ("HLEN big", "0"),
+        ("HSET big f1 new", "1"),
+        ("HGETALL big", r#"{"f1": "new"}"#),
+    ]);
 }
 
 /// An entry with these bounds.
 fn bounded(hlc: u64, enough_bytes: u64, command_bytes: u64, lines: &[String]) -> Bytes {
-    let words = |line: &String| line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+    let words = |line: &String| {
+        line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
+    };
     let kind = |line: &String| Some(Kind::Client(proto::ClientCommand { args: words(line) }));
     let commands = lines.iter().map(|line| proto::WriteCommand { kind: kind(line) }).collect();
-    let request = RedisWriteRequest { hlc, seed: hlc, namespace: NAMESPACE, commands, enough_bytes, command_bytes };
+    let request = RedisWriteRequest {
+        hlc,
+        seed: hlc,
+        namespace: NAMESPACE,
+        commands,
+        enough_bytes,
+        command_bytes,
+    };
     Bytes::from(request.encode_to_vec())
 }
 
@@ -274,20 +332,29 @@ fn an_entry_ends_behind_the_command_that_makes_it_enough() {
     let lines = [format!("set a {long}"), "incr b".into(), "set c 3".into(), "set d 4".into()];
     let payload = bounded(7 << 16, 600, 0, &lines);
     assert_eq!(bench.apply_entry(&payload).unwrap(), [Reply::Ok]);
-    assert_eq!(bench.clock, (7 << 16) + 4, "every command owns a value of the clock, also one that was left out");
+    assert_eq!(
+        bench.clock,
+        (7 << 16) + 4,
+        "every command owns a value of the clock, also one that was left out"
+    );
     bench.check(&[("EXISTS a b c d", "1"), ("DBSIZE", "1")]);
     let rest = RedisMachine.commands_behind(&payload, 1).unwrap();
     let again = RedisMachine.encode(Stamp { hlc: 9 << 16, seed: 0 }, &rest);
     assert_eq!(bench.apply_entry(&again).unwrap(), [Reply::Integer(1), Reply::Ok, Reply::Ok]);
     bench.check(&[("MGET b c d", r#"["1", "3", "4"]"#), ("DBSIZE", "4")]);
     // Answers count like writes.
-    let replies = bench.apply_entry(&bounded(10 << 16, 600, 0, &["getdel a".into(), "incr b".into()])).unwrap();
+    let replies = bench
+        .apply_entry(&bounded(10 << 16, 600, 0, &["getdel a".into(), "incr b".into()]))
+        .unwrap();
     assert_eq!(replies, [Reply::bulk(long)]);
     // A string that is written again and again is counted once.
-    let lines: Vec<String> = (0..9).map(|n| format!("append s {}", n.to_string().repeat(60))).collect();
+    let lines: Vec<String> =
+        (0..9).map(|n| format!("append s {}", n.to_string().repeat(60))).collect();
     assert_eq!(bench.apply_entry(&bounded(11 << 16, 1500, 0, &lines)).unwrap().len(), 9);
     // Without a bound, as in entries of earlier releases, all is done.
-    let replies = bench.apply_entry(&entry(12 << 16, &[&["append", "s", &"y".repeat(5000)], &["incr", "b"]])).unwrap();
+    let replies = bench
+        .apply_entry(&entry(12 << 16, &[&["append", "s", &"y".repeat(5000)], &["incr", "b"]]))
+        .unwrap();
     assert_eq!(replies.len(), 2);
 }
 
@@ -299,7 +366,8 @@ fn what_is_left_out_does_not_depend_on_the_entries_beside() {
     for round in 0..150u64 {
         let mut entries = Vec::new();
         for place in 0..1 + random.below(5) {
-            let lines: Vec<String> = (0..1 + random.below(6)).map(|_| any_line(&mut random)).collect();
+            let lines: Vec<String> =
+                (0..1 + random.below(6)).map(|_| any_line(&mut random)).collect();
             let hlc = hlc::from_ms(START_MS + round * 10 + place);
             left_out += lines.len();
             entries.push(bounded(hlc, 200 + random.below(1500), 100 + random.below(3000), &lines));
@@ -340,7 +408,11 @@ fn a_command_that_would_do_too_much_fails_and_changes_nothing() {
     let mut bench = Bench::new();
     let many = |word: &str| (0..40).map(|n| format!("{word}{n}")).collect::<Vec<_>>().join(" ");
     let scores = (0..40).map(|n| format!("{n} m{n}")).collect::<Vec<_>>().join(" ");
-    for line in [format!("SADD s {}", many("m")), format!("RPUSH l {}", many("e")), format!("ZADD z {scores}")] {
+    for line in [
+        format!("SADD s {}", many("m")),
+        format!("RPUSH l {}", many("e")),
+        format!("ZADD z {scores}"),
+    ] {
         bench.run(&line);
     }
     bench.run(&format!("SET k {}", "x".repeat(3000)));
@@ -364,16 +436,27 @@ fn a_command_that_would_do_too_much_fails_and_changes_nothing() {
         "zremrangebyrank z 0 38",
     ] {
         let hlc = bench.clock + 1;
-        let replies = bench.apply_entry(&bounded(hlc, 0, 2000, &[line.to_owned(), "incr n".into()])).unwrap();
+        let replies =
+            bench.apply_entry(&bounded(hlc, 0, 2000, &[line.to_owned(), "incr n".into()])).unwrap();
         assert_eq!(replies[0], too_much, "{line}");
         bench.run("DEL n");
         assert_eq!(all_rows(&bench)["metadata"], before["metadata"], "{line}");
         assert_eq!(all_rows(&bench)["subkey"], before["subkey"], "{line}");
     }
-    let replies = bench.apply_entry(&bounded(bench.clock + 1, 1000, 2000, &["expire k 1".into(), "incr n".into()]));
+    let replies = bench.apply_entry(&bounded(
+        bench.clock + 1,
+        1000,
+        2000,
+        &["expire k 1".into(), "incr n".into()],
+    ));
     assert_eq!(replies.unwrap(), [too_much], "undone work is work: the entry ends");
     // With room they are done.
-    let replies = bench.apply_entry(&bounded(bench.clock + 1, 0, 20_000, &["spop s 39".into(), "lpop l 40".into()]));
+    let replies = bench.apply_entry(&bounded(
+        bench.clock + 1,
+        0,
+        20_000,
+        &["spop s 39".into(), "lpop l 40".into()],
+    ));
     assert!(replies.unwrap().iter().all(|reply| !reply.is_error()));
 }
 
@@ -412,7 +495,9 @@ fn what_a_command_counts_is_frozen() {
     ];
     for (line, written, answered) in cases {
         let mut cx = ApplyContext::new(bench.engine.batch(), &bench.descriptor, bench.clock);
-        RedisMachine.apply(&mut cx, &bounded(hlc::from_ms(START_MS), 0, 0, &[(*line).to_owned()])).unwrap();
+        RedisMachine
+            .apply(&mut cx, &bounded(hlc::from_ms(START_MS), 0, 0, &[(*line).to_owned()]))
+            .unwrap();
         assert_eq!((cx.batch.metered() as u64, cx.answered), (*written, *answered), "{line}");
         bench.clock = cx.clock;
         bench.engine.write(cx.batch, Durability::Buffered).unwrap();

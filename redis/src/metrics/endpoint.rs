@@ -4,9 +4,9 @@
 //! GET /metrics   200 and every metric      other paths   404      other methods   405
 //! ```
 //!
-//! A scraper comes every few seconds and is gone again. So there are few places, and little time for each request and its
-//! answer: whoever holds a connection and says nothing costs one place for a while, and when all are taken the next waits
-//! before the door, in the operating system's queue.
+//! A scraper comes every few seconds and is gone again. So there are few places, and little time
+//! for each request and its answer: whoever holds a connection and says nothing costs one place for
+//! a while, and when all are taken the next waits before the door, in the operating system's queue.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -41,7 +41,8 @@ impl Default for Limits {
 /// The format's name, with its version.
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
-/// Pause after a connection could not be accepted: most likely the process has no file descriptor left.
+/// Pause after a connection could not be accepted: most likely the process has no file descriptor
+/// left.
 const BREATH: Duration = Duration::from_secs(1);
 
 /// Answers for ever.
@@ -71,7 +72,10 @@ async fn converse(stream: TcpStream, page: PrometheusHandle) -> Result<(), hyper
         let response = respond(&request, &page);
         async move { Ok::<_, Infallible>(response) }
     });
-    hyper::server::conn::http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answer).await
+    hyper::server::conn::http1::Builder::new()
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), answer)
+        .await
 }
 
 fn respond(request: &Request<Incoming>, page: &PrometheusHandle) -> Response<Full<Bytes>> {
@@ -80,7 +84,9 @@ fn respond(request: &Request<Incoming>, page: &PrometheusHandle) -> Response<Ful
         (&Method::GET | &Method::HEAD, _) => {
             (StatusCode::NOT_FOUND, Bytes::from_static(b"The metrics are at /metrics.\n"))
         }
-        _ => (StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"Metrics can be read with GET.\n")),
+        _ => {
+            (StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"Metrics can be read with GET.\n"))
+        }
     };
     let mut response = Response::new(Full::new(text));
     *response.status_mut() = status;
@@ -118,11 +124,18 @@ mod tests {
     async fn there_is_one_page_and_a_hint_for_all_else() {
         let port = start(Limits::default()).await;
         let page = ask(port, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
-        assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("\nanswers_total 42\n"), "{page}");
+        assert!(
+            page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("\nanswers_total 42\n"),
+            "{page}"
+        );
         assert!(page.contains("content-type: text/plain; version=0.0.4"), "{page}");
         let lost = ask(port, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
-        assert!(lost.starts_with("HTTP/1.1 404 ") && lost.ends_with("The metrics are at /metrics.\n"), "{lost}");
-        let sent = ask(port, "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await;
+        assert!(
+            lost.starts_with("HTTP/1.1 404 ") && lost.ends_with("The metrics are at /metrics.\n"),
+            "{lost}"
+        );
+        let sent =
+            ask(port, "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await;
         assert!(sent.starts_with("HTTP/1.1 405 "), "{sent}");
         assert!(ask(port, "PING\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
     }

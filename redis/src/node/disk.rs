@@ -1,17 +1,18 @@
-//! The disk guard: writes stop before the disk is full, and go on by themselves when there is space again.
+//! The disk guard: writes stop before the disk is full, and go on by themselves when there is space
+//! again.
 //!
-//! A disk that is really full hurts more than a refused write: compaction, which would give space back, needs space
-//! itself. So a thread looks at the free space, the more often the less there is, and below the reserve
-//! (`--disk-reserve`) every command that can make the store grow is refused. What frees space goes on: DEL, and expiry
-//! through the cleaner. So do reads.
+//! A disk that is really full hurts more than a refused write: compaction, which would give space
+//! back, needs space itself. So a thread looks at the free space, the more often the less there is,
+//! and below the reserve (`--disk-reserve`) every command that can make the store grow is refused.
+//! What frees space goes on: DEL, and expiry through the cleaner. So do reads.
 //!
 //! ```text
 //! free < reserve                 refuse   ◄──┐
 //! free >= reserve + reserve/16   serve    ───┘   the gap keeps the guard from flapping
 //! ```
 //!
-//! Which commands these are is the flag `DenyOom` in the command table, the one by which Redis refuses writes when its
-//! memory is full; hence the error code OOM, which clients know.
+//! Which commands these are is the flag `DenyOom` in the command table, the one by which Redis
+//! refuses writes when its memory is full; hence the error code OOM, which clients know.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,7 +27,8 @@ use crate::node::facts::Disk;
 /// How often the free space is looked at while there is much of it.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often it is looked at near the reserve: a compaction can take tens of megabytes within the longer interval.
+/// How often it is looked at near the reserve: a compaction can take tens of megabytes within the
+/// longer interval.
 const NEAR: Duration = Duration::from_millis(20);
 
 /// The state that sessions ask before a command that needs space.
@@ -44,7 +46,8 @@ impl DiskGuard {
         DiskGuard { reserve, free: AtomicU64::new(u64::MAX), refusing: AtomicBool::new(false) }
     }
 
-    /// Whether commands that need space are refused now. One relaxed load: it is asked for every write.
+    /// Whether commands that need space are refused now. One relaxed load: it is asked for every
+    /// write.
     #[inline]
     #[must_use]
     pub fn refusing(&self) -> bool {
@@ -79,14 +82,20 @@ impl DiskGuard {
     /// What INFO and the metrics tell; `used` is the size of the data directory.
     #[must_use]
     pub fn state(&self, used: u64) -> Disk {
-        Disk { free: self.free.load(Ordering::Relaxed), used, reserve: self.reserve, refusing: self.refusing() }
+        Disk {
+            free: self.free.load(Ordering::Relaxed),
+            used,
+            reserve: self.reserve,
+            refusing: self.refusing(),
+        }
     }
 
     /// Takes a new measurement into account. Returns whether the answer to writes has changed.
     pub fn measured(&self, free: u64) -> bool {
         self.free.store(free, Ordering::Relaxed);
         let refusing = self.refusing();
-        let enough = if refusing { self.reserve.saturating_add(self.reserve / 16) } else { self.reserve };
+        let enough =
+            if refusing { self.reserve.saturating_add(self.reserve / 16) } else { self.reserve };
         let refuse = free < enough;
         self.refusing.store(refuse, Ordering::Relaxed);
         refuse != refusing
@@ -101,8 +110,8 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Measures once, so that the first write meets the truth, and then again and again with `free_space` on a thread of
-    /// its own: a sick disk may block the call.
+    /// Measures once, so that the first write meets the truth, and then again and again with
+    /// `free_space` on a thread of its own: a sick disk may block the call.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -116,7 +125,11 @@ impl Watcher {
             {
                 let reserve = guard.reserve;
                 if guard.refusing() {
-                    tracing::error!(free, reserve, "the disk is nearly full: writes that need space are refused");
+                    tracing::error!(
+                        free,
+                        reserve,
+                        "the disk is nearly full: writes that need space are refused"
+                    );
                 } else {
                     tracing::info!(free, reserve, "the disk has space again: writes are served");
                 }
@@ -125,11 +138,12 @@ impl Watcher {
         };
         let mut interval = look();
         let (stop, stopped) = channel::<()>();
-        let thread = std::thread::Builder::new().name("disk-guard".to_owned()).spawn(move || {
-            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                interval = look();
-            }
-        })?;
+        let thread =
+            std::thread::Builder::new().name("disk-guard".to_owned()).spawn(move || {
+                while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                    interval = look();
+                }
+            })?;
         Ok(Watcher { stop: Some(stop), thread: Some(thread) })
     }
 }
@@ -151,8 +165,15 @@ mod tests {
     #[test]
     fn refuses_below_the_reserve_and_serves_again_with_a_margin() {
         let guard = DiskGuard::new(1600);
-        let steps =
-            [(2000, false), (1600, false), (1599, true), (1600, true), (1699, true), (1700, false), (1600, false)];
+        let steps = [
+            (2000, false),
+            (1600, false),
+            (1599, true),
+            (1600, true),
+            (1699, true),
+            (1700, false),
+            (1600, false),
+        ];
         for (free, refusing) in steps {
             guard.measured(free);
             assert_eq!(guard.refusing(), refusing, "{free} bytes free");

@@ -1,7 +1,7 @@
 //! Why a node cannot start.
 //!
-//! [`NodeError::report`] is what the operator reads: what failed, where, why, what to try. The process then leaves with
-//! code 3.
+//! [`NodeError::report`] is what the operator reads: what failed, where, why, what to try. The
+//! process then leaves with code 3.
 
 use std::path::PathBuf;
 
@@ -58,33 +58,50 @@ impl NodeError {
     #[must_use]
     pub fn report(&self) -> String {
         let (place, why) = match self {
-            NodeError::Directory { dir, source } => (format!("data directory {}", dir.display()), source.to_string()),
-            NodeError::Listen(error) => (format!("address {}", error.address), error.source.to_string()),
+            NodeError::Directory { dir, source } => {
+                (format!("data directory {}", dir.display()), source.to_string())
+            }
+            NodeError::Listen(error) => {
+                (format!("address {}", error.address), error.source.to_string())
+            }
             NodeError::Metrics(error) => (format!("address {}", error.address), error.why.clone()),
             other => ("this machine".to_owned(), other.to_string()),
         };
-        format!("error: neokv cannot start\n  where: {place}\n  why: {why}\n  try: {}", self.advice())
+        format!(
+            "error: neokv cannot start\n  where: {place}\n  why: {why}\n  try: {}",
+            self.advice()
+        )
     }
 
     /// What to try.
     fn advice(&self) -> &'static str {
         match self {
             NodeError::Directory { source, .. } => match source {
-                EngineError::Locked { .. } => "stop the process that uses it, or start with another --dir",
-                EngineError::FormatVersion { .. } => "start the release that wrote it, or another --dir",
+                EngineError::Locked { .. } => {
+                    "stop the process that uses it, or start with another --dir"
+                }
+                EngineError::FormatVersion { .. } => {
+                    "start the release that wrote it, or another --dir"
+                }
                 EngineError::ForeignStore { .. } | EngineError::ForeignDirectory { .. } => {
                     "start with the --dir of this store, or with an empty one"
                 }
                 EngineError::NoSpace { .. } => "free some space on that disk",
-                EngineError::Corruption { .. } => "keep a copy of the directory, then restore it from a backup",
+                EngineError::Corruption { .. } => {
+                    "keep a copy of the directory, then restore it from a backup"
+                }
                 _ => "check that the path is a directory that this user may write to",
             },
-            NodeError::Listen(_) => "another --port (0 takes a free one), or an address of this machine for --bind",
+            NodeError::Listen(_) => {
+                "another --port (0 takes a free one), or an address of this machine for --bind"
+            }
             NodeError::Metrics(_) => "another --metrics-bind, or leave it off",
             NodeError::Store(_) | NodeError::Region { .. } | NodeError::Crashed(_) => {
                 "keep a copy of the directory; --log-level debug tells more"
             }
-            NodeError::Runtime { .. } => "check the limits of this user (ulimit -a) and the memory of the machine",
+            NodeError::Runtime { .. } => {
+                "check the limits of this user (ulimit -a) and the memory of the machine"
+            }
         }
     }
 }
@@ -112,7 +129,9 @@ mod tests {
         let source = std::io::Error::from(std::io::ErrorKind::AddrInUse);
         let report = NodeError::Listen(ListenError { address, source }).report();
         assert!(
-            report.contains("where: address 127.0.0.1:7000\n  why: address in use\n  try: another --port"),
+            report.contains(
+                "where: address 127.0.0.1:7000\n  why: address in use\n  try: another --port"
+            ),
             "{report}"
         );
     }

@@ -1,8 +1,9 @@
 //! What the node can tell about itself at one moment: the source of INFO and of the metrics.
 //!
-//! [`Facts`] is plain data. Gathering it touches the engine, the Regions, the allocator and the kernel once; after that
-//! the sections of INFO and the rows of the metrics table are pure functions of it, which is how they are tested. A fact
-//! that nobody measured is absent from the structs here, rather than a zero that looks like a measurement.
+//! [`Facts`] is plain data. Gathering it touches the engine, the Regions, the allocator and the
+//! kernel once; after that the sections of INFO and the rows of the metrics table are pure
+//! functions of it, which is how they are tested. A fact that nobody measured is absent from the
+//! structs here, rather than a zero that looks like a measurement.
 
 use neokv_engine::EngineStats;
 

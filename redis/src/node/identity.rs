@@ -1,8 +1,9 @@
 //! What this node is called.
 //!
-//! Redis clients know a node by 40 hexadecimal digits. Here they spell the store's identity on disk, so that a node keeps
-//! its name across restarts and addresses: 16 digits cluster id, 16 digits store id, 8 zeros. The run id, by which a
-//! monitor notices a restart, is drawn anew at every start.
+//! Redis clients know a node by 40 hexadecimal digits. Here they spell the store's identity on
+//! disk, so that a node keeps its name across restarts and addresses: 16 digits cluster id, 16
+//! digits store id, 8 zeros. The run id, by which a monitor notices a restart, is drawn anew at
+//! every start.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -45,7 +46,9 @@ impl Names {
             store_id: identity.store_id,
             format_version: identity.format_version,
             os,
-            executable: std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
+            executable: std::env::current_exe()
+                .map(|path| path.display().to_string())
+                .unwrap_or_default(),
             config_file,
             port: AtomicU16::new(0),
         }
@@ -76,7 +79,8 @@ mod tests {
     #[test]
     fn a_node_keeps_its_name_and_a_run_does_not() {
         let identity = Identity { format_version: 1, cluster_id: 0xabc, store_id: 1 };
-        let (first, second) = (Names::new(&identity, String::new()), Names::new(&identity, String::new()));
+        let (first, second) =
+            (Names::new(&identity, String::new()), Names::new(&identity, String::new()));
         assert_eq!(first.node, "0000000000000abc000000000000000100000000");
         assert_eq!(first.node, second.node);
         assert_eq!(first.run.len(), 40);

@@ -18,7 +18,8 @@ use crate::server::Context;
 /// Keys with an expiry are counted one by one up to here; beyond it RocksDB's estimate has to do.
 const COUNTED_EXPIRES: u64 = 1_000;
 
-/// Everything that INFO and the metrics tell. Asks engine, kernel and allocator: a millisecond or so.
+/// Everything that INFO and the metrics tell. Asks engine, kernel and allocator: a millisecond or
+/// so.
 #[must_use]
 pub fn facts(context: &Context) -> Facts {
     let engine = context.engine.stats();
@@ -90,7 +91,8 @@ fn server(context: &Context) -> facts::Server {
     }
 }
 
-/// Keys of all Regions, from the counts that apply keeps. A count that cannot be read is left out of the sum.
+/// Keys of all Regions, from the counts that apply keeps. A count that cannot be read is left out
+/// of the sum.
 fn keys(context: &Context) -> u64 {
     let count = |descriptor: &Arc<Descriptor>| -> Option<u64> {
         let row = key::region(descriptor.id, RegionKind::Stats);

@@ -1,8 +1,9 @@
 //! What this process takes from the machine: memory, processor time.
 //!
-//! Two witnesses are asked. The allocator knows what the program holds (`allocated`) and what that costs in pages
-//! (`resident`); the kernel knows what is really mapped (`rss`). The difference between them is stacks, code and pages
-//! that the allocator has not given back yet. A value that cannot be read is 0, never a guess.
+//! Two witnesses are asked. The allocator knows what the program holds (`allocated`) and what that
+//! costs in pages (`resident`); the kernel knows what is really mapped (`rss`). The difference
+//! between them is stacks, code and pages that the allocator has not given back yet. A value that
+//! cannot be read is 0, never a guess.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,7 +35,8 @@ impl Memory {
     pub fn now() -> Memory {
         // The allocator's numbers stand still until its epoch is advanced.
         let fresh = epoch::advance().is_ok();
-        let read = |number: tikv_jemalloc_ctl::Result<usize>| number.map_or(0, |bytes| bytes as u64);
+        let read =
+            |number: tikv_jemalloc_ctl::Result<usize>| number.map_or(0, |bytes| bytes as u64);
         let allocated = if fresh { read(stats::allocated::read()) } else { 0 };
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         Memory {
@@ -57,7 +59,9 @@ impl Memory {
 /// The bytes in a line such as `VmRSS:   12345 kB`.
 fn kilobytes(text: &str, field: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(field));
-    let number = line.and_then(|rest| rest.split_whitespace().next()).and_then(|word| word.parse::<u64>().ok());
+    let number = line
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|word| word.parse::<u64>().ok());
     number.unwrap_or(0).saturating_mul(1024)
 }
 
@@ -74,11 +78,12 @@ impl Cpu {
     /// Asks the kernel.
     #[must_use]
     pub fn now() -> Cpu {
-        Cpu::parse(&std::fs::read_to_string("/proc/self/stat").unwrap_or_default()).unwrap_or_default()
+        Cpu::parse(&std::fs::read_to_string("/proc/self/stat").unwrap_or_default())
+            .unwrap_or_default()
     }
 
-    /// Fields 14 and 15 of `/proc/PID/stat`, which count hundredths of seconds. The second field is the program's name in
-    /// parentheses and may hold anything, so counting starts behind its end.
+    /// Fields 14 and 15 of `/proc/PID/stat`, which count hundredths of seconds. The second field is
+    /// the program's name in parentheses and may hold anything, so counting starts behind its end.
     fn parse(stat: &str) -> Option<Cpu> {
         let (_, rest) = stat.rsplit_once(") ")?;
         let mut fields = rest.split(' ').skip(11);

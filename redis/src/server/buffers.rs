@@ -1,8 +1,9 @@
 //! Buffers that pass from connection to connection.
 //!
-//! Ten thousand idle connections with buffers of their own would hold a gigabyte for nothing. So a connection takes a
-//! buffer when it has something to do and gives it back when it waits with nothing in it. The pool belongs to the thread: no
-//! lock, and the buffer that comes back last, still in the processor's cache, goes out first.
+//! Ten thousand idle connections with buffers of their own would hold a gigabyte for nothing. So a
+//! connection takes a buffer when it has something to do and gives it back when it waits with
+//! nothing in it. The pool belongs to the thread: no lock, and the buffer that comes back last,
+//! still in the processor's cache, goes out first.
 
 use std::cell::RefCell;
 
@@ -11,7 +12,8 @@ use bytes::BytesMut;
 /// Capacity of a pooled buffer, in bytes: a batch of requests or replies of ordinary size.
 pub const CAPACITY: usize = 16 << 10;
 
-/// Buffers kept per thread. More connections than that are rarely busy on one thread at the same instant.
+/// Buffers kept per thread. More connections than that are rarely busy on one thread at the same
+/// instant.
 const KEPT: usize = 64;
 
 thread_local! {
@@ -24,8 +26,8 @@ pub fn take() -> BytesMut {
     POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| BytesMut::with_capacity(CAPACITY))
 }
 
-/// Gives back what is not needed now. Buffers that have grown, and those whose memory is still shared with an argument
-/// somewhere, are dropped instead.
+/// Gives back what is not needed now. Buffers that have grown, and those whose memory is still
+/// shared with an argument somewhere, are dropped instead.
 pub fn give(mut buffer: BytesMut) {
     buffer.clear();
     // Fails if somebody still holds a part of it.

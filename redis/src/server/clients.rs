@@ -1,8 +1,9 @@
 //! The list of connections: CLIENT LIST, CLIENT KILL, the connection limit, and stopping.
 //!
-//! Every connection has a [`Client`], shared between its task and the list. The task writes what others may want to see
-//! with relaxed stores, once per batch; nobody else writes there except to [`Client::kill`]. The list itself is locked when a
-//! client comes or goes, and by those who look at it.
+//! Every connection has a [`Client`], shared between its task and the list. The task writes what
+//! others may want to see with relaxed stores, once per batch; nobody else writes there except to
+//! [`Client::kill`]. The list itself is locked when a client comes or goes, and by those who look
+//! at it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -127,7 +128,8 @@ impl Client {
         self.waker.wake();
     }
 
-    /// Ends the connection: CLIENT KILL. It runs no further command. False if somebody has done so before.
+    /// Ends the connection: CLIENT KILL. It runs no further command. False if somebody has done so
+    /// before.
     pub fn kill(&self) -> bool {
         let first = !self.cut.swap(true, Ordering::AcqRel);
         self.dismiss();
@@ -151,16 +153,20 @@ impl Client {
         self.dismissed.load(Ordering::Acquire)
     }
 
-    /// Its line in CLIENT LIST, with the fields of Redis 7.0 and the library's name and version at the end. `command` is
-    /// what to show as the last command, if the caller knows better than the last note.
+    /// Its line in CLIENT LIST, with the fields of Redis 7.0 and the library's name and version at
+    /// the end. `command` is what to show as the last command, if the caller knows better than the
+    /// last note.
     #[must_use]
     pub fn line(&self, now: Instant, command: Option<&str>) -> String {
         let names = self.names();
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
         let age = now.saturating_duration_since(self.since).as_secs();
         let idle = age.saturating_sub(self.active_ms.load(Ordering::Relaxed) / 1000);
-        let noted = table::all().nth(self.command.load(Ordering::Relaxed)).map_or("NULL", |command| command.name);
-        let (input, output) = (self.input.load(Ordering::Relaxed), self.output.load(Ordering::Relaxed));
+        let noted = table::all()
+            .nth(self.command.load(Ordering::Relaxed))
+            .map_or("NULL", |command| command.name);
+        let (input, output) =
+            (self.input.load(Ordering::Relaxed), self.output.load(Ordering::Relaxed));
         let mut line = format!("id={} addr={} laddr={} fd=-1 ", self.id, self.peer, self.local);
         // Writing to a string cannot fail.
         let _infallible = write!(
@@ -181,8 +187,11 @@ impl Client {
 
     fn flags(&self) -> String {
         let flags = [(&self.readonly, 'r'), (&self.no_evict, 'e'), (&self.no_touch, 'T')];
-        let set: String =
-            flags.iter().filter(|(flag, _)| flag.load(Ordering::Relaxed)).map(|(_, name)| *name).collect();
+        let set: String = flags
+            .iter()
+            .filter(|(flag, _)| flag.load(Ordering::Relaxed))
+            .map(|(_, name)| *name)
+            .collect();
         if set.is_empty() { "N".to_owned() } else { set }
     }
 }

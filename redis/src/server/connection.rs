@@ -9,8 +9,9 @@
 //!        └──► send the rest ───┴───────────────────────┴────────────────────────┴──► closed
 //! ```
 //!
-//! A task of the runtime runs this for each connection. Waiting means waiting for all that can happen at once: bytes from
-//! the client, room for replies that it did not take yet, CLIENT KILL and the end of the server, and the idle timeout.
+//! A task of the runtime runs this for each connection. Waiting means waiting for all that can
+//! happen at once: bytes from the client, room for replies that it did not take yet, CLIENT KILL
+//! and the end of the server, and the idle timeout.
 
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
@@ -56,7 +57,9 @@ pub(super) enum Ended {
     Http,
     #[error("a command failed in a way that lost the order of replies")]
     Panicked,
-    #[error("{bytes} bytes of replies and of requests behind them are kept for it, the limit is {limit}")]
+    #[error(
+        "{bytes} bytes of replies and of requests behind them are kept for it, the limit is {limit}"
+    )]
     Unread { bytes: usize, limit: usize },
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -208,8 +211,9 @@ impl Connection {
         }
         self.make_room();
         let room = self.input.capacity().saturating_sub(self.input.len());
-        // Polled, not tried: after a read that got less than there was room for, tokio knows that nothing is left, which
-        // saves a system call per command. Nobody is woken by this poll; who waits polls the stream again.
+        // Polled, not tried: after a read that got less than there was room for, tokio knows that
+        // nothing is left, which saves a system call per command. Nobody is woken by this poll; who
+        // waits polls the stream again.
         let mut nobody = std::task::Context::from_waker(Waker::noop());
         match pin!(self.stream.read_buf(&mut self.input)).poll(&mut nobody) {
             Poll::Ready(Ok(0)) => {
@@ -224,12 +228,15 @@ impl Connection {
                 Ok(Received::Some)
             }
             Poll::Pending => Ok(Received::Nothing),
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(Received::Nothing),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                Ok(Received::Nothing)
+            }
             Poll::Ready(Err(error)) => Err(error.into()),
         }
     }
 
-    /// Room for the next read. An announced argument makes it grow with what has arrived, never ahead of it.
+    /// Room for the next read. An announced argument makes it grow with what has arrived, never
+    /// ahead of it.
     fn make_room(&mut self) {
         if self.input.capacity() == 0 && self.chunk == buffers::CAPACITY {
             self.input = buffers::take();
@@ -258,7 +265,8 @@ impl Connection {
         // A stream that has ended counts as readable for ever.
         let (more, unsent) = (!self.ended, !self.output.is_empty());
         let idle = self.context.limits.idle;
-        let (stream, client, clock, timer) = (&self.stream, &self.client, self.clock, &mut self.timer);
+        let (stream, client, clock, timer) =
+            (&self.stream, &self.client, self.clock, &mut self.timer);
         poll_fn(|cx| {
             if client.poll_dismissed(cx.waker()) {
                 return Poll::Ready(Woken::Killed);
@@ -268,11 +276,14 @@ impl Connection {
                 return Poll::Ready(Woken::Ready);
             }
             while !idle.is_zero() {
-                let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until((clock + idle).into())));
+                let timer = timer.get_or_insert_with(|| {
+                    Box::pin(tokio::time::sleep_until((clock + idle).into()))
+                });
                 if timer.as_mut().poll(cx).is_pending() {
                     break;
                 }
-                // The timer is not moved with every command: when it fires, it looks how long ago the last one was.
+                // The timer is not moved with every command: when it fires, it looks how long ago
+                // the last one was.
                 if clock.elapsed() >= idle {
                     return Poll::Ready(Woken::Idle);
                 }

@@ -1,7 +1,8 @@
 //! What all connections of a server share.
 //!
-//! One [`Context`] is built when the node opens and lives as long as the process serves. Its fields are either immutable,
-//! atomic, or used so rarely that their lock does not matter; see [`crate::server`] for the rule.
+//! One [`Context`] is built when the node opens and lives as long as the process serves. Its fields
+//! are either immutable, atomic, or used so rarely that their lock does not matter; see
+//! [`crate::server`] for the rule.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,7 +53,8 @@ pub struct Context {
     pub held: AtomicUsize,
     /// When the server was started.
     pub started: Instant,
-    /// Where the Redis port of another store is, for MOVED. Nothing is known in a standalone server.
+    /// Where the Redis port of another store is, for MOVED. Nothing is known in a standalone
+    /// server.
     pub redirect: Redirect,
 }
 
@@ -91,7 +93,8 @@ impl Context {
         self.password.load().is_some()
     }
 
-    /// Moves a connection's share of [`Context::held`] from `before` to `after`; returns the new total.
+    /// Moves a connection's share of [`Context::held`] from `before` to `after`; returns the new
+    /// total.
     pub fn hold(&self, before: usize, after: usize) -> usize {
         if after >= before {
             let more = after - before;
@@ -111,7 +114,9 @@ fn heavy_permits() -> usize {
 /// Milliseconds since 1970 by this machine's clock; 0 if it stands before that.
 #[must_use]
 pub fn wall_clock_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Bounds on connections and their buffers.
@@ -167,9 +172,11 @@ impl Password {
     /// Whether `attempt` is the password.
     #[must_use]
     pub fn matches(&self, attempt: &[u8]) -> bool {
-        // Every byte of the attempt is looked at. The time tells its length, which the client knows, and no more.
+        // Every byte of the attempt is looked at. The time tells its length, which the client
+        // knows, and no more.
         let mut expected = self.0.iter().cycle();
-        let differing = attempt.iter().fold(0u8, |seen, byte| seen | (byte ^ expected.next().unwrap_or(&0)));
+        let differing =
+            attempt.iter().fold(0u8, |seen, byte| seen | (byte ^ expected.next().unwrap_or(&0)));
         differing == 0 && attempt.len() == self.0.len()
     }
 }

@@ -87,18 +87,23 @@ pub fn resolve(context: &Context, session: &Session, args: &Args) -> Result<Call
     Ok(Call { command, position, traits })
 }
 
-/// Whether these are words of an HTTP request. A web page can make a browser send one to any port that the browser reaches,
-/// with commands in its body: the connection must end before the body is read.
+/// Whether these are words of an HTTP request. A web page can make a browser send one to any port
+/// that the browser reaches, with commands in its body: the connection must end before the body is
+/// read.
 #[must_use]
 pub fn is_http(args: &Args) -> bool {
-    args.first().is_some_and(|name| [&b"post"[..], b"host:"].iter().any(|word| name.eq_ignore_ascii_case(word)))
+    args.first().is_some_and(|name| {
+        [&b"post"[..], b"host:"].iter().any(|word| name.eq_ignore_ascii_case(word))
+    })
 }
 
 impl Refusal {
     /// Appends the error reply. `args` may hold any bytes, so this does not go through text.
     pub fn write(&self, args: &Args, out: &mut BytesMut) {
         match self {
-            Refusal::Error { text, .. } => neokv_resp::Reply::error(text.clone()).write(Default::default(), out),
+            Refusal::Error { text, .. } => {
+                neokv_resp::Reply::error(text.clone()).write(Default::default(), out)
+            }
             Refusal::Unknown => write_unknown(args, out),
         }
     }
@@ -113,8 +118,8 @@ impl Refusal {
     }
 }
 
-/// `unknown command 'x', with args beginning with: 'a' 'b' `, as much as fits the preview. As in Redis, an argument ends
-/// at its first zero byte here, and line ends become blanks.
+/// `unknown command 'x', with args beginning with: 'a' 'b' `, as much as fits the preview. As in
+/// Redis, an argument ends at its first zero byte here, and line ends become blanks.
 fn write_unknown(args: &Args, out: &mut BytesMut) {
     let until_zero = |text: &Bytes| text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
     let shown = |text: &Bytes, most: usize| text.slice(..until_zero(text).min(most));
@@ -158,7 +163,10 @@ mod tests {
         let long = "o".repeat(150);
         assert_eq!(
             unknown(&[long.as_bytes(), long.as_bytes(), b"b"]),
-            format!(r"-ERR unknown command \'{0}\', with args beginning with: \'{0}\' \r\n", "o".repeat(128))
+            format!(
+                r"-ERR unknown command \'{0}\', with args beginning with: \'{0}\' \r\n",
+                "o".repeat(128)
+            )
         );
         assert_eq!(
             unknown(&[b"foo", "a".repeat(120).as_bytes(), b"bcdefghij", b"k"]),

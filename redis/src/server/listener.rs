@@ -1,11 +1,12 @@
 //! Accepting connections, refusing too many, and ending them all.
 //!
-//! One task per address accepts. A connection beyond the limit gets one line and is closed:
-//! `-ERR max number of clients reached`. When the process is out of file descriptors the task pauses, instead of turning
-//! in circles at full speed: the waiting connection stays in the kernel's queue.
+//! One task per address accepts. A connection beyond the limit gets one line and is closed: `-ERR
+//! max number of clients reached`. When the process is out of file descriptors the task pauses,
+//! instead of turning in circles at full speed: the waiting connection stays in the kernel's queue.
 //!
-//! Accepted sockets have TCP_NODELAY (a reply must not wait for the next one) and inherit keep-alive from the listening
-//! socket, by which the kernel finds out about peers that vanished without a word.
+//! Accepted sockets have TCP_NODELAY (a reply must not wait for the next one) and inherit
+//! keep-alive from the listening socket, by which the kernel finds out about peers that vanished
+//! without a word.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -43,12 +44,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens `port` on all `addresses` and begins to serve. Port 0 takes a free one, the same on all addresses. Must be
-    /// called inside a tokio runtime, which then runs the connections.
+    /// Opens `port` on all `addresses` and begins to serve. Port 0 takes a free one, the same on
+    /// all addresses. Must be called inside a tokio runtime, which then runs the connections.
     ///
     /// # Errors
     /// An address is taken or not one of this machine, or there is no address at all.
-    pub async fn listen(context: Arc<Context>, addresses: &[IpAddr], port: u16) -> Result<Server, ListenError> {
+    pub async fn listen(
+        context: Arc<Context>,
+        addresses: &[IpAddr],
+        port: u16,
+    ) -> Result<Server, ListenError> {
         let mut listeners = Vec::with_capacity(addresses.len());
         let mut port = port;
         for address in addresses {
@@ -60,9 +65,13 @@ impl Server {
         }
         if listeners.is_empty() {
             let address = SocketAddr::from(([0, 0, 0, 0], port));
-            return Err(ListenError { address, source: io::Error::other("no address to listen on") });
+            return Err(ListenError {
+                address,
+                source: io::Error::other("no address to listen on"),
+            });
         }
-        let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let addresses =
+            listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let (stop, stopped) = watch::channel(false);
         let accept = |listener| tokio::spawn(accept(context.clone(), listener, stopped.clone()));
         let acceptors = listeners.into_iter().map(accept).collect();
@@ -81,8 +90,9 @@ impl Server {
         &self.addresses
     }
 
-    /// Accepts nobody any more, lets every connection finish the commands that it has received, and waits up to `patience`
-    /// for them. Returns how many connections were left then; they end with the runtime.
+    /// Accepts nobody any more, lets every connection finish the commands that it has received, and
+    /// waits up to `patience` for them. Returns how many connections were left then; they end with
+    /// the runtime.
     pub async fn stop(self, patience: Duration) -> usize {
         let _nobody_listens = self.stop.send(true);
         for acceptor in self.acceptors {

@@ -9,33 +9,37 @@
 //!
 //! # Order
 //!
-//! One connection's commands take effect and answer in the order in which they were sent, also when pipelined. Writes
-//! that follow each other wait in [`pipeline`] and travel together; whatever is not a write first waits for the writes
-//! before it. So a read sees its own connection's writes, and a pipeline of a hundred SETs costs one log entry.
+//! One connection's commands take effect and answer in the order in which they were sent, also when
+//! pipelined. Writes that follow each other wait in [`pipeline`] and travel together; whatever is
+//! not a write first waits for the writes before it. So a read sees its own connection's writes,
+//! and a pipeline of a hundred SETs costs one log entry.
 //!
 //! # What a connection costs
 //!
-//! * **No lock is shared between connections** on the way of a command. Statistics are counted in the connection and
-//!   added to shared atomics once per batch ([`stats`]); the client list ([`clients`]) is touched when a client comes and goes.
-//! * **One read and one write system call per batch**: everything that has arrived is parsed and run before the replies,
-//!   encoded into one buffer, are written.
-//! * **No thread is changed** for a read that is short and in memory. A command declared `Walk` tries that first, within a
-//!   budget; what is beyond it, and every command declared `Heavy`, runs on the blocking pool, a limited number at a time,
-//!   so that it cannot hold up other connections.
-//! * **Idle connections hold no buffers**: these come from a pool of the thread ([`buffers`]) when bytes arrive.
+//! * **No lock is shared between connections** on the way of a command. Statistics are counted in
+//!   the connection and added to shared atomics once per batch ([`stats`]); the client list
+//!   ([`clients`]) is touched when a client comes and goes.
+//! * **One read and one write system call per batch**: everything that has arrived is parsed and
+//!   run before the replies, encoded into one buffer, are written.
+//! * **No thread is changed** for a read that is short and in memory. A command declared `Walk`
+//!   tries that first, within a budget; what is beyond it, and every command declared `Heavy`, runs
+//!   on the blocking pool, a limited number at a time, so that it cannot hold up other connections.
+//! * **Idle connections hold no buffers**: these come from a pool of the thread ([`buffers`]) when
+//!   bytes arrive.
 //!
 //! # What a hostile client costs
 //!
-//! Input: what it has really sent, within the parser's limits; until it has authenticated, ten arguments of 16 KiB.
-//! Output: a client that does not read its replies gets nothing more done ([`pressure`]), and is closed when it goes on
-//! sending up to `client-output-buffer-limit`; all such buffers together have a limit too. Connections beyond `maxclients`
-//! are told so and closed.
+//! Input: what it has really sent, within the parser's limits; until it has authenticated, ten
+//! arguments of 16 KiB. Output: a client that does not read its replies gets nothing more done
+//! ([`pressure`]), and is closed when it goes on sending up to `client-output-buffer-limit`; all
+//! such buffers together have a limit too. Connections beyond `maxclients` are told so and closed.
 //!
 //! # Map
 //!
-//! [`context`]: what all connections share · [`listener`]: accepting, the limit, stopping · [`connection`]: the loop of
-//! one connection · [`pipeline`]: running a batch of commands · [`dispatch`]: whether a command may run · [`routing`]: which
-//! Region serves it, MOVED, CROSSSLOT · [`session`]: what a connection knows about its client · [`clients`]: the list of all ·
+//! [`context`]: what all connections share · [`listener`]: accepting, the limit, stopping ·
+//! [`connection`]: the loop of one connection · [`pipeline`]: running a batch of commands ·
+//! [`dispatch`]: whether a command may run · [`routing`]: which Region serves it, MOVED, CROSSSLOT
+//! · [`session`]: what a connection knows about its client · [`clients`]: the list of all ·
 //! [`buffers`], [`output`], [`pressure`]: bytes and their bounds · [`stats`]: numbers.
 
 pub mod buffers;
@@ -57,5 +61,6 @@ pub use self::listener::{ListenError, Server};
 pub use self::session::{Session, SessionCx};
 pub use self::stats::Stats;
 
-/// The version of Redis whose behaviour this server has: what HELLO and INFO tell clients, which choose features by it.
+/// The version of Redis whose behaviour this server has: what HELLO and INFO tell clients, which
+/// choose features by it.
 pub const REDIS_VERSION: &str = "7.0.15";

@@ -1,7 +1,8 @@
 //! Replies on their way to the client.
 //!
-//! Replies are encoded one behind the other into one buffer, which is sent with one system call when the batch is done,
-//! or sooner if it grows: see [`pressure`](super::pressure) for what happens when the client does not read.
+//! Replies are encoded one behind the other into one buffer, which is sent with one system call
+//! when the batch is done, or sooner if it grows: see [`pressure`](super::pressure) for what
+//! happens when the client does not read.
 
 use std::io;
 
@@ -44,7 +45,8 @@ impl Output {
         &mut self.buffer
     }
 
-    /// Takes the buffer away, to append to it on another thread. Give it back with [`Output::restore`].
+    /// Takes the buffer away, to append to it on another thread. Give it back with
+    /// [`Output::restore`].
     #[must_use]
     pub fn lend(&mut self) -> BytesMut {
         std::mem::take(&mut self.buffer)

@@ -6,12 +6,13 @@
 //! replies    +OK     +OK     :1       $1      +OK     +PONG      in one buffer, one write
 //! ```
 //!
-//! Writes are gathered ([`Writes`]) until something that is not a write comes, the batch ends, or enough of them have come
-//! together. Then they are *settled*: proposed as one submission, and their replies appended. Everything else settles
-//! first, so that it sees the writes before it and its reply comes after theirs.
+//! Writes are gathered ([`Writes`]) until something that is not a write comes, the batch ends, or
+//! enough of them have come together. Then they are *settled*: proposed as one submission, and
+//! their replies appended. Everything else settles first, so that it sees the writes before it and
+//! its reply comes after theirs.
 //!
-//! While a submission is in the log, the connection reads nothing from its socket: the client's own send buffer is the
-//! backpressure.
+//! While a submission is in the log, the connection reads nothing from its socket: the client's own
+//! send buffer is the backpressure.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
@@ -39,7 +40,8 @@ use crate::machine::{self, NAMESPACE};
 
 type Reader = fn(&View<'_>, &Args) -> Outcome;
 
-/// What a command that reads many rows may read on a connection's thread, where others wait for their turn.
+/// What a command that reads many rows may read on a connection's thread, where others wait for
+/// their turn.
 const GLANCE: Budget = Budget { rows: 1024, bytes: 256 << 10 };
 
 /// After so many rows, the connection's batch lets others have the thread.
@@ -87,7 +89,8 @@ impl Connection {
             match self.parser.parse(&mut self.input, &mut self.args) {
                 Ok(true) => self.run_command().await?,
                 Ok(false) if self.writes.is_empty() => break,
-                // More may have come while their replies waited for the client: nobody else looks at it.
+                // More may have come while their replies waited for the client: nobody else looks
+                // at it.
                 Ok(false) => self.settle().await?,
                 Err(error) => {
                     self.settle().await?;
@@ -119,7 +122,8 @@ impl Connection {
                     Handler::Session(handler) => {
                         self.settle().await?;
                         if call.command.group == Group::Server {
-                            // INFO and CONFIG RESETSTAT must know what has been, and take their time.
+                            // INFO and CONFIG RESETSTAT must know what has been, and take their
+                            // time.
                             self.meter.flush(&self.context.stats);
                             tokio::task::yield_now().await;
                         }
@@ -183,7 +187,12 @@ impl Connection {
     /// Counts calls that have just ended; they took the time since the last ones ended.
     fn count(&mut self, position: usize, calls: u64) {
         let now = Instant::now();
-        self.meter.count(&self.context.stats, position, calls, now.saturating_duration_since(self.clock));
+        self.meter.count(
+            &self.context.stats,
+            position,
+            calls,
+            now.saturating_duration_since(self.clock),
+        );
         self.clock = now;
     }
 
@@ -202,7 +211,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Where and when a read happens; `None` if it does not happen here, which the client has then been told.
+    /// Where and when a read happens; `None` if it does not happen here, which the client has then
+    /// been told.
     async fn moment(&mut self, call: Call) -> Option<Moment> {
         let destination = match self.router.route(&self.context, call.command, &self.args) {
             Ok(destination) => destination,
@@ -226,7 +236,12 @@ impl Connection {
     }
 
     /// Runs a read of many rows: where it is if a glance is enough for it, else apart.
-    async fn read_walk(&mut self, call: Call, handler: Reader, moment: Moment) -> Result<(), Ended> {
+    async fn read_walk(
+        &mut self,
+        call: Call,
+        handler: Reader,
+        moment: Moment,
+    ) -> Result<(), Ended> {
         let (outcome, rows) = moment.glance(&self.context, handler, &self.args);
         self.walked = self.walked.saturating_add(rows);
         match outcome {
@@ -240,24 +255,30 @@ impl Connection {
         Ok(())
     }
 
-    /// Runs a heavy read on the blocking pool. The reply is encoded there too, behind those that are waiting to be sent.
+    /// Runs a heavy read on the blocking pool. The reply is encoded there too, behind those that
+    /// are waiting to be sent.
     async fn read_apart(&mut self, call: Call, handler: Reader) -> Result<(), Ended> {
         let context = self.context.clone();
         let _permit = self.permit(&context).await?;
         // Asked for after the wait: what is read is not older than what the answer is about.
         let Some(moment) = self.moment(call).await else { return Ok(()) };
         let sent = self.session.end_command().then_some(self.session.protocol);
-        let (place, args, mut buffer) = (context.clone(), std::mem::take(&mut self.args), self.output.lend());
+        let (place, args, mut buffer) =
+            (context.clone(), std::mem::take(&mut self.args), self.output.lend());
         let work = move || -> (BytesMut, Option<String>) {
-            let reply = moment.read(&place, false, handler, &args).unwrap_or_else(|error| error_reply(&error));
+            let reply = moment
+                .read(&place, false, handler, &args)
+                .unwrap_or_else(|error| error_reply(&error));
             if let Some(protocol) = sent {
                 reply.write(protocol, &mut buffer);
             }
-            let failure = if let Reply::Error(text) = reply { Some(text.into_owned()) } else { None };
+            let failure =
+                if let Reply::Error(text) = reply { Some(text.into_owned()) } else { None };
             (buffer, failure)
         };
         // A panic took the buffer with it, so the order of replies is lost: the connection ends.
-        let lost = |error: JoinError| if error.is_panic() { Ended::Panicked } else { Ended::Stopping };
+        let lost =
+            |error: JoinError| if error.is_panic() { Ended::Panicked } else { Ended::Stopping };
         let (buffer, failure) = tokio::task::spawn_blocking(work).await.map_err(lost)?;
         self.output.restore(buffer);
         self.count(call.position, 1);
@@ -267,7 +288,8 @@ impl Connection {
         Ok(())
     }
 
-    /// The right to read much, for which others may be waiting too. A connection that is killed does not wait on.
+    /// The right to read much, for which others may be waiting too. A connection that is killed
+    /// does not wait on.
     async fn permit<'c>(&self, context: &'c Context) -> Result<SemaphorePermit<'c>, Ended> {
         let mut turn = pin!(context.heavy.acquire());
         poll_fn(|cx| {
@@ -313,17 +335,22 @@ impl Connection {
         let mut commands = std::mem::take(&mut self.writes.commands);
         let mut positions = std::mem::take(&mut self.writes.positions);
         self.writes.bytes = 0;
-        let Some(Destination { region, slot, .. }) = self.writes.destination.take() else { return Ok(()) };
+        let Some(Destination { region, slot, .. }) = self.writes.destination.take() else {
+            return Ok(());
+        };
         let mut done = 0usize;
-        // Nearly always once. What one entry did not carry out goes when the replies before it are on their way, so that a
-        // client which does not read them gets no more of them made.
+        // Nearly always once. What one entry did not carry out goes when the replies before it are
+        // on their way, so that a client which does not read them gets no more of them made.
         while !commands.is_empty() {
             match region.propose_some(commands).await {
                 Ok(progress) => {
                     let waiting = positions.get(done..).unwrap_or_default();
                     let mine = waiting.get(..progress.replies.len()).unwrap_or_default();
-                    // One reply per command is the proposer's promise; without it no reply could be told from another.
-                    if mine.is_empty() || mine.len().saturating_add(progress.rest.len()) != waiting.len() {
+                    // One reply per command is the proposer's promise; without it no reply could be
+                    // told from another.
+                    if mine.is_empty()
+                        || mine.len().saturating_add(progress.rest.len()) != waiting.len()
+                    {
                         return Err(Ended::Panicked);
                     }
                     self.count_writes(mine);
@@ -349,7 +376,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Appends the replies of writes; each is given up as soon as it is copied, because together they may be large.
+    /// Appends the replies of writes; each is given up as soon as it is copied, because together
+    /// they may be large.
     fn answer_writes(&mut self, positions: &[usize], replies: Vec<Reply>) -> Result<(), Ended> {
         for (reply, position) in replies.into_iter().zip(positions) {
             self.answer_write(*position, &reply);
@@ -390,7 +418,8 @@ struct Moment {
 }
 
 impl Moment {
-    /// A key is over for a reader by its own clock, or by that of the last applied write, whichever is ahead.
+    /// A key is over for a reader by its own clock, or by that of the last applied write, whichever
+    /// is ahead.
     fn of(destination: &Destination, point: ReadPoint, seed: u64) -> Moment {
         Moment {
             region: destination.region.id(),
@@ -400,7 +429,8 @@ impl Moment {
         }
     }
 
-    /// Runs a handler: on the latest state if it looks up one record only, else on one state for all its reads.
+    /// Runs a handler: on the latest state if it looks up one record only, else on one state for
+    /// all its reads.
     fn read(self, context: &Context, point: bool, handler: Reader, args: &Args) -> Outcome {
         if point {
             return handler(&self.view(context, &context.engine), args);
@@ -409,8 +439,8 @@ impl Moment {
         handler(&self.view(context, &snapshot), args)
     }
 
-    /// Runs a handler on what is in memory, within [`GLANCE`]; `None` if that was not enough. Also returns how many rows were
-    /// read, which take their time in any case.
+    /// Runs a handler on what is in memory, within [`GLANCE`]; `None` if that was not enough. Also
+    /// returns how many rows were read, which take their time in any case.
     fn glance(self, context: &Context, handler: Reader, args: &Args) -> (Option<Outcome>, u32) {
         let glance = context.engine.glance(GLANCE);
         let outcome = handler(&self.view(context, &glance), args);

@@ -1,21 +1,23 @@
 //! What happens when a client does not read its replies.
 //!
-//! Redis buffers replies without limit. Pure backpressure, the obvious alternative, deadlocks with a common habit of
-//! client libraries: they send a whole pipeline before they read the first reply, so a server that stops reading until
-//! its replies are taken waits for ever. Hence, above a high water mark of unsent bytes, the connection *runs* nothing
-//! more, but goes on to *read*:
+//! Redis buffers replies without limit. Pure backpressure, the obvious alternative, deadlocks with
+//! a common habit of client libraries: they send a whole pipeline before they read the first reply,
+//! so a server that stops reading until its replies are taken waits for ever. Hence, above a high
+//! water mark of unsent bytes, the connection *runs* nothing more, but goes on to *read*:
 //!
 //! ```text
 //!              unsent < high water                     unsent >= high water
 //! socket ──read──► input ──run──► output     socket ──read──► input    ╳    output ──send──► socket
 //! ```
 //!
-//! So a client can always finish sending, and what it makes the server keep is what it has sent, the high water mark and one
-//! reply: requests are kept, not the replies that they ask for, which may be a thousand times as big.
+//! So a client can always finish sending, and what it makes the server keep is what it has sent,
+//! the high water mark and one reply: requests are kept, not the replies that they ask for, which
+//! may be a thousand times as big.
 //!
-//! Two limits end a connection: its own bytes (`client-output-buffer-limit`), and those of all connections together that
-//! hold more than the high water mark ([`Context::held`](super::Context)). A client that has not authenticated ends at the
-//! high water mark.
+//! Two limits end a connection: its own bytes (`client-output-buffer-limit`), and those of all
+//! connections together that hold more than the high water mark
+//! ([`Context::held`](super::Context)). A client that has not authenticated ends at the high water
+//! mark.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,7 +25,8 @@ use std::time::Duration;
 use super::connection::{Connection, Ended, FAREWELL, Received, Woken};
 
 impl Connection {
-    /// Called between commands, and between a command and the writes before it: goes on at once below the high water mark.
+    /// Called between commands, and between a command and the writes before it: goes on at once
+    /// below the high water mark.
     #[inline]
     pub(super) async fn relieve(&mut self) -> Result<(), Ended> {
         if self.output.len() < self.context.limits.high_water {
@@ -32,7 +35,8 @@ impl Connection {
         self.hold().await
     }
 
-    /// Called between replies that are there already: above the high water mark, sends what the client takes.
+    /// Called between replies that are there already: above the high water mark, sends what the
+    /// client takes.
     #[inline]
     pub(super) fn shed(&mut self) -> Result<(), Ended> {
         if self.output.len() < self.context.limits.high_water {

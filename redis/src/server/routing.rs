@@ -1,6 +1,7 @@
 //! Which Region serves a command, and what to say when it is not served here.
 //!
-//! The keys of a command are found by its declaration, their slots by their bytes, the Region by the slot:
+//! The keys of a command are found by its declaration, their slots by their bytes, the Region by
+//! the slot:
 //!
 //! | situation                                     | answer                                                       |
 //! | --------------------------------------------- | ------------------------------------------------------------ |
@@ -14,9 +15,11 @@
 //! | the disk is full                              | `OOM`: nothing happened                                      |
 //! | the outcome of a write is unknown             | `ERR outcome unknown`: it may have happened                  |
 //!
-//! A standalone server has one Region with all slots: nothing is hashed there, and keys may be mixed freely.
+//! A standalone server has one Region with all slots: nothing is hashed there, and keys may be
+//! mixed freely.
 //!
-//! Commands without keys (DBSIZE, SCAN, FLUSHALL) go to the Region of slot 0, which in a standalone server is the only one.
+//! Commands without keys (DBSIZE, SCAN, FLUSHALL) go to the Region of slot 0, which in a standalone
+//! server is the only one.
 
 use std::sync::Arc;
 
@@ -32,7 +35,8 @@ use crate::machine::RedisMachine;
 const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 const NOT_SERVED: &str = "CLUSTERDOWN Hash slot not served";
 
-/// Finds Regions for one connection. It remembers the last one, but only for a batch of commands: Regions change.
+/// Finds Regions for one connection. It remembers the last one, but only for a batch of commands:
+/// Regions change.
 #[derive(Default)]
 pub struct Router {
     last: Option<Destination>,
@@ -59,9 +63,15 @@ impl Router {
     ///
     /// # Errors
     /// CROSSSLOT or CLUSTERDOWN, as a reply.
-    pub fn route(&mut self, context: &Context, command: &Command, args: &Args) -> Result<&Destination, Reply> {
+    pub fn route(
+        &mut self,
+        context: &Context,
+        command: &Command,
+        args: &Args,
+    ) -> Result<&Destination, Reply> {
         // A standalone server has one Region for everything: no key needs to be looked at.
-        let everywhere = !context.cluster_mode && self.last.as_ref().is_some_and(|last| last.slots == SlotRange::ALL);
+        let everywhere = !context.cluster_mode
+            && self.last.as_ref().is_some_and(|last| last.slots == SlotRange::ALL);
         if !everywhere {
             let slot = command.keys.keys(args).next().map_or(0, |key| slot_of(key));
             let known = self.last.as_ref().is_some_and(|last| last.slots.contains(slot));
@@ -84,12 +94,22 @@ fn find(store: &Store<RedisMachine>, slot: u16) -> Result<Destination, Reply> {
 }
 
 /// Whether all keys are where the first one is.
-fn same_place(cluster_mode: bool, place: &Destination, command: &Command, args: &Args) -> Result<(), Reply> {
+fn same_place(
+    cluster_mode: bool,
+    place: &Destination,
+    command: &Command,
+    args: &Args,
+) -> Result<(), Reply> {
     if !cluster_mode && place.slots == SlotRange::ALL {
         return Ok(());
     }
-    let fits = |slot: u16| if cluster_mode { slot == place.slot } else { place.slots.contains(slot) };
-    if command.keys.keys(args).skip(1).all(|key| fits(slot_of(key))) { Ok(()) } else { Err(Reply::error(CROSSSLOT)) }
+    let fits =
+        |slot: u16| if cluster_mode { slot == place.slot } else { place.slots.contains(slot) };
+    if command.keys.keys(args).skip(1).all(|key| fits(slot_of(key))) {
+        Ok(())
+    } else {
+        Err(Reply::error(CROSSSLOT))
+    }
 }
 
 /// The reply for a read that is not possible here and now.
@@ -97,7 +117,9 @@ fn same_place(cluster_mode: bool, place: &Destination, command: &Command, args: 
 pub fn read_refused(redirect: &Redirect, slot: u16, error: &ReadError) -> Reply {
     match error {
         ReadError::NotLeader { leader, .. } => moved(redirect, slot, *leader),
-        ReadError::NeedsQuorum { .. } | ReadError::NotReady { .. } => Reply::error(format!("TRYAGAIN {error}")),
+        ReadError::NeedsQuorum { .. } | ReadError::NotReady { .. } => {
+            Reply::error(format!("TRYAGAIN {error}"))
+        }
         other => Reply::error(format!("CLUSTERDOWN {other}")),
     }
 }
@@ -137,8 +159,14 @@ mod tests {
         let redirect: Redirect = Box::new(|store| (store == 7).then(|| "10.0.0.7:6379".to_owned()));
         let write = |error: ProposeError| text(write_refused(&redirect, 42, &error));
         let read = |error: ReadError| text(read_refused(&redirect, 42, &error));
-        assert_eq!(write(ProposeError::NotLeader { region: 1, leader: Some(7) }), "MOVED 42 10.0.0.7:6379");
-        assert_eq!(read(ReadError::NotLeader { region: 1, leader: Some(7) }), "MOVED 42 10.0.0.7:6379");
+        assert_eq!(
+            write(ProposeError::NotLeader { region: 1, leader: Some(7) }),
+            "MOVED 42 10.0.0.7:6379"
+        );
+        assert_eq!(
+            read(ReadError::NotLeader { region: 1, leader: Some(7) }),
+            "MOVED 42 10.0.0.7:6379"
+        );
         assert_eq!(write(ProposeError::NotLeader { region: 1, leader: Some(8) }), NOT_SERVED);
         assert_eq!(read(ReadError::NotLeader { region: 1, leader: None }), NOT_SERVED);
         let code = |text: String| text.split(' ').next().unwrap().to_owned();
@@ -147,14 +175,21 @@ mod tests {
         assert_eq!(code(write(ProposeError::Busy { region: 1, waiting: 5 })), "BUSY");
         assert_eq!(code(write(ProposeError::NoSpace)), "OOM");
         assert_eq!(code(write(ProposeError::TooBig { bytes: 2, limit: 1 })), "ERR");
-        assert_eq!(code(write(ProposeError::Stopped { region: 1, why: "damage".into() })), "CLUSTERDOWN");
-        assert_eq!(code(read(ReadError::Stopped { region: 1, why: "damage".into() })), "CLUSTERDOWN");
+        assert_eq!(
+            code(write(ProposeError::Stopped { region: 1, why: "damage".into() })),
+            "CLUSTERDOWN"
+        );
+        assert_eq!(
+            code(read(ReadError::Stopped { region: 1, why: "damage".into() })),
+            "CLUSTERDOWN"
+        );
     }
 
     #[test]
     fn an_unknown_outcome_says_that_the_write_may_have_happened() {
         let redirect: Redirect = Box::new(|_| None);
-        let text = text(write_refused(&redirect, 0, &ProposeError::Unknown { why: "leader lost".into() }));
+        let text =
+            text(write_refused(&redirect, 0, &ProposeError::Unknown { why: "leader lost".into() }));
         assert!(text.starts_with("ERR outcome unknown: leader lost"), "{text}");
         assert!(text.ends_with("the write may or may not have taken effect"), "{text}");
     }

@@ -1,4 +1,5 @@
-//! What a connection knows about its client, and what commands about the connection get to work with.
+//! What a connection knows about its client, and what commands about the connection get to work
+//! with.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! What the server counts, without slowing down what it counts.
 //!
-//! A counter that every connection changes is a cache line that travels between the processors. So a connection counts in
-//! its own [`Meter`], and adds to the shared [`Stats`] once per batch, or when another command's turn comes:
+//! A counter that every connection changes is a cache line that travels between the processors. So
+//! a connection counts in its own [`Meter`], and adds to the shared [`Stats`] once per batch, or
+//! when another command's turn comes:
 //!
 //! ```text
 //! connection: GET GET GET SET      Meter { get: 3 calls, 5 µs } ──add──► Stats.commands[get]
@@ -114,7 +115,10 @@ impl Stats {
             &self.expired_keys,
             &self.output_limit_closed,
         ];
-        let commands = self.commands.iter().flat_map(|row| [&row.calls, &row.nanos, &row.rejected, &row.failed]);
+        let commands = self
+            .commands
+            .iter()
+            .flat_map(|row| [&row.calls, &row.nanos, &row.rejected, &row.failed]);
         for counter in plain.into_iter().chain(commands) {
             counter.store(0, Ordering::Relaxed);
         }
@@ -191,7 +195,9 @@ impl Meter {
     /// Adds everything to the shared counters.
     pub fn flush(&mut self, stats: &Stats) {
         self.flush_command(stats);
-        for (mine, shared) in [(&mut self.input, &stats.input_bytes), (&mut self.output, &stats.output_bytes)] {
+        for (mine, shared) in
+            [(&mut self.input, &stats.input_bytes), (&mut self.output, &stats.output_bytes)]
+        {
             if *mine != 0 {
                 shared.fetch_add(std::mem::take(mine), Ordering::Relaxed);
             }
@@ -207,9 +213,11 @@ impl Meter {
 
     fn flush_command(&mut self, stats: &Stats) {
         let Some(row) = stats.commands.get(self.position) else { return };
-        for (mine, shared) in
-            [(&mut self.calls, &row.calls), (&mut self.nanos, &row.nanos), (&mut self.failed, &row.failed)]
-        {
+        for (mine, shared) in [
+            (&mut self.calls, &row.calls),
+            (&mut self.nanos, &row.nanos),
+            (&mut self.failed, &row.failed),
+        ] {
             if *mine != 0 {
                 shared.fetch_add(std::mem::take(mine), Ordering::Relaxed);
             }
@@ -239,8 +247,13 @@ mod tests {
         meter.flush(&stats);
         meter.flush(&stats);
         stats.count_rejected(echo);
-        let count =
-            |name, calls, microseconds, rejected, failed| CommandCount { name, calls, microseconds, rejected, failed };
+        let count = |name, calls, microseconds, rejected, failed| CommandCount {
+            name,
+            calls,
+            microseconds,
+            rejected,
+            failed,
+        };
         let mut commands = stats.commands();
         commands.sort_by_key(|count| count.name);
         assert_eq!(commands, [count("echo", 1, 7, 1, 0), count("ping", 3, 6, 0, 1)]);

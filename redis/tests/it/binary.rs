@@ -30,7 +30,10 @@ fn serves_stops_on_sigterm_and_finds_everything_again() {
     let server = Server::start(dir.path(), &[]);
     let mut client = server.connect();
     assert_eq!(client.call("GET greeting"), bulk("hello"));
-    assert_eq!(client.call("LRANGE list 0 -1"), Value::Array(vec![bulk("a"), bulk("b"), bulk("c")]));
+    assert_eq!(
+        client.call("LRANGE list 0 -1"),
+        Value::Array(vec![bulk("a"), bulk("b"), bulk("c")])
+    );
     server.signal("INT");
     assert_eq!(server.wait().code(), Some(0));
 }
@@ -86,8 +89,10 @@ fn a_directory_of_something_else_is_refused_and_left_alone() {
     let (code, _, stderr) = run(&["--port", "0", "--dir", path, "--log-level", "error"], &[]);
     assert_eq!(code, Some(3), "{stderr}");
     assert!(stderr.contains("diary.txt") && stderr.contains("try: "), "{stderr}");
-    let names: Vec<_> =
-        std::fs::read_dir(dir.path()).expect("read").map(|entry| entry.expect("entry").file_name()).collect();
+    let names: Vec<_> = std::fs::read_dir(dir.path())
+        .expect("read")
+        .map(|entry| entry.expect("entry").file_name())
+        .collect();
     assert_eq!(names, ["diary.txt"]);
 }
 
@@ -124,7 +129,10 @@ fn the_node_tells_about_itself_in_terms_of_redis() {
     }
     let Value::Integer(slot) = client.call("CLUSTER KEYSLOT x") else { panic!("expected a slot") };
     assert_eq!(client.call(&format!("CLUSTER COUNTKEYSINSLOT {slot}")), Value::Integer(3));
-    assert_eq!(client.call(&format!("CLUSTER GETKEYSINSLOT {slot} 2")), Value::Array(vec![bulk("{x}1"), bulk("{x}2")]));
+    assert_eq!(
+        client.call(&format!("CLUSTER GETKEYSINSLOT {slot} 2")),
+        Value::Array(vec![bulk("{x}1"), bulk("{x}2")])
+    );
     assert!(text(&client.call("INFO keyspace")).ends_with("db0:keys=4,expires=0,avg_ttl=0\r\n"));
     assert_eq!(text(&client.call("CONFIG SET port 1")).split(' ').next(), Some("ERR"));
 }
@@ -146,8 +154,10 @@ fn a_directory_that_cannot_be_made_is_refused_with_advice() {
     let file = dir.path().join("file");
     std::fs::write(&file, "not a directory").expect("write");
     let inside = file.join("data");
-    let (code, _, stderr) =
-        run(&["--port", "0", "--dir", inside.to_str().expect("UTF-8"), "--log-level", "error"], &[]);
+    let (code, _, stderr) = run(
+        &["--port", "0", "--dir", inside.to_str().expect("UTF-8"), "--log-level", "error"],
+        &[],
+    );
     assert_eq!(code, Some(3), "{stderr}");
     assert!(stderr.contains("try: "), "{stderr}");
 }
@@ -183,7 +193,8 @@ fn printed_configuration_starts_a_server() {
     assert_eq!(code, Some(0));
     let file = dir.path().join("neokv.toml");
     std::fs::write(&file, printed).expect("write");
-    let server = Server::start(&dir.path().join("data"), &["--config", file.to_str().expect("UTF-8")]);
+    let server =
+        Server::start(&dir.path().join("data"), &["--config", file.to_str().expect("UTF-8")]);
     let reply = server.connect().call("CONFIG GET maxclients");
     assert_eq!(reply, Value::Array(vec![bulk("maxclients"), bulk("77")]));
 }
@@ -216,7 +227,10 @@ fn pipelined_commands_answer_in_order() {
     let mut client = server.connect();
     client.send(&["INCR a", "GET a", "INCR a", "GET a", "PING", "LPUSH a x", "INCR a"]);
     let replies: Vec<Value> = (0..7).map(|_| client.reply().expect("a reply")).collect();
-    assert_eq!(replies[..5], [Value::Integer(1), bulk("1"), Value::Integer(2), bulk("2"), simple("PONG")]);
+    assert_eq!(
+        replies[..5],
+        [Value::Integer(1), bulk("1"), Value::Integer(2), bulk("2"), simple("PONG")]
+    );
     assert!(text(&replies[5]).starts_with("WRONGTYPE "));
     assert_eq!(replies[6], Value::Integer(3));
 }
@@ -258,7 +272,10 @@ fn metrics_are_served_where_they_are_asked_for() {
     assert_eq!(server.connect().call("SET a 1"), simple("OK"));
     let page = http_get(&address, "/metrics");
     for name in ["neokv_uptime_seconds", "neokv_disk_free_bytes", "neokv_raft_applied_index"] {
-        assert!(page.contains(&format!("# HELP {name} ")) && page.contains(&format!("\n{name} ")), "{name}\n{page}");
+        assert!(
+            page.contains(&format!("# HELP {name} ")) && page.contains(&format!("\n{name} ")),
+            "{name}\n{page}"
+        );
     }
 }
 
@@ -271,7 +288,8 @@ fn free_port() -> u16 {
 fn http_get(address: &str, path: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).expect("connect");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: neokv\r\nConnection: close\r\n\r\n").expect("send");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: neokv\r\nConnection: close\r\n\r\n")
+        .expect("send");
     let mut page = String::new();
     stream.read_to_string(&mut page).expect("a page");
     page

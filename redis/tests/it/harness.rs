@@ -1,7 +1,7 @@
 //! Starts the real `neokv` on a free port in a directory of its own, and speaks to it.
 //!
-//! A [`Server`] kills its child by the child's own id when it is dropped, also when a test panics. The deadlines here
-//! end a test that would hang; no test passes or fails by how fast something is.
+//! A [`Server`] kills its child by the child's own id when it is dropped, also when a test panics.
+//! The deadlines here end a test that would hang; no test passes or fails by how fast something is.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -44,8 +44,12 @@ impl Server {
         let stdout = lines(child.stdout.take().expect("piped"));
         let mut server = Server { child, port: 0, log };
         let ready = stdout.recv_timeout(DEADLINE);
-        let port = ready.ok().as_deref().and_then(|line| line.strip_prefix("NEOKV_READY port=")?.parse().ok());
-        server.port = port.unwrap_or_else(|| panic!("not ready; its log:\n{}", server.rest_of_log()));
+        let port = ready
+            .ok()
+            .as_deref()
+            .and_then(|line| line.strip_prefix("NEOKV_READY port=")?.parse().ok());
+        server.port =
+            port.unwrap_or_else(|| panic!("not ready; its log:\n{}", server.rest_of_log()));
         server
     }
 

@@ -83,8 +83,8 @@ fn a_mixed_pipeline_answers_in_order() {
     expect(&mut stream, &replies);
 }
 
-/// Short ranges are read where the connection runs, long ones apart: their replies keep the order of the commands, and each
-/// reply its own connection's writes.
+/// Short ranges are read where the connection runs, long ones apart: their replies keep the order
+/// of the commands, and each reply its own connection's writes.
 #[test]
 fn short_and_long_ranges_answer_in_order() {
     let (_dir, server) = start(&[]);
@@ -151,8 +151,12 @@ fn quit_and_protocol_errors_close_after_the_replies_so_far() {
 fn resp3_is_spoken_after_hello() {
     let (_dir, server) = start(&[]);
     let mut client = server.connect();
-    let Value::Map(fields) = client.call("HELLO 3 SETNAME worker") else { panic!("expected a map") };
-    let field = |name: &str| fields.iter().find(|(field, _)| field.as_text() == Some(name)).map(|(_, value)| value);
+    let Value::Map(fields) = client.call("HELLO 3 SETNAME worker") else {
+        panic!("expected a map")
+    };
+    let field = |name: &str| {
+        fields.iter().find(|(field, _)| field.as_text() == Some(name)).map(|(_, value)| value)
+    };
     assert_eq!(field("proto"), Some(&Value::Integer(3)));
     assert_eq!(field("server"), Some(&Value::Bulk("redis".into())));
     assert_eq!(client.call("GET nothing"), Value::Null);
@@ -166,7 +170,8 @@ fn resp3_is_spoken_after_hello() {
     assert_eq!(client.call("CLIENT GETNAME"), Value::Nil);
 }
 
-/// Replies of `redis-server` 7.0.15 to commands about the connection, byte for byte. `{}` is the client's id.
+/// Replies of `redis-server` 7.0.15 to commands about the connection, byte for byte. `{}` is the
+/// client's id.
 const CONNECTION: &[(&str, &str)] = &[
     ("PING", "+PONG"),
     ("PING a", "$1 a"),
@@ -176,7 +181,10 @@ const CONNECTION: &[(&str, &str)] = &[
     ("SELECT 16", "-ERR DB index is out of range"),
     ("SELECT -1", "-ERR DB index is out of range"),
     ("SELECT x", "-ERR value is not an integer or out of range"),
-    ("SELECT 99999999999999", "-ERR value is out of range, value must between -2147483648 and 2147483647"),
+    (
+        "SELECT 99999999999999",
+        "-ERR value is out of range, value must between -2147483648 and 2147483647",
+    ),
     ("TIME x", "-ERR wrong number of arguments for 'time' command"),
     ("RESET x", "-ERR wrong number of arguments for 'reset' command"),
     ("HELLO 4", "-NOPROTO unsupported protocol version"),
@@ -184,7 +192,10 @@ const CONNECTION: &[(&str, &str)] = &[
     ("HELLO 3 AUTH", "-ERR Syntax error in HELLO option 'AUTH'"),
     ("HELLO 3 FOO", "-ERR Syntax error in HELLO option 'FOO'"),
     ("HELLO 3 SETNAME", "-ERR Syntax error in HELLO option 'SETNAME'"),
-    ("HELLO 3 SETNAME \u{7f}", "-ERR Client names cannot contain spaces, newlines or special characters."),
+    (
+        "HELLO 3 SETNAME \u{7f}",
+        "-ERR Client names cannot contain spaces, newlines or special characters.",
+    ),
     ("HELLO 2 AUTH foo x", "-WRONGPASS invalid username-password pair or user is disabled."),
     (
         "HELLO 2 AUTH default x",
@@ -202,7 +213,10 @@ const CONNECTION: &[(&str, &str)] = &[
     ("CLIENT GETNAME", "$-1"),
     ("CLIENT SETNAME foo", "+OK"),
     ("CLIENT GETNAME", "$3 foo"),
-    ("CLIENT SETNAME a\nb", "-ERR Client names cannot contain spaces, newlines or special characters."),
+    (
+        "CLIENT SETNAME a\nb",
+        "-ERR Client names cannot contain spaces, newlines or special characters.",
+    ),
     ("CLIENT SETNAME", "-ERR wrong number of arguments for 'client|setname' command"),
     ("CLIENT SETNAME ", "+OK"),
     ("CLIENT GETNAME", "$-1"),
@@ -262,7 +276,8 @@ fn nothing_is_done_without_the_password() {
     assert_eq!(client.call("SET a 1"), refused);
     assert_eq!(client.call("PING"), refused);
     assert!(text(&client.call("HELLO 3")).starts_with("NOAUTH HELLO must be called"));
-    let wrong = Value::Error("WRONGPASS invalid username-password pair or user is disabled.".into());
+    let wrong =
+        Value::Error("WRONGPASS invalid username-password pair or user is disabled.".into());
     assert_eq!(client.call("AUTH wrong"), wrong);
     assert_eq!(client.call("AUTH other secret"), wrong);
     // In one pipeline: what follows AUTH is allowed.
@@ -347,7 +362,10 @@ fn a_killed_connection_runs_no_further_command() {
     assert!(!text(&other.call("CLIENT LIST")).contains(&format!("id={id} ")));
     while one.reply().is_some() {}
     let in_the_end = counted(&mut other);
-    assert!(in_the_end <= at_kill + 1, "{in_the_end} after {at_kill}: only what was in the log already");
+    assert!(
+        in_the_end <= at_kill + 1,
+        "{in_the_end} after {at_kill}: only what was in the log already"
+    );
     assert!(in_the_end < 20_000, "all of it had been run: nothing is shown");
 }
 
@@ -371,10 +389,16 @@ fn replies_can_be_switched_off() {
     assert_eq!(client.reply(), Some(Value::Integer(4)));
     assert_eq!(client.reply(), Some(Value::Simple("PONG".into())));
     client.send(&["CLIENT REPLY SKIP", "RESET", "PING"]);
-    assert_eq!(client.reply(), Some(Value::Simple("PONG".into())), "RESET does not undo the SKIP before it");
+    assert_eq!(
+        client.reply(),
+        Some(Value::Simple("PONG".into())),
+        "RESET does not undo the SKIP before it"
+    );
     for silence in ["OFF", "SKIP"] {
         let mut stream = socket(&server);
-        stream.write_all(format!("PING\r\nCLIENT REPLY {silence}\r\n*1\r\nx\r\n").as_bytes()).expect("send");
+        stream
+            .write_all(format!("PING\r\nCLIENT REPLY {silence}\r\n*1\r\nx\r\n").as_bytes())
+            .expect("send");
         assert_eq!(read_to_end(&mut stream), "+PONG\r\n", "{silence}");
     }
 }
@@ -384,7 +408,13 @@ fn cluster_mode_wants_keys_of_one_slot() {
     let (_dir, server) = start(&["--cluster-mode"]);
     let mut client = server.connect();
     let crossslot = Value::Error("CROSSSLOT Keys in request don't hash to the same slot".into());
-    client.send(&["SET {a}1 x", "MSET {a}1 y b z", "MGET {a}1 {a}2", "MGET {a}1 b", "DEL {a}1 {a}2 {a}3"]);
+    client.send(&[
+        "SET {a}1 x",
+        "MSET {a}1 y b z",
+        "MGET {a}1 {a}2",
+        "MGET {a}1 b",
+        "DEL {a}1 {a}2 {a}3",
+    ]);
     assert_eq!(client.reply(), Some(Value::Simple("OK".into())));
     assert_eq!(client.reply(), Some(crossslot.clone()));
     assert_eq!(client.reply(), Some(Value::Array(vec![Value::Bulk("x".into()), Value::Nil])));
@@ -395,7 +425,9 @@ fn cluster_mode_wants_keys_of_one_slot() {
 #[test]
 fn big_arguments_arrive_whole() {
     let (_dir, server) = start(&[]);
-    let value: String = (0..3_000_000u32).map(|number| char::from(b'a' + u8::try_from(number % 23).unwrap())).collect();
+    let value: String = (0..3_000_000u32)
+        .map(|number| char::from(b'a' + u8::try_from(number % 23).unwrap()))
+        .collect();
     let mut stream = socket(&server);
     let mut bytes = BytesMut::new();
     encode_command(&["SET", "big", &value], &mut bytes);
@@ -406,8 +438,8 @@ fn big_arguments_arrive_whole() {
     expect(&mut stream, &format!("+OK\r\n$3000000\r\n{value}\r\n"));
 }
 
-/// Many client libraries send a whole pipeline before they read the first reply. More replies than the kernel's buffers
-/// hold must not stop the server from reading on.
+/// Many client libraries send a whole pipeline before they read the first reply. More replies than
+/// the kernel's buffers hold must not stop the server from reading on.
 #[test]
 fn a_client_may_send_everything_before_it_reads() {
     let (_dir, server) = start(&[]);
@@ -441,7 +473,8 @@ fn a_client_may_send_everything_before_it_reads() {
 fn buffered(watcher: &mut crate::harness::Client) -> Vec<usize> {
     let list = watcher.call("CLIENT LIST");
     let others = text(&list).lines().filter(|line| !line.contains(" cmd=client|list "));
-    let total = |line: &str| line.split(' ').find_map(|field| field.strip_prefix("tot-mem=")?.parse().ok());
+    let total =
+        |line: &str| line.split(' ').find_map(|field| field.strip_prefix("tot-mem=")?.parse().ok());
     others.map(|line| total(line).expect("a number")).collect()
 }
 
@@ -469,7 +502,8 @@ fn a_client_that_sends_without_reading_is_closed_at_the_limit() {
     let mut watcher = server.connect();
     let mut stream = socket(&server);
     let request = commands(&[&format!("ECHO {}", "v".repeat(64 << 10))]);
-    // Far more than the kernel's buffers hold. The server closes before all is sent, which the sender notices or not.
+    // Far more than the kernel's buffers hold. The server closes before all is sent, which the
+    // sender notices or not.
     for _ in 0..2000 {
         if stream.write_all(&request).is_err() {
             break;
@@ -504,10 +538,21 @@ fn calls_are_counted() {
     }
     let stats = client.call("INFO commandstats");
     let line = |name: &str| {
-        let found = text(&stats).lines().find(|line| line.starts_with(&format!("cmdstat_{name}:"))).map(str::to_owned);
+        let found = text(&stats)
+            .lines()
+            .find(|line| line.starts_with(&format!("cmdstat_{name}:")))
+            .map(str::to_owned);
         found.unwrap_or_else(|| panic!("no {name} in {stats:?}"))
     };
-    assert!(line("get").contains("calls=2,") && line("get").contains("rejected_calls=1,"), "{}", line("get"));
+    assert!(
+        line("get").contains("calls=2,") && line("get").contains("rejected_calls=1,"),
+        "{}",
+        line("get")
+    );
     assert!(line("set").contains("calls=2,"), "{}", line("set"));
-    assert!(line("incr").contains("calls=1,") && line("incr").contains("failed_calls=1"), "{}", line("incr"));
+    assert!(
+        line("incr").contains("calls=1,") && line("incr").contains("failed_calls=1"),
+        "{}",
+        line("incr")
+    );
 }

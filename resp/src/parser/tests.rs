@@ -6,12 +6,14 @@ use crate::client::encode_command;
 /// Small limits, so that properties reach them.
 const SMALL: Limits = Limits { max_bulk: 64, max_args: 8, max_inline: 32, max_command: 128 };
 
-/// Feeds `stream` in pieces that end at `cuts`; returns the commands and the error that ended it, if any.
+/// Feeds `stream` in pieces that end at `cuts`; returns the commands and the error that ended it,
+/// if any.
 fn run(limits: Limits, stream: &[u8], cuts: &[usize]) -> (Vec<Vec<Bytes>>, Option<ProtocolError>) {
     let mut parser = Parser::new(limits);
     let mut input = BytesMut::new();
     let mut commands = Vec::new();
-    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (stream.len() + 1)).chain([stream.len()]).collect();
+    let mut ends: Vec<usize> =
+        cuts.iter().map(|cut| cut % (stream.len() + 1)).chain([stream.len()]).collect();
     ends.sort_unstable();
     let mut start = 0;
     for end in ends {
@@ -38,7 +40,8 @@ fn error_of(stream: &[u8]) -> String {
 
 #[test]
 fn arrays_and_lines_may_alternate() {
-    let (commands, error) = whole(b"*1\r\n$4\r\nPING\r\nset a \"b c\"\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\nping\n");
+    let (commands, error) =
+        whole(b"*1\r\n$4\r\nPING\r\nset a \"b c\"\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\nping\n");
     assert_eq!(error, None);
     let expected: [&[&str]; 4] = [&["PING"], &["set", "a", "b c"], &["GET", ""], &["ping"]];
     assert_eq!(commands, expected);
@@ -140,7 +143,8 @@ fn the_list_of_the_caller_is_used_again() {
     }
 }
 
-/// A header that never ends is searched once, not once per piece: the position moves with the input.
+/// A header that never ends is searched once, not once per piece: the position moves with the
+/// input.
 #[test]
 fn headers_are_not_searched_twice() {
     let mut parser = Parser::new(Limits::default());

@@ -12,8 +12,9 @@ const ROOM_MOST: usize = 64 << 10;
 
 /// Strings one behind the other, encoded as they are added.
 ///
-/// A string is spelled the same in both versions of the protocol; only the header before all of them differs. So a reply
-/// of a thousand strings need not hold a thousand values until it is written: it holds their bytes.
+/// A string is spelled the same in both versions of the protocol; only the header before all of
+/// them differs. So a reply of a thousand strings need not hold a thousand values until it is
+/// written: it holds their bytes.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Bulks {
     encoded: BytesMut,
@@ -27,11 +28,12 @@ impl Bulks {
         Bulks::default()
     }
 
-    /// None yet, with room for so many of an ordinary size. The number may come from a header that is wrong, so the room
-    /// is limited; it grows with what is added.
+    /// None yet, with room for so many of an ordinary size. The number may come from a header that
+    /// is wrong, so the room is limited; it grows with what is added.
     #[must_use]
     pub fn expecting(count: u64) -> Bulks {
-        let room = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(ROOM_EACH).min(ROOM_MOST);
+        let room =
+            usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(ROOM_EACH).min(ROOM_MOST);
         Bulks { encoded: BytesMut::with_capacity(room), count: 0 }
     }
 

@@ -11,7 +11,8 @@ fn written(reply: &Reply, protocol: Protocol) -> String {
 
 #[test]
 fn both_spellings_of_every_reply() {
-    let pair = || vec![(Reply::bulk("a"), Reply::Double(1.5)), (Reply::bulk("b"), Reply::Double(-0.1))];
+    let pair =
+        || vec![(Reply::bulk("a"), Reply::Double(1.5)), (Reply::bulk("b"), Reply::Double(-0.1))];
     let table = [
         (Reply::Ok, "+OK\r\n", "+OK\r\n"),
         (Reply::simple("PONG"), "+PONG\r\n", "+PONG\r\n"),
@@ -23,7 +24,11 @@ fn both_spellings_of_every_reply() {
         (Reply::Nil, "$-1\r\n", "_\r\n"),
         (Reply::NilArray, "*-1\r\n", "_\r\n"),
         (Reply::Array(vec![]), "*0\r\n", "*0\r\n"),
-        (Reply::Array(vec![Reply::Integer(1), Reply::Nil]), "*2\r\n:1\r\n$-1\r\n", "*2\r\n:1\r\n_\r\n"),
+        (
+            Reply::Array(vec![Reply::Integer(1), Reply::Nil]),
+            "*2\r\n:1\r\n$-1\r\n",
+            "*2\r\n:1\r\n_\r\n",
+        ),
         (Reply::Set(vec![Reply::bulk("a")]), "*1\r\n$1\r\na\r\n", "~1\r\n$1\r\na\r\n"),
         (Reply::Push(vec![Reply::bulk("a")]), "*1\r\n$1\r\na\r\n", ">1\r\n$1\r\na\r\n"),
         (
@@ -36,9 +41,21 @@ fn both_spellings_of_every_reply() {
             "*4\r\n$1\r\na\r\n$3\r\n1.5\r\n$1\r\nb\r\n$20\r\n-0.10000000000000001\r\n",
             "*2\r\n*2\r\n$1\r\na\r\n,1.5\r\n*2\r\n$1\r\nb\r\n,-0.10000000000000001\r\n",
         ),
-        (Reply::Bulks(Shape::Array, bulks()), "*2\r\n$1\r\na\r\n$0\r\n\r\n", "*2\r\n$1\r\na\r\n$0\r\n\r\n"),
-        (Reply::Bulks(Shape::Set, bulks()), "*2\r\n$1\r\na\r\n$0\r\n\r\n", "~2\r\n$1\r\na\r\n$0\r\n\r\n"),
-        (Reply::Bulks(Shape::Map, bulks()), "*2\r\n$1\r\na\r\n$0\r\n\r\n", "%1\r\n$1\r\na\r\n$0\r\n\r\n"),
+        (
+            Reply::Bulks(Shape::Array, bulks()),
+            "*2\r\n$1\r\na\r\n$0\r\n\r\n",
+            "*2\r\n$1\r\na\r\n$0\r\n\r\n",
+        ),
+        (
+            Reply::Bulks(Shape::Set, bulks()),
+            "*2\r\n$1\r\na\r\n$0\r\n\r\n",
+            "~2\r\n$1\r\na\r\n$0\r\n\r\n",
+        ),
+        (
+            Reply::Bulks(Shape::Map, bulks()),
+            "*2\r\n$1\r\na\r\n$0\r\n\r\n",
+            "%1\r\n$1\r\na\r\n$0\r\n\r\n",
+        ),
         (Reply::Bulks(Shape::Map, Bulks::new()), "*0\r\n", "%0\r\n"),
         (Reply::Double(3.0), "$1\r\n3\r\n", ",3\r\n"),
         (Reply::Double(f64::INFINITY), "$3\r\ninf\r\n", ",inf\r\n"),
@@ -90,7 +107,8 @@ fn replies() -> impl Strategy<Value = Reply> {
         any::<bool>().prop_map(Reply::Boolean),
         (prop_oneof![Just(Shape::Array), Just(Shape::Set), Just(Shape::Map)], strings())
             .prop_map(|(shape, strings)| Reply::Bulks(shape, strings)),
-        prop::collection::vec(any::<u8>(), 0..40).prop_map(|text| Reply::Verbatim("txt", text.into())),
+        prop::collection::vec(any::<u8>(), 0..40)
+            .prop_map(|text| Reply::Verbatim("txt", text.into())),
         "-?[1-9][0-9]{0,40}".prop_map(Reply::BigNumber),
     ];
     leaf.prop_recursive(4, 64, 6, |inner| {
@@ -110,7 +128,10 @@ fn seen(reply: &Reply, protocol: Protocol) -> Value {
     let resp3 = protocol == Protocol::Resp3;
     let all = |items: &[Reply]| items.iter().map(|item| seen(item, protocol)).collect::<Vec<_>>();
     let flat = |pairs: &[(Reply, Reply)]| {
-        pairs.iter().flat_map(|(first, second)| [seen(first, protocol), seen(second, protocol)]).collect::<Vec<_>>()
+        pairs
+            .iter()
+            .flat_map(|(first, second)| [seen(first, protocol), seen(second, protocol)])
+            .collect::<Vec<_>>()
     };
     let both = |(first, second): &(Reply, Reply)| (seen(first, protocol), seen(second, protocol));
     match reply {
@@ -123,12 +144,13 @@ fn seen(reply: &Reply, protocol: Protocol) -> Value {
         Reply::Nil => Value::Nil,
         Reply::NilArray => Value::NilArray,
         Reply::Bulks(shape, strings) => {
-            let values: Vec<_> = strings.iter().map(|value| Value::Bulk(Bytes::copy_from_slice(value))).collect();
+            let values: Vec<_> =
+                strings.iter().map(|value| Value::Bulk(Bytes::copy_from_slice(value))).collect();
             match shape {
                 Shape::Set if resp3 => Value::Set(values),
-                Shape::Map if resp3 => {
-                    Value::Map(values.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
-                }
+                Shape::Map if resp3 => Value::Map(
+                    values.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
+                ),
                 _ => Value::Array(values),
             }
         }
@@ -136,9 +158,9 @@ fn seen(reply: &Reply, protocol: Protocol) -> Value {
         Reply::Push(items) if resp3 => Value::Push(all(items)),
         Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => Value::Array(all(items)),
         Reply::Map(pairs) if resp3 => Value::Map(pairs.iter().map(both).collect()),
-        Reply::Pairs(pairs) if resp3 => {
-            Value::Array(pairs.iter().map(|pair| Value::Array(flat(std::slice::from_ref(pair)))).collect())
-        }
+        Reply::Pairs(pairs) if resp3 => Value::Array(
+            pairs.iter().map(|pair| Value::Array(flat(std::slice::from_ref(pair)))).collect(),
+        ),
         Reply::Map(pairs) | Reply::Pairs(pairs) => Value::Array(flat(pairs)),
         Reply::Double(number) if resp3 => Value::Double(format_double(*number)),
         Reply::Double(number) => Value::Bulk(format_double(*number).into()),

@@ -1,9 +1,11 @@
-//! The benchmark table: NeoKV against Redis on the same machine, in the same run, under the same load generator.
+//! The benchmark table: NeoKV against Redis on the same machine, in the same run, under the same
+//! load generator.
 //!
-//! Absolute figures of a shared two-core machine say little, ratios do: each workload runs on both servers in turn,
-//! several rounds, and the medians are divided. The yardstick of a write is `redis-server --appendonly yes --appendfsync
-//! always`, which promises what NeoKV's default promises (an OK is on the disk); that of a read is plain `redis-server`.
-//! [`throughput`] measures with `redis-benchmark`; [`single`] measures what one number says: the DEL of a large key, the
+//! Absolute figures of a shared two-core machine say little, ratios do: each workload runs on both
+//! servers in turn, several rounds, and the medians are divided. The yardstick of a write is
+//! `redis-server --appendonly yes --appendfsync always`, which promises what NeoKV's default
+//! promises (an OK is on the disk); that of a read is plain `redis-server`. [`throughput`] measures
+//! with `redis-benchmark`; [`single`] measures what one number says: the DEL of a large key, the
 //! restart after a kill, memory, and bytes written.
 
 pub mod single;

@@ -1,4 +1,5 @@
-//! What one number says: the DEL of a large key, the restart after a kill, memory, and bytes on their way to the disk.
+//! What one number says: the DEL of a large key, the restart after a kill, memory, and bytes on
+//! their way to the disk.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -20,7 +21,10 @@ pub fn delete_large_hash(server: &Server, rounds: usize) -> io::Result<Duration>
     for _ in 0..rounds {
         for start in (0..FIELDS).step_by(10_000) {
             let mut command = vec![String::from("HSET"), String::from("large")];
-            command.extend((start..start + 10_000).flat_map(|field| [format!("field:{field}"), field.to_string()]));
+            command.extend(
+                (start..start + 10_000)
+                    .flat_map(|field| [format!("field:{field}"), field.to_string()]),
+            );
             connection.call(&command)?;
         }
         let began = Instant::now();
@@ -82,6 +86,7 @@ fn proc_field(server: &Server, file: &str, name: &str) -> io::Result<u64> {
     let pid = server.pid().ok_or_else(|| io::Error::other("the server does not run"))?;
     let text = std::fs::read_to_string(format!("/proc/{pid}/{file}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse().ok());
+    let number =
+        line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse().ok());
     number.ok_or_else(|| io::Error::other(format!("no `{name}` in /proc/{pid}/{file}")))
 }

@@ -1,4 +1,5 @@
-//! Throughput by `redis-benchmark`: 50 clients, 64-byte values, a key space of a million, pipelines of 1 and 16.
+//! Throughput by `redis-benchmark`: 50 clients, 64-byte values, a key space of a million, pipelines
+//! of 1 and 16.
 
 use std::io;
 use std::process::Command;
@@ -29,7 +30,13 @@ pub struct Workload {
     pub target: f64,
 }
 
-const fn workload(test: &'static str, pipeline: u32, requests: u32, peer: Peer, target: f64) -> Workload {
+const fn workload(
+    test: &'static str,
+    pipeline: u32,
+    requests: u32,
+    peer: Peer,
+    target: f64,
+) -> Workload {
     Workload { test, pipeline, requests, peer, target }
 }
 
@@ -117,14 +124,28 @@ impl Servers {
 fn redis_benchmark(port: u16, workload: &Workload, scale: f64) -> io::Result<f64> {
     let requests = (f64::from(workload.requests) * scale).max(1_000.0).round().to_string();
     let output = Command::new("redis-benchmark")
-        .args(["-p", &port.to_string(), "-t", workload.test, "-n", &requests, "-P", &workload.pipeline.to_string()])
+        .args([
+            "-p",
+            &port.to_string(),
+            "-t",
+            workload.test,
+            "-n",
+            &requests,
+            "-P",
+            &workload.pipeline.to_string(),
+        ])
         .args(["-c", "50", "-d", "64", "-r", "1000000", "--csv"])
         .output()
-        .map_err(|error| io::Error::new(error.kind(), format!("redis-benchmark (Debian: redis-tools): {error}")))?;
+        .map_err(|error| {
+            io::Error::new(error.kind(), format!("redis-benchmark (Debian: redis-tools): {error}"))
+        })?;
     let text = String::from_utf8_lossy(&output.stdout);
-    // The header line names the columns; the last line is the test asked for (LRANGE prepares its list in a line before).
+    // The header line names the columns; the last line is the test asked for (LRANGE prepares its
+    // list in a line before).
     let rate = text.lines().rfind(|line| line.starts_with('"') && !line.starts_with("\"test\""));
-    let rate = rate.and_then(|line| line.split(',').nth(1)).and_then(|cell| cell.trim_matches('"').parse().ok());
+    let rate = rate
+        .and_then(|line| line.split(',').nth(1))
+        .and_then(|cell| cell.trim_matches('"').parse().ok());
     rate.ok_or_else(|| {
         let errors = String::from_utf8_lossy(&output.stderr);
         io::Error::other(format!("redis-benchmark {} said: {text}{errors}", workload.test))

@@ -1,4 +1,5 @@
-//! `make bench`: prints the benchmark table. `bench [--rounds N] [--scale X] [--only TEST] [-- NEOKV ARGUMENTS]`
+//! `make bench`: prints the benchmark table. `bench [--rounds N] [--scale X] [--only TEST] [--
+//! NEOKV ARGUMENTS]`
 
 use std::io;
 use std::process::ExitCode;
@@ -49,7 +50,9 @@ fn run(options: &Options) -> io::Result<()> {
         "{:<12} {:>4} {:>12} {:>12}  {:<22} {:>6} {:>7}",
         "test", "pipe", "NeoKV /s", "Redis /s", "peer", "ratio", "target"
     );
-    for workload in WORKLOADS.iter().filter(|w| options.only.as_ref().is_none_or(|only| only == w.test)) {
+    for workload in
+        WORKLOADS.iter().filter(|w| options.only.as_ref().is_none_or(|only| only == w.test))
+    {
         let row = servers.measure(workload, options.rounds, options.scale)?;
         let peer = match workload.peer {
             Peer::Durable => "appendfsync always",
@@ -76,10 +79,19 @@ fn run(options: &Options) -> io::Result<()> {
 fn single_figures(neokv: &[&str], rounds: usize) -> io::Result<()> {
     let mut server = neokv_tests::process::Server::neokv(neokv)?;
     let delete = delete_large_hash(&server, rounds)?;
-    println!("\nDEL of a hash of 1,000,000 fields, median: {:.3} ms (target: under 2 ms)", delete.as_secs_f64() * 1e3);
+    println!(
+        "\nDEL of a hash of 1,000,000 fields, median: {:.3} ms (target: under 2 ms)",
+        delete.as_secs_f64() * 1e3
+    );
     let figures = footprint(&mut server)?;
-    println!("restart after SIGKILL with 1,000,000 keys: {:.2} s (target: under 2 s)", figures.restart.as_secs_f64());
+    println!(
+        "restart after SIGKILL with 1,000,000 keys: {:.2} s (target: under 2 s)",
+        figures.restart.as_secs_f64()
+    );
     println!("resident memory after 1,000,000 keys of 64 bytes: {} MiB", figures.resident >> 20);
-    println!("bytes written per byte of user data: {:.2}", figures.written as f64 / figures.user.max(1) as f64);
+    println!(
+        "bytes written per byte of user data: {:.2}",
+        figures.written as f64 / figures.user.max(1) as f64
+    );
     Ok(())
 }

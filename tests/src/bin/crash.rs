@@ -1,4 +1,5 @@
-//! `make crash`: kills the server under load again and again. `crash [--kills N] [--clients N] [--seed S]`
+//! `make crash`: kills the server under load again and again. `crash [--kills N] [--clients N]
+//! [--seed S]`
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,7 +24,10 @@ fn main() -> ExitCode {
     }
     match Server::neokv(&[]).and_then(|mut server| run(&mut server, plan)) {
         Ok(summary) => {
-            println!("{} kills, nothing lost, nothing twice, nothing by halves: {summary:?}", plan.kills);
+            println!(
+                "{} kills, nothing lost, nothing twice, nothing by halves: {summary:?}",
+                plan.kills
+            );
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -1,6 +1,8 @@
-//! `make oracle`: the differential test for as many commands as wanted. `oracle [--commands N] [--seed S] [--keep-going]`
+//! `make oracle`: the differential test for as many commands as wanted. `oracle [--commands N]
+//! [--seed S] [--keep-going]`
 //!
-//! Every tenth seed is a short one whose pipelines have replies that the sockets do not take at once.
+//! Every tenth seed is a short one whose pipelines have replies that the sockets do not take at
+//! once.
 
 use std::process::ExitCode;
 
@@ -42,7 +44,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(commands: u64, first_seed: u64, keep_going: bool) -> Result<bool, Box<dyn std::error::Error>> {
+fn run(
+    commands: u64,
+    first_seed: u64,
+    keep_going: bool,
+) -> Result<bool, Box<dyn std::error::Error>> {
     let neokv = Server::neokv(&["--sync", "no"])?;
     let redis = Server::redis(&[])?;
     let mut clean = true;
@@ -50,7 +56,8 @@ fn run(commands: u64, first_seed: u64, keep_going: bool) -> Result<bool, Box<dyn
         let seed = first_seed + round;
         let protocol = if seed.is_multiple_of(2) { Protocol::Resp3 } else { Protocol::Resp2 };
         let run = Run::new(&neokv, &redis, seed, protocol)?;
-        let (mut run, count) = if seed.is_multiple_of(10) { (run.crowded(), CROWDED) } else { (run, ROUND) };
+        let (mut run, count) =
+            if seed.is_multiple_of(10) { (run.crowded(), CROWDED) } else { (run, ROUND) };
         match run.commands(count) {
             Ok(()) => eprintln!("seed {seed}: {count} commands agree ({protocol:?})"),
             Err(difference) => {

@@ -1,4 +1,5 @@
-//! What the differential test asks: the shapes of all commands, and how their replies may be compared.
+//! What the differential test asks: the shapes of all commands, and how their replies may be
+//! compared.
 
 use super::compare::Rule;
 
@@ -60,11 +61,17 @@ pub const SHAPES: &[Shape] = &[
     clock("PEXPIRETIME key"),
     exact("PERSIST key"),
     unordered("KEYS pattern"),
-    scan("SCAN 0 [ MATCH pattern ] [ COUNT count ] [ TYPE ( STRING | HASH | LIST | SET | ZSET | STREAM ) ]"),
+    scan(
+        "SCAN 0 [ MATCH pattern ] [ COUNT count ] [ TYPE ( STRING | HASH | LIST | SET | ZSET | STREAM ) ]",
+    ),
     // Strings.
     exact("GET key"),
-    exact("SET key value [ ( NX | XX ) ] [ GET ] [ ( EX seconds | PX millis | EXAT at | PXAT atmillis | KEEPTTL ) ]"),
-    exact("SET key value [ ( EX seconds | PX millis | EXAT at | PXAT atmillis | KEEPTTL ) ] [ ( NX | XX ) ] [ GET ]"),
+    exact(
+        "SET key value [ ( NX | XX ) ] [ GET ] [ ( EX seconds | PX millis | EXAT at | PXAT atmillis | KEEPTTL ) ]",
+    ),
+    exact(
+        "SET key value [ ( EX seconds | PX millis | EXAT at | PXAT atmillis | KEEPTTL ) ] [ ( NX | XX ) ] [ GET ]",
+    ),
     exact("SET key int"),
     exact("SET key float"),
     exact("SETNX key value"),
@@ -165,7 +172,8 @@ pub const SHAPES: &[Shape] = &[
     exact("ZREMRANGEBYRANK key index index"),
     exact("ZREMRANGEBYSCORE key bound bound"),
     scan("ZSCAN key 0 [ MATCH pattern ] [ COUNT count ]"),
-    // Lexicographic ranges mean something only where all scores are equal: the key `LEX` holds such a set alone.
+    // Lexicographic ranges mean something only where all scores are equal: the key `LEX` holds such
+    // a set alone.
     exact("ZADD LEX 0 member 0 member 0 member"),
     exact("ZREM LEX member"),
     exact("ZRANGE LEX lex lex BYLEX [ REV ] [ LIMIT index index ]"),

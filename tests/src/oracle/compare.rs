@@ -1,7 +1,7 @@
 //! When two replies to the same command count as the same.
 //!
-//! Most replies must agree to the byte. Where Redis itself promises no order (`SMEMBERS`), the parts must agree; where the
-//! clock shows through (`TTL`), the two may lie a little apart.
+//! Most replies must agree to the byte. Where Redis itself promises no order (`SMEMBERS`), the
+//! parts must agree; where the clock shows through (`TTL`), the two may lie a little apart.
 
 use neokv_resp::client::Value;
 
@@ -14,9 +14,11 @@ pub enum Rule {
     Unordered,
     /// The same pairs in any order; RESP2 sends them as one flat array.
     UnorderedPairs,
-    /// Numbers that may lie [`CLOCK_SLACK`] apart: two servers do not take a relative expiry at the same instant.
+    /// Numbers that may lie [`CLOCK_SLACK`] apart: two servers do not take a relative expiry at the
+    /// same instant.
     Clock,
-    /// A cursor command: followed to its end on both servers, then the collected elements are compared.
+    /// A cursor command: followed to its end on both servers, then the collected elements are
+    /// compared.
     Scan,
     /// A random choice: the shapes are compared, and what was chosen must exist.
     Random,
@@ -24,7 +26,8 @@ pub enum Rule {
     RandomPop,
 }
 
-/// How far apart two remaining times may lie, in the unit of the command (milliseconds at the least).
+/// How far apart two remaining times may lie, in the unit of the command (milliseconds at the
+/// least).
 pub const CLOCK_SLACK: u64 = 5_000;
 
 /// Whether `ours` is as good an answer as `theirs`.
@@ -43,16 +46,21 @@ pub fn same(rule: Rule, ours: &Value, theirs: &Value) -> bool {
     }
 }
 
-/// Whether a reply differs from another only by the sign of zeros. Redis forgets that sign in a compact sorted set and keeps
-/// it in one with a long member; here a score is one number, and its zero has no sign.
+/// Whether a reply differs from another only by the sign of zeros. Redis forgets that sign in a
+/// compact sorted set and keeps it in one with a long member; here a score is one number, and its
+/// zero has no sign.
 pub fn same_but_for_signs_of_zero(ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
         (Value::Array(ours), Value::Array(theirs)) => {
             let same = |(ours, theirs)| same_but_for_signs_of_zero(ours, theirs);
             ours.len() == theirs.len() && ours.iter().zip(theirs).all(same)
         }
-        (Value::Bulk(ours), Value::Bulk(theirs)) => ours == theirs || (ours == "0" && theirs == "-0"),
-        (Value::Double(ours), Value::Double(theirs)) => ours == theirs || (ours == "0" && theirs == "-0"),
+        (Value::Bulk(ours), Value::Bulk(theirs)) => {
+            ours == theirs || (ours == "0" && theirs == "-0")
+        }
+        (Value::Double(ours), Value::Double(theirs)) => {
+            ours == theirs || (ours == "0" && theirs == "-0")
+        }
         _ => ours == theirs,
     }
 }
@@ -61,7 +69,8 @@ pub fn same_but_for_signs_of_zero(ours: &Value, theirs: &Value) -> bool {
 pub fn same_shape(ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
         (Value::Array(ours), Value::Array(theirs)) | (Value::Set(ours), Value::Set(theirs)) => {
-            ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| same_shape(ours, theirs))
+            ours.len() == theirs.len()
+                && ours.iter().zip(theirs).all(|(ours, theirs)| same_shape(ours, theirs))
         }
         (Value::Bulk(_), Value::Bulk(_)) => true,
         _ => ours == theirs,
@@ -99,7 +108,9 @@ pub fn sorted_pairs(reply: &Value) -> Value {
     match reply {
         // An odd element would be lost above and has to show.
         Value::Array(flat) if flat.len() % 2 == 1 => reply.clone(),
-        Value::Array(_) => Value::Array(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect()),
+        Value::Array(_) => {
+            Value::Array(pairs.into_iter().flat_map(|(key, value)| [key, value]).collect())
+        }
         _ => Value::Map(pairs),
     }
 }
@@ -114,7 +125,8 @@ mod tests {
 
     #[test]
     fn order_counts_only_where_it_should() {
-        let (ab, ba) = (Value::Array(vec![bulk("a"), bulk("b")]), Value::Array(vec![bulk("b"), bulk("a")]));
+        let (ab, ba) =
+            (Value::Array(vec![bulk("a"), bulk("b")]), Value::Array(vec![bulk("b"), bulk("a")]));
         assert!(!same(Rule::Exact, &ab, &ba));
         assert!(same(Rule::Unordered, &ab, &ba));
         assert!(!same(Rule::UnorderedPairs, &ab, &ba));

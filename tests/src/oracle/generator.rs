@@ -1,8 +1,9 @@
 //! Random commands from templates, from one seed.
 //!
-//! Keys and members come from small pools, so that commands meet data of every type; values come from pools that hold
-//! the edges (64-bit limits, empty and binary strings, floats that print badly). One command in sixteen is broken on
-//! purpose: an argument lost, doubled, added or replaced by nonsense, which is how arity and syntax errors are compared.
+//! Keys and members come from small pools, so that commands meet data of every type; values come
+//! from pools that hold the edges (64-bit limits, empty and binary strings, floats that print
+//! badly). One command in sixteen is broken on purpose: an argument lost, doubled, added or
+//! replaced by nonsense, which is how arity and syntax errors are compared.
 
 use super::commands::{SHAPES, Shape};
 use super::template::{self, Kind, Node, TemplateError};
@@ -118,8 +119,10 @@ const MEMBERS: &[&[u8]] = &[
     b"1.5",
     b"caf\xc3\xa9",
 ];
-const PATTERNS: &[&str] =
-    &["*", "a*", "*b", "?", "[ab]*", "[^a]*", "k[0-4]", "k?", "\\*", "k[2-0]", "*\\", "[", "**", "a*b*c", "[a-", "LEX"];
+const PATTERNS: &[&str] = &[
+    "*", "a*", "*b", "?", "[ab]*", "[^a]*", "k[0-4]", "k?", "\\*", "k[2-0]", "*\\", "[", "**",
+    "a*b*c", "[a-", "LEX",
+];
 const SCORES: &[&str] = &[
     "0",
     "1",
@@ -144,17 +147,21 @@ const SCORES: &[&str] = &[
     "abc",
 ];
 const BOUNDS: &[&str] = &[
-    "-inf", "+inf", "inf", "0", "1", "(1", "2", "(2", "-1", "(-1", "1.5", "3", "(inf", "(-inf", "100", "abc", "(",
-    "nan",
+    "-inf", "+inf", "inf", "0", "1", "(1", "2", "(2", "-1", "(-1", "1.5", "3", "(inf", "(-inf",
+    "100", "abc", "(", "nan",
 ];
-const LEX: &[&[u8]] =
-    &[b"-", b"+", b"[a", b"(a", b"[b", b"(c", b"[", b"(", b"[aa", b"[\xff", b"[1", b"a", b"", b"[caf"];
+const LEX: &[&[u8]] = &[
+    b"-", b"+", b"[a", b"(a", b"[b", b"(c", b"[", b"(", b"[aa", b"[\xff", b"[1", b"a", b"", b"[caf",
+];
 
 impl Generator {
-    /// A generator that starts at `seed`; `now_ms` is the Unix time that absolute expiry times are near to.
+    /// A generator that starts at `seed`; `now_ms` is the Unix time that absolute expiry times are
+    /// near to.
     pub fn new(seed: u64, now_ms: u64) -> Result<Generator, TemplateError> {
-        let shapes =
-            SHAPES.iter().map(|shape| Ok((shape, template::parse(shape.template)?))).collect::<Result<Vec<_>, _>>()?;
+        let shapes = SHAPES
+            .iter()
+            .map(|shape| Ok((shape, template::parse(shape.template)?)))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Generator { random: fastrand::Rng::with_seed(seed), shapes, now_ms, settle: false })
     }
 
@@ -162,13 +169,15 @@ impl Generator {
     pub fn next_command(&mut self) -> Generated {
         self.settle = false;
         let at = self.random.usize(..self.shapes.len());
-        let Some((shape, nodes)) = self.shapes.get(at).map(|(shape, nodes)| (*shape, nodes.clone())) else {
+        let Some((shape, nodes)) =
+            self.shapes.get(at).map(|(shape, nodes)| (*shape, nodes.clone()))
+        else {
             unreachable!("the index is drawn below the length")
         };
         let mut args = Vec::new();
         self.fill(&nodes, &mut args);
-        // A broken one could give the members of this set different scores, and ranges of names over such a set depend on
-        // the random heights of Redis's skip list.
+        // A broken one could give the members of this set different scores, and ranges of names
+        // over such a set depend on the random heights of Redis's skip list.
         if self.random.u8(..16) == 0 && !shape.template.starts_with("ZADD LEX") {
             self.break_it(&mut args);
         }
@@ -213,7 +222,8 @@ impl Generator {
         }
     }
 
-    /// Makes the command wrong in one of the ways that clients do; the name stays, so that the reply's rule does.
+    /// Makes the command wrong in one of the ways that clients do; the name stays, so that the
+    /// reply's rule does.
     fn break_it(&mut self, args: &mut Vec<Vec<u8>>) {
         let nonsense = self.pick(NONSENSE).to_vec();
         let at = 1 + self.below(args.len().saturating_sub(1));
@@ -288,12 +298,14 @@ impl Generator {
     fn float(&mut self) -> Vec<u8> {
         match self.random.u8(..3) {
             0 => self.pick(FLOATS).into(),
-            1 => format!("{}.{}", self.random.i32(-1000..1000), self.random.u32(..1_000_000)).into_bytes(),
+            1 => format!("{}.{}", self.random.i32(-1000..1000), self.random.u32(..1_000_000))
+                .into_bytes(),
             _ => format!("{}e{}", self.random.i16(..), self.random.i8(-12..12)).into_bytes(),
         }
     }
 
-    /// A time to live: long (nothing expires while both servers are compared), gone at once, or out of range.
+    /// A time to live: long (nothing expires while both servers are compared), gone at once, or out
+    /// of range.
     fn lifetime(&mut self, long: u32, overflow: &'static str) -> Vec<u8> {
         match self.random.u8(..16) {
             0 => self.pick(&["0", "-1", "-100", "x"]).into(),
@@ -302,7 +314,9 @@ impl Generator {
                 self.settle = true;
                 b"1".to_vec()
             }
-            _ => (u64::from(long) * 10 + u64::from(self.random.u32(..long))).to_string().into_bytes(),
+            _ => {
+                (u64::from(long) * 10 + u64::from(self.random.u32(..long))).to_string().into_bytes()
+            }
         }
     }
 
@@ -310,9 +324,10 @@ impl Generator {
     fn moment(&mut self, unit: u64) -> Vec<u8> {
         match self.random.u8(..16) {
             0 => self.pick(&["0", "-1", "1", "100000", "x", "9223372036854775807"]).into(),
-            _ => {
-                ((self.now_ms + 100_000_000 + u64::from(self.random.u32(..1_000_000)) * 1000) / unit).to_string().into()
-            }
+            _ => ((self.now_ms + 100_000_000 + u64::from(self.random.u32(..1_000_000)) * 1000)
+                / unit)
+                .to_string()
+                .into(),
         }
     }
 }

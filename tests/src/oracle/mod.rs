@@ -1,8 +1,9 @@
 //! The differential test: `redis-server` as oracle for every reply.
 //!
-//! The same random commands go to both servers, in pipelines of random length; each pair of replies is compared under the
-//! rule of its command, and now and then the whole keyspace of both is. A difference is reported with the seed, the
-//! command, both replies and the commands before it that touched the same keys, so that it can be replayed.
+//! The same random commands go to both servers, in pipelines of random length; each pair of replies
+//! is compared under the rule of its command, and now and then the whole keyspace of both is. A
+//! difference is reported with the seed, the command, both replies and the commands before it that
+//! touched the same keys, so that it can be replayed.
 
 pub mod commands;
 pub mod compare;
@@ -27,7 +28,8 @@ const HISTORY: usize = 4_000;
 /// Commands between two comparisons of the whole keyspace.
 const SWEEP_EVERY: u64 = 2_000;
 
-/// The key of the long string in crowded runs, and its length: more than sockets on loopback take at once.
+/// The key of the long string in crowded runs, and its length: more than sockets on loopback take
+/// at once.
 const LONG: (&str, usize) = ("long", 8 << 20);
 const CROWD: &Shape = &Shape { template: "", rule: Rule::Exact };
 
@@ -78,9 +80,10 @@ pub struct Run {
 impl Run {
     /// Connects to both servers and empties them.
     pub fn new(neokv: &Server, redis: &Server, seed: u64, protocol: Protocol) -> io::Result<Run> {
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?.as_millis();
-        let generator =
-            Generator::new(seed, u64::try_from(now_ms).map_err(io::Error::other)?).map_err(io::Error::other)?;
+        let now_ms =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?.as_millis();
+        let generator = Generator::new(seed, u64::try_from(now_ms).map_err(io::Error::other)?)
+            .map_err(io::Error::other)?;
         let (mut ours, mut theirs) = (neokv.connect()?, redis.connect()?);
         for connection in [&mut ours, &mut theirs] {
             connection.words("FLUSHALL")?;
@@ -100,8 +103,8 @@ impl Run {
         })
     }
 
-    /// Lets every pipeline have a reply in its middle that the sockets do not take at once, by a write or by a read, so that
-    /// what stands behind it is run while replies wait.
+    /// Lets every pipeline have a reply in its middle that the sockets do not take at once, by a
+    /// write or by a read, so that what stands behind it is run while replies wait.
     #[must_use]
     pub fn crowded(mut self) -> Run {
         self.crowded = true;
@@ -155,7 +158,8 @@ impl Run {
                 connection.words(&format!("SETRANGE {key} {} x", length - 1))?;
             }
         }
-        let words: &[&str] = if self.generator.below(3) == 0 { &["GET", key] } else { &["GETEX", key, "PERSIST"] };
+        let words: &[&str] =
+            if self.generator.below(3) == 0 { &["GET", key] } else { &["GETEX", key, "PERSIST"] };
         let args = words.iter().map(|word| word.as_bytes().to_vec()).collect();
         let at = self.generator.below(batch.len() + 1);
         batch.insert(at, Generated { args, shape: CROWD, settle: false });
@@ -170,23 +174,35 @@ impl Run {
         self.ours.flush()?;
         self.theirs.flush()?;
         for next in batch {
-            let silent = |who: &str, error: io::Error| format!("{who} did not answer {}: {error}", show(&next.args));
+            let silent = |who: &str, error: io::Error| {
+                format!("{who} did not answer {}: {error}", show(&next.args))
+            };
             let ours = self.ours.receive().map_err(|error| silent("neokv", error))?;
             let theirs = self.theirs.receive().map_err(|error| silent("redis", error))?;
             self.check(next.shape.rule, &next.args, &ours, &theirs)?;
         }
         if batch.iter().any(|next| next.settle) {
-            // Not synchronisation but the passing of time itself: what was to live for a millisecond is over now.
+            // Not synchronisation but the passing of time itself: what was to live for a
+            // millisecond is over now.
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }
 
-    fn check(&mut self, rule: Rule, args: &[Vec<u8>], ours: &Value, theirs: &Value) -> Result<(), Difference> {
+    fn check(
+        &mut self,
+        rule: Rule,
+        args: &[Vec<u8>],
+        ours: &Value,
+        theirs: &Value,
+    ) -> Result<(), Difference> {
         self.number += 1;
-        let of_scores =
-            args.first().and_then(|name| name.first()).is_some_and(|first| first.eq_ignore_ascii_case(&b'z'));
-        let agree = same(rule, ours, theirs) || (of_scores && same_but_for_signs_of_zero(ours, theirs));
+        let of_scores = args
+            .first()
+            .and_then(|name| name.first())
+            .is_some_and(|first| first.eq_ignore_ascii_case(&b'z'));
+        let agree =
+            same(rule, ours, theirs) || (of_scores && same_but_for_signs_of_zero(ours, theirs));
         if !agree {
             return Err(self.difference(args, ours, theirs));
         }
@@ -211,7 +227,8 @@ impl Run {
         let mut ours = follow(&mut self.ours, next.shape, &next.args)?;
         let mut theirs = follow(&mut self.theirs, next.shape, &next.args)?;
         if next.args.get(cursor_place(next.shape)).is_none_or(|cursor| cursor != b"0") {
-            // A cursor that no server gave out may lead anywhere: only whether it is one can be compared.
+            // A cursor that no server gave out may lead anywhere: only whether it is one can be
+            // compared.
             for reply in [&mut ours, &mut theirs] {
                 if let Value::Array(elements) = reply {
                     elements.clear();
@@ -225,9 +242,12 @@ impl Run {
     fn random(&mut self, next: &Generated) -> Result<(), Box<dyn std::error::Error>> {
         let (ours, theirs) = (self.ours.call(&next.args)?, self.theirs.call(&next.args)?);
         self.check(Rule::Random, &next.args, &ours, &theirs)?;
-        let (Some(key), hash) = (next.args.get(1), next.shape.template.starts_with('H')) else { return Ok(()) };
+        let (Some(key), hash) = (next.args.get(1), next.shape.template.starts_with('H')) else {
+            return Ok(());
+        };
         for chosen in chosen(&ours, next.args.len() > 3) {
-            let question: &[&[u8]] = if hash { &[b"HEXISTS", key, &chosen] } else { &[b"SISMEMBER", key, &chosen] };
+            let question: &[&[u8]] =
+                if hash { &[b"HEXISTS", key, &chosen] } else { &[b"SISMEMBER", key, &chosen] };
             let answer = self.theirs.call(question)?;
             self.check(Rule::Exact, &next.args, &Value::Integer(1), &answer)?;
         }
@@ -259,7 +279,9 @@ impl Run {
             let Value::Bulk(key) = key else { continue };
             let kind = self.theirs.call(&[&b"TYPE"[..], &key])?;
             let (question, rule) = contents(kind.as_text().unwrap_or_default(), &key);
-            for (question, rule) in [(vec![b"TYPE".to_vec(), key.to_vec()], Rule::Exact), (question, rule)] {
+            for (question, rule) in
+                [(vec![b"TYPE".to_vec(), key.to_vec()], Rule::Exact), (question, rule)]
+            {
                 let (ours, theirs) = (self.ours.call(&question)?, self.theirs.call(&question)?);
                 self.check(rule, &question, &ours, &theirs)?;
             }
@@ -268,11 +290,14 @@ impl Run {
     }
 
     fn difference(&self, args: &[Vec<u8>], ours: &Value, theirs: &Value) -> Difference {
-        let touches = |earlier: &&Vec<Vec<u8>>| {
-            earlier.iter().skip(1).any(|word| word.starts_with(b"k") && args.iter().skip(1).any(|key| key == word))
-                || earlier.first().is_some_and(|name| name.eq_ignore_ascii_case(b"FLUSHALL"))
-        };
-        let mut history: Vec<String> = self.history.iter().rev().filter(touches).take(40).map(|a| show(a)).collect();
+        let touches =
+            |earlier: &&Vec<Vec<u8>>| {
+                earlier.iter().skip(1).any(|word| {
+                    word.starts_with(b"k") && args.iter().skip(1).any(|key| key == word)
+                }) || earlier.first().is_some_and(|name| name.eq_ignore_ascii_case(b"FLUSHALL"))
+            };
+        let mut history: Vec<String> =
+            self.history.iter().rev().filter(touches).take(40).map(|a| show(a)).collect();
         history.reverse();
         let (command, ours, theirs) = (show(args), format!("{ours:?}"), format!("{theirs:?}"));
         Difference { seed: self.seed, number: self.number, command, ours, theirs, history }
@@ -311,11 +336,14 @@ fn follow(connection: &mut Connection, shape: &Shape, args: &[Vec<u8>]) -> io::R
     for _ in 0..100_000 {
         let reply = connection.call(&args)?;
         let Value::Array(parts) = &reply else { return Ok(reply) };
-        let [Value::Bulk(cursor), Value::Array(elements)] = parts.as_slice() else { return Ok(reply) };
+        let [Value::Bulk(cursor), Value::Array(elements)] = parts.as_slice() else {
+            return Ok(reply);
+        };
         all.extend(elements.iter().cloned());
         if cursor.as_ref() == b"0" {
             let all = Value::Array(all);
-            // An element may come twice; in a fixed order, without repetitions, two walks are the same.
+            // An element may come twice; in a fixed order, without repetitions, two walks are the
+            // same.
             return Ok(match if pairs { sorted_pairs(&all) } else { sorted(&all) } {
                 Value::Array(mut elements) if !pairs => {
                     elements.dedup();
@@ -339,7 +367,11 @@ fn chosen(reply: &Value, with_values: bool) -> Vec<Vec<u8>> {
         Value::Array(values) | Value::Set(values) => {
             let nested = values.iter().any(|value| matches!(value, Value::Array(_)));
             let step = if with_values && !nested { 2 } else { 1 };
-            values.iter().step_by(step).flat_map(|value| chosen(value, with_values).into_iter().take(1)).collect()
+            values
+                .iter()
+                .step_by(step)
+                .flat_map(|value| chosen(value, with_values).into_iter().take(1))
+                .collect()
         }
         _ => Vec::new(),
     }

@@ -1,14 +1,16 @@
 //! A small language for command shapes.
 //!
-//! One line describes every form that a command may take, so that the generator and its reader see the same grammar:
+//! One line describes every form that a command may take, so that the generator and its reader see
+//! the same grammar:
 //!
 //! ```text
 //! SET key value [ ( NX | XX ) ] [ GET ] [ ( EX seconds | PX millis | KEEPTTL ) ]
 //! ZADD key [ ( NX | XX ) ] [ CH ] ( score member )...
 //! ```
 //!
-//! Upper-case words stand for themselves, lower-case words name a kind of random argument ([`Kind`]), `[ x ]` is there
-//! half of the time, `( a | b )` picks one, and `x...` repeats what stands before it one to three times.
+//! Upper-case words stand for themselves, lower-case words name a kind of random argument
+//! ([`Kind`]), `[ x ]` is there half of the time, `( a | b )` picks one, and `x...` repeats what
+//! stands before it one to three times.
 
 use std::fmt;
 
@@ -88,7 +90,8 @@ pub enum Node {
     Repeat(Box<Node>),
 }
 
-/// Why a template cannot be parsed; templates are part of this crate, so this is a mistake in a table.
+/// Why a template cannot be parsed; templates are part of this crate, so this is a mistake in a
+/// table.
 #[derive(Debug)]
 pub struct TemplateError(String);
 
@@ -113,7 +116,11 @@ pub fn parse(line: &'static str) -> Result<Vec<Node>, TemplateError> {
 type Words = std::str::SplitWhitespace<'static>;
 
 /// Parses alternatives up to the word `close`, or to the end of the line.
-fn parse_until(words: &mut Words, close: Option<&str>, line: &str) -> Result<Vec<Vec<Node>>, TemplateError> {
+fn parse_until(
+    words: &mut Words,
+    close: Option<&str>,
+    line: &str,
+) -> Result<Vec<Vec<Node>>, TemplateError> {
     let mut alternatives = vec![Vec::new()];
     loop {
         let Some(word) = words.next() else {
@@ -139,7 +146,9 @@ fn parse_until(words: &mut Words, close: Option<&str>, line: &str) -> Result<Vec
                 alternatives.push(Vec::new());
                 continue;
             }
-            "[" => Node::Optional(parse_until(words, Some("]"), line)?.into_iter().flatten().collect()),
+            "[" => {
+                Node::Optional(parse_until(words, Some("]"), line)?.into_iter().flatten().collect())
+            }
             "(" => Node::Choice(parse_until(words, Some(")"), line)?),
             word => match Kind::parse(word) {
                 Some(kind) => Node::Argument(kind),

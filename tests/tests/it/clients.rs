@@ -12,9 +12,9 @@ fn server() -> Server {
 
 /// Where `make setup` has installed the clients of other languages.
 fn installed(path: &str) -> PathBuf {
-    let cache = std::env::var_os("NEOKV_CLIENTS")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/neokv/clients"));
+    let cache = std::env::var_os("NEOKV_CLIENTS").map(PathBuf::from).unwrap_or_else(|| {
+        PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/neokv/clients")
+    });
     let path = cache.join(path);
     assert!(path.exists(), "{} is missing: run `make setup`", path.display());
     path
@@ -25,7 +25,8 @@ fn source(name: &str) -> PathBuf {
 }
 
 fn assert_success(output: &Output) -> String {
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
     out.into_owned()
 }
@@ -62,7 +63,10 @@ fn redis_cli_mass_insertion() {
     let server = server();
     let mut input = bytes::BytesMut::new();
     for number in 0..20_000 {
-        neokv_resp::client::encode_command(&["SET", &format!("key:{number}"), &number.to_string()], &mut input);
+        neokv_resp::client::encode_command(
+            &["SET", &format!("key:{number}"), &number.to_string()],
+            &mut input,
+        );
     }
     let report = redis_cli(&server, &["--pipe"], &input);
     assert!(report.contains("errors: 0, replies: 20000"), "{report}");
@@ -84,7 +88,8 @@ fn redis_py() {
 #[test]
 fn ioredis_and_node_redis() {
     let server = server();
-    // Node resolves modules from the folder of the script, so the script runs from where the modules are.
+    // Node resolves modules from the folder of the script, so the script runs from where the
+    // modules are.
     let script = installed("node/node_modules").with_file_name("node.mjs");
     std::fs::copy(source("node.mjs"), &script).unwrap();
     let output = Command::new("node").arg(&script).arg(server.port().to_string()).output().unwrap();
@@ -104,8 +109,12 @@ fn redis_rs() -> redis::RedisResult<()> {
     let (a, b): (i64, i64) = redis::pipe().incr("n", 1).incr("n", 2).query(&mut connection)?;
     assert_eq!((a, b), (1, 3));
     let () = connection.zadd_multiple("board", &[(1.5, "bob"), (3.0, "ada")])?;
-    assert_eq!(connection.zrange_withscores::<_, Vec<(String, f64)>>("board", 0, -1)?[1], ("ada".into(), 3.0));
-    let keys: std::collections::BTreeSet<String> = connection.scan()?.collect::<redis::RedisResult<_>>()?;
+    assert_eq!(
+        connection.zrange_withscores::<_, Vec<(String, f64)>>("board", 0, -1)?[1],
+        ("ada".into(), 3.0)
+    );
+    let keys: std::collections::BTreeSet<String> =
+        connection.scan()?.collect::<redis::RedisResult<_>>()?;
     assert_eq!(keys.len(), 3);
     let error = connection.lpush::<_, _, i64>("greeting", "x").unwrap_err();
     assert_eq!(error.code(), Some("WRONGTYPE"));

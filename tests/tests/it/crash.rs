@@ -15,8 +15,8 @@ fn nothing_acknowledged_is_lost_and_nothing_happens_by_halves() {
     assert!(summary.acknowledged > 0, "the load never got an answer: {summary:?}");
 }
 
-/// Commands that write much are spread over several log entries. A kill anywhere leaves the first ones of the pipeline, each
-/// done once, and at least those that were answered.
+/// Commands that write much are spread over several log entries. A kill anywhere leaves the first
+/// ones of the pipeline, each done once, and at least those that were answered.
 #[test]
 fn a_kill_within_a_pipeline_of_large_effects_leaves_its_beginning() {
     const STRINGS: i64 = 16;
@@ -28,7 +28,9 @@ fn a_kill_within_a_pipeline_of_large_effects_leaves_its_beginning() {
     }
     for answers in [1, 9, 24] {
         let before = number(&mut c, "INCRBY n 0");
-        let lengths = |c: &mut _| (0..STRINGS).map(|n| number(c, &format!("STRLEN k{n}"))).collect::<Vec<_>>();
+        let lengths = |c: &mut _| {
+            (0..STRINGS).map(|n| number(c, &format!("STRLEN k{n}"))).collect::<Vec<_>>()
+        };
         let were = lengths(&mut c);
         for n in 0..STRINGS {
             c.queue(&["APPEND", &format!("k{n}"), "y"]);
@@ -42,8 +44,14 @@ fn a_kill_within_a_pipeline_of_large_effects_leaves_its_beginning() {
         let counted = number(&mut c, "INCRBY n 0") - before;
         let grown: Vec<i64> = lengths(&mut c).iter().zip(&were).map(|(is, was)| is - was).collect();
         let appended: i64 = grown.iter().sum();
-        assert!(appended - counted == 0 || appended - counted == 1, "{appended} appends, {counted} increments");
-        assert!(appended + counted >= answers, "{answers} were answered, {appended} + {counted} are there");
+        assert!(
+            appended - counted == 0 || appended - counted == 1,
+            "{appended} appends, {counted} increments"
+        );
+        assert!(
+            appended + counted >= answers,
+            "{answers} were answered, {appended} + {counted} are there"
+        );
         let first: Vec<i64> = (0..STRINGS).map(|n| i64::from(n < appended)).collect();
         assert_eq!(grown, first, "the first ones, once each");
     }

@@ -1,4 +1,5 @@
-//! Disks that are full or lie: an error that says so, no wrong answer, and nothing acknowledged is lost.
+//! Disks that are full or lie: an error that says so, no wrong answer, and nothing acknowledged is
+//! lost.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -21,7 +22,10 @@ impl SmallDisk {
     fn mount(megabytes: u32) -> Option<SmallDisk> {
         let folder = tempfile::tempdir().unwrap();
         let size = format!("size={megabytes}m");
-        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(folder.path())
+            .output();
         match output {
             Ok(output) if output.status.success() => Some(SmallDisk(folder)),
             other => {
@@ -46,8 +50,16 @@ impl Drop for SmallDisk {
 }
 
 /// Small files and a short log, so that a small disk holds much of what a big one would.
-const SMALL: [&str; 8] =
-    ["--write-buffer", "4mb", "--wal-limit", "4mb", "--raft-log-bytes", "1mb", "--raft-log-entries", "100"];
+const SMALL: [&str; 8] = [
+    "--write-buffer",
+    "4mb",
+    "--wal-limit",
+    "4mb",
+    "--raft-log-bytes",
+    "1mb",
+    "--raft-log-entries",
+    "100",
+];
 
 fn set(c: &mut Connection, n: u64) -> Value {
     let value = noise(n, 20_000);
@@ -79,16 +91,25 @@ fn below_the_reserve_writes_are_refused_and_all_else_goes_on() {
     let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![1; 60 << 20]).unwrap();
     let dir = disk.path().join("data");
-    let mut server = Server::neokv_in(&dir, &[&SMALL[..], &["--disk-reserve", "30mb"]].concat()).unwrap();
+    let mut server =
+        Server::neokv_in(&dir, &[&SMALL[..], &["--disk-reserve", "30mb"]].concat()).unwrap();
     let mut c = server.connect().unwrap();
     check(&mut c, &[("SET counter 5", "OK"), ("RPUSH list a b c", "3")]);
     let (acknowledged, error) = fill(&mut c);
     assert!(acknowledged > 200, "{acknowledged}");
     assert!(error.starts_with("OOM command not allowed: the disk has "), "{error}");
-    // Everything that could grow is refused, on every connection; what only reads or frees is served.
+    // Everything that could grow is refused, on every connection; what only reads or frees is
+    // served.
     let mut other = server.connect().unwrap();
-    for line in ["SET a 1", "APPEND counter 1", "HSET h f v", "LPUSH list x", "SADD s m", "ZADD z 1 m", "MSET a 1 b 2"]
-    {
+    for line in [
+        "SET a 1",
+        "APPEND counter 1",
+        "HSET h f v",
+        "LPUSH list x",
+        "SADD s m",
+        "ZADD z 1 m",
+        "MSET a 1 b 2",
+    ] {
         assert!(ask(&mut other, line).starts_with("-OOM "), "{line}");
     }
     check(
@@ -122,7 +143,8 @@ fn on_a_disk_that_is_really_full_nothing_acknowledged_is_lost() {
     let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![1; 60 << 20]).unwrap();
     let dir = disk.path().join("data");
-    let mut server = Server::neokv_in(&dir, &[&SMALL[..], &["--disk-reserve", "0"]].concat()).unwrap();
+    let mut server =
+        Server::neokv_in(&dir, &[&SMALL[..], &["--disk-reserve", "0"]].concat()).unwrap();
     let mut c = server.connect().unwrap();
     let (acknowledged, error) = fill(&mut c);
     assert!(acknowledged > 100, "{acknowledged}");
@@ -153,7 +175,10 @@ fn killed() -> (Server, PathBuf) {
     let mut server = Server::neokv(&[]).unwrap();
     let mut c = server.connect().unwrap();
     for n in 0..300 {
-        check(&mut c, &[(&format!("SET key:{n} value:{n}"), "OK"), ("INCR counter", &(n + 1).to_string())]);
+        check(
+            &mut c,
+            &[(&format!("SET key:{n} value:{n}"), "OK"), ("INCR counter", &(n + 1).to_string())],
+        );
     }
     server.kill().unwrap();
     let log = newest_log(server.data());
@@ -168,7 +193,8 @@ fn assert_all_300(server: &Server) {
     }
 }
 
-/// Starts the program on a directory; returns its exit code and what it said. A server that serves is a failure.
+/// Starts the program on a directory; returns its exit code and what it said. A server that serves
+/// is a failure.
 fn refused(dir: &Path) -> (Option<i32>, String) {
     let mut child = Command::new(neokv_binary().unwrap())
         .args(["--port", "0", "--dir"])
@@ -189,21 +215,29 @@ fn refused(dir: &Path) -> (Option<i32>, String) {
     (child.wait().unwrap().code(), said)
 }
 
-/// The largest SST file of a column family. A file's properties name its family: they stand at the file's end in plain
-/// bytes, the value right behind the last word of `rocksdb.column.family.name` (what a key shares with the one before it,
-/// `rocksdb.column.family.id`, is left out).
+/// The largest SST file of a column family. A file's properties name its family: they stand at the
+/// file's end in plain bytes, the value right behind the last word of `rocksdb.column.family.name`
+/// (what a key shares with the one before it, `rocksdb.column.family.id`, is left out).
 fn largest_file(dir: &Path, family: &str) -> (PathBuf, Vec<u8>) {
     let property = format!("name{family}");
-    let of_family = |bytes: &[u8]| bytes.windows(property.len()).any(|window| window == property.as_bytes());
+    let of_family =
+        |bytes: &[u8]| bytes.windows(property.len()).any(|window| window == property.as_bytes());
     let files = files(dir, "sst").into_iter().map(|file| (std::fs::read(&file).unwrap(), file));
-    let (bytes, file) = files.filter(|(bytes, _)| of_family(bytes)).max_by_key(|(bytes, _)| bytes.len()).unwrap();
+    let (bytes, file) =
+        files.filter(|(bytes, _)| of_family(bytes)).max_by_key(|(bytes, _)| bytes.len()).unwrap();
     (file, bytes)
 }
 
-/// Flips a bit in the middle of the family's largest file, which is in the block of some record. Returns the file's name.
+/// Flips a bit in the middle of the family's largest file, which is in the block of some record.
+/// Returns the file's name.
 fn damage(dir: &Path, family: &str) -> String {
     let (file, mut bytes) = largest_file(dir, family);
-    assert!(bytes.len() > 4_000_000, "the values are in {} bytes of {}", bytes.len(), file.display());
+    assert!(
+        bytes.len() > 4_000_000,
+        "the values are in {} bytes of {}",
+        bytes.len(),
+        file.display()
+    );
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x10;
     std::fs::write(&file, &bytes).unwrap();
@@ -213,8 +247,16 @@ fn damage(dir: &Path, family: &str) -> String {
 #[test]
 fn garbage_behind_the_end_of_the_log_is_a_torn_write_and_nothing_is_lost() {
     let (mut server, _) = killed();
-    for tail in [vec![0; 3], vec![0; 70_000], noise(1, 5), noise(2, 5_000), noise(3, 100_000), vec![0xff; 64]] {
-        let mut log = std::fs::File::options().append(true).open(newest_log(server.data())).unwrap();
+    for tail in [
+        vec![0; 3],
+        vec![0; 70_000],
+        noise(1, 5),
+        noise(2, 5_000),
+        noise(3, 100_000),
+        vec![0xff; 64],
+    ] {
+        let mut log =
+            std::fs::File::options().append(true).open(newest_log(server.data())).unwrap();
         log.write_all(&tail).unwrap();
         drop(log);
         server.restart().unwrap();
@@ -266,8 +308,8 @@ fn stopped_with_values() -> Server {
     server
 }
 
-/// Raft reads its log at every start. A start that fails ends in order each time: whatever it has begun must have ended
-/// before the process leaves.
+/// Raft reads its log at every start. A start that fails ends in order each time: whatever it has
+/// begun must have ended before the process leaves.
 #[test]
 fn a_damaged_block_of_the_raft_log_is_refused_by_name() {
     let server = stopped_with_values();
@@ -302,9 +344,13 @@ fn a_damaged_block_is_an_error_that_names_its_file_and_no_wrong_answer() {
     let mget = ask(&mut c, &format!("MGET key:{healthy} key:{}", damaged[0]));
     assert!(mget.starts_with('-') && mget.contains(name), "{mget}");
     // What has nothing to do with the block is served, writes too.
-    check(&mut c, &[(&format!("STRLEN key:{healthy}"), "1000"), ("SET new 1", "OK"), ("GET new", "\"1\"")]);
-    // A write that must read the block cannot be applied. Skipping it would make this replica differ from its log, so the
-    // Region stops; whatever is answered from then on is right or names the file.
+    check(
+        &mut c,
+        &[(&format!("STRLEN key:{healthy}"), "1000"), ("SET new 1", "OK"), ("GET new", "\"1\"")],
+    );
+    // A write that must read the block cannot be applied. Skipping it would make this replica
+    // differ from its log, so the Region stops; whatever is answered from then on is right or names
+    // the file.
     for line in [format!("APPEND key:{} x", damaged[0]), "SET new 2".into(), "INCR n".into()] {
         let reply = ask(&mut c, &line);
         assert!(reply.starts_with('-') && reply.contains(name), "{line}: {reply}");
@@ -315,8 +361,8 @@ fn a_damaged_block_is_an_error_that_names_its_file_and_no_wrong_answer() {
     assert!(server.log().contains(name), "the log names the file");
 }
 
-/// A library that is loaded before the C library: while the file named by `NEOKV_TEST_BROKEN_DISK` exists, every sync of
-/// every file fails as it does on a disk that has lost what it was given.
+/// A library that is loaded before the C library: while the file named by `NEOKV_TEST_BROKEN_DISK`
+/// exists, every sync of every file fails as it does on a disk that has lost what it was given.
 const BROKEN_DISK: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -341,18 +387,25 @@ int fdatasync(int fd) { return sync_or_fail("fdatasync", fd); }
 fn broken_disk_library(folder: &Path) -> PathBuf {
     let (source, library) = (folder.join("broken_disk.c"), folder.join("broken_disk.so"));
     std::fs::write(&source, BROKEN_DISK).unwrap();
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl").status();
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(&source)
+        .arg("-ldl")
+        .status();
     assert!(compiled.unwrap().success());
     library
 }
 
-/// After a failed sync the kernel may have dropped what it could not write, and the next sync would succeed without it. So
-/// the process ends at once: it acknowledges nothing more, and its next start finds what really is on the disk.
+/// After a failed sync the kernel may have dropped what it could not write, and the next sync would
+/// succeed without it. So the process ends at once: it acknowledges nothing more, and its next
+/// start finds what really is on the disk.
 #[test]
 fn after_a_failed_sync_nothing_is_acknowledged_and_the_process_ends() {
     let folder = tempfile::tempdir().unwrap();
     let (library, broken) = (broken_disk_library(folder.path()), folder.path().join("broken"));
-    let environment = [("LD_PRELOAD", library.as_os_str()), ("NEOKV_TEST_BROKEN_DISK", broken.as_os_str())];
+    let environment =
+        [("LD_PRELOAD", library.as_os_str()), ("NEOKV_TEST_BROKEN_DISK", broken.as_os_str())];
     let mut server = Server::neokv_under(&environment, &[]).unwrap();
     let mut c = server.connect().unwrap();
     for n in 1..=50 {

@@ -1,4 +1,5 @@
-//! Clients that are broken, hostile or merely slow: each costs bounded memory, and nobody else notices.
+//! Clients that are broken, hostile or merely slow: each costs bounded memory, and nobody else
+//! notices.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -18,7 +19,8 @@ fn socket(server: &Server) -> TcpStream {
     stream
 }
 
-/// What a server answers to these bytes until it closes, or until the answer to a last PING if it does not.
+/// What a server answers to these bytes until it closes, or until the answer to a last PING if it
+/// does not.
 fn answer(server: &Server, bytes: &[u8]) -> String {
     let mut stream = socket(server);
     // The server may close before it has read everything.
@@ -83,7 +85,8 @@ fn broken_input_is_answered_as_redis_answers_it() {
 #[test]
 fn http_is_not_taken_for_commands() {
     let server = neokv(&[]);
-    let reply = answer(&server, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nSET a 1\r\n");
+    let reply =
+        answer(&server, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nSET a 1\r\n");
     let mut c = server.connect().unwrap();
     check(&mut c, &[("EXISTS a", "0")]);
     assert!(!reply.contains("+OK"), "{reply}");
@@ -102,7 +105,16 @@ fn random_bytes_neither_stop_the_server_nor_cost_it_memory() {
         for _ in 0..random.usize(0..30) {
             let at = random.usize(0..bytes.len());
             let piece: &[u8] = random
-                .choice(&[&b"*3\r\n"[..], b"$5\r\n", b"\r\n", b"*", b"$", b"\"", b"$-1\r\n", b"*1\r\n$4\r\nPING\r\n"])
+                .choice(&[
+                    &b"*3\r\n"[..],
+                    b"$5\r\n",
+                    b"\r\n",
+                    b"*",
+                    b"$",
+                    b"\"",
+                    b"$-1\r\n",
+                    b"*1\r\n$4\r\nPING\r\n",
+                ])
                 .unwrap();
             bytes.splice(at..at, piece.iter().copied());
         }
@@ -135,7 +147,11 @@ fn what_is_only_announced_costs_nothing() {
     }
     until("all their bytes", || info(&mut c, "stats", "total_net_input_bytes") >= sent);
     let after = resident(&server);
-    assert!(after < before + 48 * MB, "200 announcements cost {} bytes", after.saturating_sub(before));
+    assert!(
+        after < before + 48 * MB,
+        "200 announcements cost {} bytes",
+        after.saturating_sub(before)
+    );
     check(&mut c, &[("SET other 1", "OK"), ("DBSIZE", "1")]);
     drop(waiting);
     until("the end of 200 connections", || info(&mut c, "clients", "connected_clients") == 1);
@@ -164,7 +180,8 @@ fn clients_that_do_not_read_cost_bounded_memory_and_others_are_served() {
             stream
         })
         .collect();
-    let calls = |c: &mut neokv_tests::client::Connection| info(c, "stats", "total_commands_processed");
+    let calls =
+        |c: &mut neokv_tests::client::Connection| info(c, "stats", "total_commands_processed");
     let mut last = 0;
     // As long as their requests are being run there is more to come.
     until("a standstill of those who do not read", || {
@@ -177,7 +194,11 @@ fn clients_that_do_not_read_cost_bounded_memory_and_others_are_served() {
         own
     });
     let after = resident(&server);
-    assert!(after < before + 200 * MB, "30 silent clients cost {} bytes", after.saturating_sub(before));
+    assert!(
+        after < before + 200 * MB,
+        "30 silent clients cost {} bytes",
+        after.saturating_sub(before)
+    );
     drop(silent);
     until("the end of 30 connections", || info(&mut c, "clients", "connected_clients") == 1);
     check(&mut c, &[("GET busy", "\"199\"")]);
@@ -204,7 +225,8 @@ fn a_row_that_an_entry_rewrites_again_and_again_costs_bounded_memory() {
     let mut c = server.connect().unwrap();
     check(&mut c, &[(&format!("SET k {}", "v".repeat(8 << 20)), "OK")]);
     let appends = "APPEND k x\r\n".repeat(100);
-    let peak = peak(&server, || assert!(answer(&server, appends.as_bytes()).ends_with(r":8388708\r\n")));
+    let peak =
+        peak(&server, || assert!(answer(&server, appends.as_bytes()).ends_with(r":8388708\r\n")));
     // A copy of the row for each command would be 800 MB.
     assert!(peak < 500 * MB, "{} MB for appends to one string", peak / MB);
 }
@@ -217,7 +239,8 @@ fn small_commands_with_large_effects_cost_bounded_memory() {
     for n in 0..STRINGS {
         check(&mut c, &[(&format!("SETRANGE k{n} {} x", 8 * MB - 1), &(8 * MB).to_string())]);
     }
-    let rewrites: String = (0..STRINGS).map(|n| format!("EXPIRE k{n} 1000\r\nINCR n\r\n")).collect();
+    let rewrites: String =
+        (0..STRINGS).map(|n| format!("EXPIRE k{n} 1000\r\nINCR n\r\n")).collect();
     let expected: String = (1..=STRINGS).map(|n| format!(r":1\r\n:{n}\r\n")).collect();
     let written = peak(&server, || assert_eq!(answer(&server, rewrites.as_bytes()), expected));
     // All of them in one write would be 1200 MB.
@@ -238,20 +261,33 @@ fn small_commands_with_large_effects_cost_bounded_memory() {
 
 #[test]
 fn an_answer_larger_than_the_output_limit_is_an_error_and_costs_no_more_than_the_limit() {
-    const TOO_MUCH: &str = "-ERR the command would change or return too much at once, give it less to do";
+    const TOO_MUCH: &str =
+        "-ERR the command would change or return too much at once, give it less to do";
     let server = neokv(&["--client-output-buffer-limit", "32mb"]);
     let mut c = server.connect().unwrap();
     let long = "v".repeat(8 << 20);
     check(&mut c, &[(&format!("SET k {long}"), "OK")]);
     for n in 0..6 {
         check(&mut c, &[(&format!("RPUSH l {n}{long}"), &(n + 1).to_string())]);
-        check(&mut c, &[(&format!("HSET h f{n} {n}{long}"), "1"), (&format!("SADD s {n}{long}"), "1")]);
-        check(&mut c, &[(&format!("ZADD z {n} {n}{long}"), "1"), (&format!("SET {n}{long} v"), "OK")]);
+        check(
+            &mut c,
+            &[(&format!("HSET h f{n} {n}{long}"), "1"), (&format!("SADD s {n}{long}"), "1")],
+        );
+        check(
+            &mut c,
+            &[(&format!("ZADD z {n} {n}{long}"), "1"), (&format!("SET {n}{long} v"), "OK")],
+        );
     }
     let keys = " k".repeat(500);
     let fields = " f1".repeat(500);
-    let lines =
-        [&format!("MGET{keys}"), &format!("HMGET h{fields}"), "LRANGE l 0 -1", "HGETALL h", "HVALS h", "SMEMBERS s"];
+    let lines = [
+        &format!("MGET{keys}"),
+        &format!("HMGET h{fields}"),
+        "LRANGE l 0 -1",
+        "HGETALL h",
+        "HVALS h",
+        "SMEMBERS s",
+    ];
     let more = [
         "SUNION s s",
         "SINTER s s",
@@ -262,17 +298,24 @@ fn an_answer_larger_than_the_output_limit_is_an_error_and_costs_no_more_than_the
         "KEYS *",
     ];
     let before = resident(&server);
-    let peak = peak(&server, || lines.iter().chain(&more).for_each(|line| check(&mut c, &[(line, TOO_MUCH)])));
+    let peak = peak(&server, || {
+        lines.iter().chain(&more).for_each(|line| check(&mut c, &[(line, TOO_MUCH)]))
+    });
     // MGET alone would be 4000 MB.
     assert!(peak < before + 400 * MB, "{} MB before, {} MB", before / MB, peak / MB);
     // What fits is answered, and a page of a scan ends early.
     check(&mut c, &[("LLEN l", "6"), ("ZCARD z", "6"), ("SINTERCARD 2 s s", "6")]);
-    for (scan, fewest) in [("HSCAN h {} COUNT 100", 6), ("SSCAN s {} COUNT 100", 6), ("SCAN {} COUNT 100", 11)] {
+    for (scan, fewest) in
+        [("HSCAN h {} COUNT 100", 6), ("SSCAN s {} COUNT 100", 6), ("SCAN {} COUNT 100", 11)]
+    {
         let (mut cursor, mut pages, mut seen) = ("0".to_owned(), 0, 0);
         loop {
             let page = array(&mut c, &scan.replace("{}", &cursor));
-            let [Value::Bulk(next), Value::Array(items)] = &page[..] else { panic!("{scan}: a cursor and a page") };
-            (cursor, pages, seen) = (String::from_utf8(next.to_vec()).unwrap(), pages + 1, seen + items.len());
+            let [Value::Bulk(next), Value::Array(items)] = &page[..] else {
+                panic!("{scan}: a cursor and a page")
+            };
+            (cursor, pages, seen) =
+                (String::from_utf8(next.to_vec()).unwrap(), pages + 1, seen + items.len());
             if cursor == "0" {
                 break;
             }
@@ -290,7 +333,9 @@ fn what_arrives_while_the_last_reply_waits_is_run_too() {
         let mut stream = socket(&server);
         stream.write_all(format!("{large}\r\n").as_bytes()).unwrap();
         until("a reply that waits", || {
-            ask(&mut c, "CLIENT LIST").split("\\n").any(|line| line.contains("omem=") && !line.contains("omem=0 "))
+            ask(&mut c, "CLIENT LIST")
+                .split("\\n")
+                .any(|line| line.contains("omem=") && !line.contains("omem=0 "))
         });
         stream.write_all(b"PING\r\n").unwrap();
         let mut reply = vec![0; "$16777216\r\n\r\n+PONG\r\n".len() + (16 << 20)];
@@ -299,15 +344,24 @@ fn what_arrives_while_the_last_reply_waits_is_run_too() {
     }
 }
 
-/// A write whose reply the client does not take at once holds the connection up in the middle of the next command.
+/// A write whose reply the client does not take at once holds the connection up in the middle of
+/// the next command.
 #[test]
 fn what_follows_a_large_reply_to_a_write_is_run_as_it_was_sent() {
     let server = neokv(&[]);
     let mut c = server.connect().unwrap();
-    check(&mut c, &[("SETRANGE big 8388607 x", "8388608"), ("MSET a 1 b 2", "OK"), ("SADD s m", "1")]);
-    let lines = [("EXISTS big", ":1"), ("MGET a b", r"*2\r\n$1\r\n1\r\n$1\r\n2"), ("GET a", r"$1\r\n1")];
-    let more =
-        [("SMEMBERS s", r"*1\r\n$1\r\nm"), ("ECHO hello", r"$5\r\nhello"), ("SET a 1", "+OK"), ("NOSUCH x", "-ERR")];
+    check(
+        &mut c,
+        &[("SETRANGE big 8388607 x", "8388608"), ("MSET a 1 b 2", "OK"), ("SADD s m", "1")],
+    );
+    let lines =
+        [("EXISTS big", ":1"), ("MGET a b", r"*2\r\n$1\r\n1\r\n$1\r\n2"), ("GET a", r"$1\r\n1")];
+    let more = [
+        ("SMEMBERS s", r"*1\r\n$1\r\nm"),
+        ("ECHO hello", r"$5\r\nhello"),
+        ("SET a 1", "+OK"),
+        ("NOSUCH x", "-ERR"),
+    ];
     let wrong = [("GET", "-ERR wrong number of arguments for \\'get\\' command")];
     for (line, expected) in lines.iter().chain(&more).chain(&wrong) {
         let mut stream = socket(&server);
@@ -316,7 +370,11 @@ fn what_follows_a_large_reply_to_a_write_is_run_as_it_was_sent() {
         let mut reply = Vec::new();
         stream.read_to_end(&mut reply).unwrap();
         let behind = reply.get("$8388608\r\n".len() + (8 << 20) + 2..).unwrap_or_default();
-        assert!(behind.escape_ascii().to_string().starts_with(expected), "{line}: {}", behind.escape_ascii());
+        assert!(
+            behind.escape_ascii().to_string().starts_with(expected),
+            "{line}: {}",
+            behind.escape_ascii()
+        );
     }
 }
 
@@ -375,7 +433,11 @@ fn a_pipeline_cut_anywhere_is_applied_up_to_a_whole_command() {
             "cut at {cut}: {list:?}"
         );
         let last = values[0].as_text().map_or(0, |text| text.parse::<usize>().unwrap() + 1);
-        assert!(last == list.len() || last == list.len() + 1, "cut at {cut}: MSET {last}, list {}", list.len());
+        assert!(
+            last == list.len() || last == list.len() + 1,
+            "cut at {cut}: MSET {last}, list {}",
+            list.len()
+        );
         check(&mut c, &[("FLUSHALL", "OK")]);
     }
 }
@@ -404,7 +466,9 @@ fn idle_clients_are_closed_and_busy_ones_are_not() {
     let mut midway = socket(&server);
     midway.write_all(b"*2\r\n$3\r\nGET\r\n$100\r\nabc").unwrap();
     let mut busy = server.connect().unwrap();
-    until("the end of those that are idle", || info(&mut busy, "clients", "connected_clients") == 1);
+    until("the end of those that are idle", || {
+        info(&mut busy, "clients", "connected_clients") == 1
+    });
     for stream in [&mut idle, &mut midway] {
         assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "closed");
     }

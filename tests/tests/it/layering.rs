@@ -1,4 +1,5 @@
-//! The crates depend on each other in one direction, and each library stays in the crate that it belongs to.
+//! The crates depend on each other in one direction, and each library stays in the crate that it
+//! belongs to.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -36,8 +37,10 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
     let packages = metadata["packages"].as_array().unwrap().iter();
     packages
         .map(|package| {
-            let normal = package["dependencies"].as_array().unwrap().iter().filter(|d| d["kind"].is_null());
-            let names = normal.map(|dependency| dependency["name"].as_str().unwrap().to_owned()).collect();
+            let normal =
+                package["dependencies"].as_array().unwrap().iter().filter(|d| d["kind"].is_null());
+            let names =
+                normal.map(|dependency| dependency["name"].as_str().unwrap().to_owned()).collect();
             (package["name"].as_str().unwrap().to_owned(), names)
         })
         .collect()
@@ -47,10 +50,18 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
 fn crates_depend_in_one_direction() {
     let dependencies = dependencies();
     let declared: Vec<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
-    assert_eq!(dependencies.len(), declared.len(), "a crate is missing in ARROWS: {:?}", dependencies.keys());
+    assert_eq!(
+        dependencies.len(),
+        declared.len(),
+        "a crate is missing in ARROWS: {:?}",
+        dependencies.keys()
+    );
     for (name, allowed) in ARROWS {
         for dependency in dependencies[*name].iter().filter(|d| declared.contains(&d.as_str())) {
-            assert!(allowed.contains(&dependency.as_str()), "{name} must not depend on {dependency}");
+            assert!(
+                allowed.contains(&dependency.as_str()),
+                "{name} must not depend on {dependency}"
+            );
         }
     }
 }
@@ -59,7 +70,8 @@ fn crates_depend_in_one_direction() {
 fn libraries_stay_at_home() {
     for (name, names) in dependencies() {
         for (library, homes) in HOMES {
-            let guest = names.iter().any(|dependency| dependency == library) && !homes.contains(&name.as_str());
+            let guest = names.iter().any(|dependency| dependency == library)
+                && !homes.contains(&name.as_str());
             assert!(!guest, "{name} must not use {library}: it belongs to {homes:?}");
         }
     }

@@ -1,4 +1,5 @@
-//! The differential test, in the measure that a suite can afford; `make oracle` goes on for millions.
+//! The differential test, in the measure that a suite can afford; `make oracle` goes on for
+//! millions.
 
 use neokv_tests::oracle::{Protocol, Run};
 use neokv_tests::process::Server;

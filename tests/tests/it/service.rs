@@ -1,4 +1,5 @@
-//! The server as its operator sees it: passwords, INFO, metrics, two on one directory, stopping under load.
+//! The server as its operator sees it: passwords, INFO, metrics, two on one directory, stopping
+//! under load.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,7 +16,8 @@ use crate::support::{ask, check, info, neokv, send, text, until};
 
 #[test]
 fn without_the_password_nothing_is_served() {
-    let (server, redis) = (neokv(&["--requirepass", "sesame"]), Server::redis(&["--requirepass", "sesame"]).unwrap());
+    let (server, redis) =
+        (neokv(&["--requirepass", "sesame"]), Server::redis(&["--requirepass", "sesame"]).unwrap());
     let (mut mine, mut theirs) = (server.connect().unwrap(), redis.connect().unwrap());
     for line in [
         "PING",
@@ -48,9 +50,17 @@ fn without_the_password_nothing_is_served() {
         assert_eq!(mine, theirs, "{line}");
         assert!(mine.starts_with('-') || line == "RESET", "{line}: {mine}");
     }
-    for line in
-        ["AUTH sesame", "SET a 1", "GET a", "AUTH wrong", "GET a", "AUTH default sesame", "DBSIZE", "RESET", "GET a"]
-    {
+    for line in [
+        "AUTH sesame",
+        "SET a 1",
+        "GET a",
+        "AUTH wrong",
+        "GET a",
+        "AUTH default sesame",
+        "DBSIZE",
+        "RESET",
+        "GET a",
+    ] {
         assert_eq!(ask(&mut mine, line), ask(&mut theirs, line), "{line}");
     }
     check(&mut server.connect().unwrap(), &[("GET a", "-NOAUTH Authentication required.")]);
@@ -109,7 +119,9 @@ fn info_tells_what_happened() {
     ] {
         assert!(all.contains(&format!("# {section}\r\n")), "no {section}");
     }
-    let line = |start: &str| all.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start}"));
+    let line = |start: &str| {
+        all.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start}"))
+    };
     assert!(line("cmdstat_get:").starts_with("cmdstat_get:calls=2,"), "{}", line("cmdstat_get:"));
     assert!(line("cmdstat_lpush:").contains("failed_calls=1"), "{}", line("cmdstat_lpush:"));
     assert_eq!(line("errorstat_WRONGTYPE:"), "errorstat_WRONGTYPE:count=1");
@@ -140,16 +152,23 @@ fn metrics_agree_with_info() {
     let page = || http(port, "/metrics");
     let applied = info(&mut c, "raft", "raft_applied_index");
     let value = |page: &str, name: &str| -> Option<f64> {
-        page.lines().find_map(|line| line.strip_prefix(&format!("{name} ")).and_then(|value| value.parse().ok()))
+        page.lines().find_map(|line| {
+            line.strip_prefix(&format!("{name} ")).and_then(|value| value.parse().ok())
+        })
     };
-    until("the metrics of 50 writes", || value(&page(), "neokv_raft_applied_index") >= Some(applied as f64));
+    until("the metrics of 50 writes", || {
+        value(&page(), "neokv_raft_applied_index") >= Some(applied as f64)
+    });
     let page = page();
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     for line in page.lines().filter(|line| line.starts_with("neokv_")) {
         let (name, number) = line.rsplit_once(' ').unwrap();
         assert!(number.parse::<f64>().is_ok(), "{line}");
         let family = name.split('{').next().unwrap();
-        let base = ["_sum", "_count", "_bucket"].iter().find_map(|end| family.strip_suffix(end)).unwrap_or(family);
+        let base = ["_sum", "_count", "_bucket"]
+            .iter()
+            .find_map(|end| family.strip_suffix(end))
+            .unwrap_or(family);
         let declared = |name: &str| page.contains(&format!("# TYPE {name} "));
         assert!(declared(family) || declared(base), "{family} has no type");
     }
@@ -167,18 +186,29 @@ fn a_second_server_on_the_same_directory_is_refused_and_disturbs_nothing() {
     let mut c = server.connect().unwrap();
     check(&mut c, &[("SET a 1", "OK")]);
     for _ in 0..3 {
-        let output =
-            Command::new(neokv_binary().unwrap()).args(["--port", "0", "--dir"]).arg(server.data()).output().unwrap();
+        let output = Command::new(neokv_binary().unwrap())
+            .args(["--port", "0", "--dir"])
+            .arg(server.data())
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{said}");
-        assert!(said.contains("in use by another process") && said.contains(server.data().to_str().unwrap()), "{said}");
+        assert!(
+            said.contains("in use by another process")
+                && said.contains(server.data().to_str().unwrap()),
+            "{said}"
+        );
         assert!(output.stdout.is_empty());
         check(
             &mut c,
             &[(
                 "INCR a",
-                &(ask(&mut server.connect().unwrap(), "GET a").trim_matches('"').parse::<i64>().unwrap() + 1)
-                    .to_string(),
+                &(ask(&mut server.connect().unwrap(), "GET a")
+                    .trim_matches('"')
+                    .parse::<i64>()
+                    .unwrap()
+                    + 1)
+                .to_string(),
             )],
         );
     }
@@ -187,21 +217,24 @@ fn a_second_server_on_the_same_directory_is_refused_and_disturbs_nothing() {
     check(&mut server.connect().unwrap(), &[("GET a", "\"4\"")]);
 }
 
-/// What a client of [`stop_under_load`] knows: its key was incremented at least and at most so often.
+/// What a client of [`stop_under_load`] knows: its key was incremented at least and at most so
+/// often.
 struct Counted {
     key: String,
     acknowledged: i64,
     sent: i64,
 }
 
-/// Several clients increment, pipelined, until the server is gone. It is asked to stop in the middle of that.
+/// Several clients increment, pipelined, until the server is gone. It is asked to stop in the
+/// middle of that.
 fn stop_under_load(server: &mut Server, signal: Signal) -> Vec<Counted> {
     let stopping = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..6)
             .map(|n| {
                 let (mut connection, stopping) = (server.connect().unwrap(), &stopping);
-                let mut count = Counted { key: format!("{}:{n}", signal.as_raw()), acknowledged: 0, sent: 0 };
+                let mut count =
+                    Counted { key: format!("{}:{n}", signal.as_raw()), acknowledged: 0, sent: 0 };
                 scope.spawn(move || {
                     loop {
                         for _ in 0..20 {
@@ -218,7 +251,10 @@ fn stop_under_load(server: &mut Server, signal: Signal) -> Vec<Counted> {
                                     assert_eq!(number, count.acknowledged);
                                 }
                                 // Refused because the server stops, or cut off.
-                                Ok(other) => assert!(stopping.load(Ordering::SeqCst) && other.is_error(), "{other:?}"),
+                                Ok(other) => assert!(
+                                    stopping.load(Ordering::SeqCst) && other.is_error(),
+                                    "{other:?}"
+                                ),
                                 Err(_) => return count,
                             }
                         }
@@ -247,7 +283,8 @@ fn a_stop_under_load_exits_with_0_and_loses_nothing() {
         server.restart().unwrap();
         let mut c = server.connect().unwrap();
         for Counted { key, acknowledged, sent } in counts {
-            let found = ask(&mut c, &format!("GET {key}")).trim_matches('"').parse::<i64>().unwrap();
+            let found =
+                ask(&mut c, &format!("GET {key}")).trim_matches('"').parse::<i64>().unwrap();
             assert!(
                 (acknowledged..=sent).contains(&found),
                 "{key}: {acknowledged} acknowledged, {sent} sent, {found} found"
@@ -263,8 +300,11 @@ fn a_port_that_is_taken_is_an_orderly_refusal() {
     let port = taken.local_addr().unwrap().port().to_string();
     let dir = tempfile::tempdir().unwrap();
     for _ in 0..5 {
-        let output =
-            Command::new(neokv_binary().unwrap()).args(["--port", &port, "--dir"]).arg(dir.path()).output().unwrap();
+        let output = Command::new(neokv_binary().unwrap())
+            .args(["--port", &port, "--dir"])
+            .arg(dir.path())
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{said}");
         assert!(said.contains(&port), "{said}");

@@ -1,4 +1,5 @@
-//! What the tests share: replies as short text, the same questions to NeoKV and to Redis, numbers from INFO and `/proc`.
+//! What the tests share: replies as short text, the same questions to NeoKV and to Redis, numbers
+//! from INFO and `/proc`.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -36,7 +37,9 @@ pub fn show(value: &Value) -> String {
 
 /// Sends a line, quoted as at the prompt of `redis-cli`.
 pub fn send(connection: &mut Connection, line: &str) -> Value {
-    connection.call(&split_args(line.as_bytes()).unwrap()).unwrap_or_else(|error| panic!("{line}: {error}"))
+    connection
+        .call(&split_args(line.as_bytes()).unwrap())
+        .unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
 /// Sends a line and shows the reply.
@@ -82,7 +85,11 @@ pub struct Both {
 impl Both {
     pub fn start() -> Both {
         let (server, oracle) = (neokv(&[]), Server::redis(&[]).unwrap());
-        Both { neokv: server.connect().unwrap(), redis: oracle.connect().unwrap(), _servers: [server, oracle] }
+        Both {
+            neokv: server.connect().unwrap(),
+            redis: oracle.connect().unwrap(),
+            _servers: [server, oracle],
+        }
     }
 
     /// Asks both and compares with what is expected.
@@ -133,7 +140,8 @@ pub fn peak(server: &Server, during: impl FnOnce()) -> u64 {
 }
 
 fn memory(server: &Server, name: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid().unwrap())).unwrap();
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", server.pid().unwrap())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
@@ -141,7 +149,8 @@ fn memory(server: &Server, name: &str) -> u64 {
 /// The files of a data directory with this extension, oldest number first.
 pub fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+    let mut paths: Vec<_> =
+        paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
     paths.sort();
     paths
 }
@@ -175,9 +184,13 @@ pub fn fingerprint(connection: &mut Connection, key: &str) -> String {
 
 /// Makes one key of every type: `string`, `hash`, `list`, `set`, `zset`.
 pub fn one_of_each(connection: &mut Connection) {
-    for line in
-        ["SET string text", "HSET hash f1 v1 f2 v2", "RPUSH list a b c", "SADD set a b c", "ZADD zset 1 a 2 b 3 c"]
-    {
+    for line in [
+        "SET string text",
+        "HSET hash f1 v1 f2 v2",
+        "RPUSH list a b c",
+        "SADD set a b c",
+        "ZADD zset 1 a 2 b 3 c",
+    ] {
         let reply = send(connection, line);
         assert!(!reply.is_error(), "{line}: {reply:?}");
     }

@@ -1,7 +1,7 @@
 //! Finds the rows of a key.
 //!
-//! The work is bounded by the limit, not by the size of the key: of each version at most that many rows are read, and the
-//! walk jumps over the rest.
+//! The work is bounded by the limit, not by the size of the key: of each version at most that many
+//! rows are read, and the walk jumps over the rest.
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
@@ -28,7 +28,10 @@ const SEARCHED: usize = 100_000;
 pub fn dump_key(args: &args::DumpKey, key: Bytes, source: &Source) -> Result<KeyDump, CliError> {
     let user = UserKey::new(args.user.namespace, key.clone());
     let slot_is_in = |descriptor: &Descriptor| descriptor.slots.contains(user.slot);
-    let region = source.regions.iter().find(|region| matches!(&region.descriptor, Some(Ok(d)) if slot_is_in(d)));
+    let region = source
+        .regions
+        .iter()
+        .find(|region| matches!(&region.descriptor, Some(Ok(d)) if slot_is_in(d)));
     let dump = KeyDump {
         hashed: UserBytes(Bytes::copy_from_slice(hash_tag(&key))),
         key: UserBytes(key),
@@ -75,7 +78,12 @@ struct Sorted {
 impl Sorted {
     fn push(&mut self, role: Role, row: StoredRow) {
         let place = self.groups.iter().position(|group| group.role == role).unwrap_or_else(|| {
-            self.groups.push(Group { family: self.family.name(), role, rows: Vec::new(), more: false });
+            self.groups.push(Group {
+                family: self.family.name(),
+                role,
+                rows: Vec::new(),
+                more: false,
+            });
             self.groups.len() - 1
         });
         if let Some(group) = self.groups.get_mut(place) {
@@ -101,7 +109,8 @@ enum Owner {
 
 fn owner(family: Family, key: &[u8]) -> Owner {
     if family == Family::ZsetScore {
-        return ScoreRef::decode(key).map_or(Owner::Unreadable, |score| Owner::Version(score.version));
+        return ScoreRef::decode(key)
+            .map_or(Owner::Unreadable, |score| Owner::Version(score.version));
     }
     match SubkeyFamilyRef::decode(key) {
         Ok(SubkeyFamilyRef::Part(part)) => Owner::Version(part.version),
@@ -135,7 +144,12 @@ impl Collector<'_> {
             Err(_) => self.dump.state = "damaged",
         }
         let row = self.row(Family::Metadata, &key, &value, None);
-        let groups = vec![Group { family: Family::Metadata.name(), role: Role::Live, rows: vec![row], more: false }];
+        let groups = vec![Group {
+            family: Family::Metadata.name(),
+            role: Role::Live,
+            rows: vec![row],
+            more: false,
+        }];
         self.dump.groups.extend(groups);
         Ok(())
     }
@@ -146,7 +160,13 @@ impl Collector<'_> {
         self.dump.expire = (expire_ms != 0).then_some(Moment(expire_ms));
     }
 
-    fn row(&self, family: Family, key: &[u8], value: &[u8], part_of: Option<DataType>) -> StoredRow {
+    fn row(
+        &self,
+        family: Family,
+        key: &[u8],
+        value: &[u8],
+        part_of: Option<DataType>,
+    ) -> StoredRow {
         let key = StoredKey { family, bytes: Bytes::copy_from_slice(key) };
         StoredRow { key, value: Bytes::copy_from_slice(value), part_of }
     }
@@ -169,7 +189,12 @@ impl Collector<'_> {
         walked
     }
 
-    fn walk(&mut self, prefix: &[u8], live: Option<u64>, sorted: &mut Sorted) -> Result<(), CliError> {
+    fn walk(
+        &mut self,
+        prefix: &[u8],
+        live: Option<u64>,
+        sorted: &mut Sorted,
+    ) -> Result<(), CliError> {
         let (family, source) = (sorted.family, self.source);
         let failed = |error| source.failed(family, error);
         let mut cursor = source.cursor(family, KeyRange::prefix(prefix), Direction::Forward)?;
@@ -211,7 +236,9 @@ impl Collector<'_> {
         let live = sorted.groups.iter().find(|group| group.role == Role::Live);
         let found = live.map_or(0, |group| group.rows.len());
         let expected = match (family, self.kind) {
-            (Family::ZsetScore, Some(DataType::Zset)) | (Family::Subkey, Some(_)) => self.dump.size.map_or(0, |n| n.0),
+            (Family::ZsetScore, Some(DataType::Zset)) | (Family::Subkey, Some(_)) => {
+                self.dump.size.map_or(0, |n| n.0)
+            }
             _ => 0,
         };
         if live.is_none_or(|group| !group.more) && u64::try_from(found) != Ok(expected) {
@@ -223,7 +250,8 @@ impl Collector<'_> {
 
     /// The expiry that the metadata record names, and others of the same key in its slot.
     fn expiries(&mut self) -> Result<(), CliError> {
-        let named = self.metadata.as_ref().map(Metadata::expire_ms).filter(|expire_ms| *expire_ms != 0);
+        let named =
+            self.metadata.as_ref().map(Metadata::expire_ms).filter(|expire_ms| *expire_ms != 0);
         let mut sorted = Sorted { family: Family::Expire, limit: self.limit, groups: Vec::new() };
         let source = self.source;
         let failed = |error| source.failed(Family::Expire, error);
@@ -233,7 +261,9 @@ impl Collector<'_> {
         while let Some((key, value)) = cursor.next().map_err(failed)? {
             searched += 1;
             if searched > SEARCHED {
-                self.dump.problems.push(format!("only {SEARCHED} expiries of the slot were searched for stale ones"));
+                self.dump.problems.push(format!(
+                    "only {SEARCHED} expiries of the slot were searched for stale ones"
+                ));
                 break;
             }
             let Ok(expire) = ExpireKey::decode(key) else { continue };

@@ -1,4 +1,5 @@
-//! Prints the rows of a key: each group with what it is, its first row byte by byte, and all of them as a list.
+//! Prints the rows of a key: each group with what it is, its first row byte by byte, and all of
+//! them as a list.
 
 use neokv_encoding::double;
 use neokv_encoding::family::Family;
@@ -39,7 +40,9 @@ fn summary(dump: &KeyDump) -> String {
             _ => format!("{key}: absent, with remains of earlier lives"),
         };
     };
-    let size = dump.size.map(|size| format!(" with {size} {}", if size.0 == 1 { "element" } else { "elements" }));
+    let size = dump
+        .size
+        .map(|size| format!(" with {size} {}", if size.0 == 1 { "element" } else { "elements" }));
     let life = match (dump.state, dump.expire) {
         ("expired", Some(at)) => format!("expired {at}, waiting for the cleaner"),
         (_, Some(at)) => format!("expires {at}"),
@@ -49,7 +52,8 @@ fn summary(dump: &KeyDump) -> String {
 }
 
 fn place(dump: &KeyDump) -> String {
-    let hashed = if dump.hashed == dump.key { String::new() } else { format!(" (of {})", dump.hashed) };
+    let hashed =
+        if dump.hashed == dump.key { String::new() } else { format!(" (of {})", dump.hashed) };
     let region = match dump.region {
         Some(region) => format!("Region {region}"),
         None => "no Region of this store".into(),
@@ -59,7 +63,8 @@ fn place(dump: &KeyDump) -> String {
 
 fn write_group(group: &Group, dump: &KeyDump, page: &mut Page) {
     let (count, more) = (group.rows.len(), if group.more { " of more" } else { "" });
-    let rows = if count == 1 && !group.more { "1 row".to_string() } else { format!("{count}{more} rows") };
+    let rows =
+        if count == 1 && !group.more { "1 row".to_string() } else { format!("{count}{more} rows") };
     page.heading(&format!("── {} · {rows} · {}", group.family, meaning(group, dump)));
     let annotated = match dump.annotate {
         Annotate::First => 1,
@@ -104,7 +109,10 @@ fn meaning(group: &Group, dump: &KeyDump) -> &'static str {
 
 /// All rows of a group, a line each.
 fn list(group: &Group, dump: &KeyDump) -> Table {
-    let kind = dump.kind.and_then(|name| DataType::from_name(name.as_bytes())).filter(|_| group.role == Role::Live);
+    let kind = dump
+        .kind
+        .and_then(|name| DataType::from_name(name.as_bytes()))
+        .filter(|_| group.role == Role::Live);
     let titles = match (Family::from_name(group.family), kind) {
         _ if matches!(group.role, Role::Shadowed | Role::Damaged) => vec!["key", "value"],
         (Some(Family::Metadata), _) => vec!["key", "value"],
@@ -125,10 +133,12 @@ fn list(group: &Group, dump: &KeyDump) -> Table {
 fn cells(row: &StoredRow, columns: usize) -> Vec<String> {
     let key = &row.key.bytes;
     let mut cells = match row.key.family {
-        Family::Expire => ExpireKey::decode(key).ok().map(|e| vec![Moment(e.expire_ms).to_string(), quoted(&e.key)]),
-        Family::ZsetScore => ScoreKey::decode(key)
+        Family::Expire => ExpireKey::decode(key)
             .ok()
-            .map(|s| vec![s.version.to_string(), neokv_resp::format_double(s.score), quoted(&s.member)]),
+            .map(|e| vec![Moment(e.expire_ms).to_string(), quoted(&e.key)]),
+        Family::ZsetScore => ScoreKey::decode(key).ok().map(|s| {
+            vec![s.version.to_string(), neokv_resp::format_double(s.score), quoted(&s.member)]
+        }),
         Family::Subkey => match SubkeyFamilyRef::decode(key) {
             Ok(SubkeyFamilyRef::Part(part)) => {
                 Some(vec![part.version.to_string(), subkey(row, part.subkey), part_value(row)])
@@ -136,12 +146,17 @@ fn cells(row: &StoredRow, columns: usize) -> Vec<String> {
             Ok(SubkeyFamilyRef::V1String { key, .. }) => Some(vec![quoted(key), in_words(row)]),
             Err(_) => None,
         },
-        Family::Metadata => UserKey::decode_metadata(key).ok().map(|user| vec![quoted(&user.key), in_words(row)]),
+        Family::Metadata => {
+            UserKey::decode_metadata(key).ok().map(|user| vec![quoted(&user.key), in_words(row)])
+        }
         _ => None,
     }
     .unwrap_or_else(|| vec![quoted(key), quoted(&row.value)]);
     // Live rows share their version: the column is left out, and so is the value of a set's member.
-    if row.part_of.is_some() && matches!(row.key.family, Family::Subkey | Family::ZsetScore) && cells.len() == 3 {
+    if row.part_of.is_some()
+        && matches!(row.key.family, Family::Subkey | Family::ZsetScore)
+        && cells.len() == 3
+    {
         cells.remove(0);
     }
     cells.resize(columns, String::new());
@@ -151,7 +166,8 @@ fn cells(row: &StoredRow, columns: usize) -> Vec<String> {
 /// The fields of a value side by side.
 fn in_words(row: &StoredRow) -> String {
     let explained = row.explained_value();
-    let words: Vec<String> = explained.leaves().map(|leaf| format!("{} {}", leaf.field, leaf.value)).collect();
+    let words: Vec<String> =
+        explained.leaves().map(|leaf| format!("{} {}", leaf.field, leaf.value)).collect();
     words.join(" · ")
 }
 
@@ -177,7 +193,9 @@ fn part_value(row: &StoredRow) -> String {
 fn quoted(bytes: &[u8]) -> String {
     const LONGEST: usize = 512;
     match bytes.get(..LONGEST) {
-        Some(head) if bytes.len() > LONGEST => format!("\"{}\"… ({} bytes)", head.escape_ascii(), bytes.len()),
+        Some(head) if bytes.len() > LONGEST => {
+            format!("\"{}\"… ({} bytes)", head.escape_ascii(), bytes.len())
+        }
         _ => format!("\"{}\"", bytes.escape_ascii()),
     }
 }

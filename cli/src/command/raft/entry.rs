@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use neokv_encoding::hlc;
 use neokv_encoding::key::decode_raft_log;
-use neokv_encoding::proto::{AdminCommand, RedisWriteRequest, WriteCommand, admin_command, write_command};
+use neokv_encoding::proto::{
+    AdminCommand, RedisWriteRequest, WriteCommand, admin_command, write_command,
+};
 use neokv_encoding::raft::{Entry, Membership, Payload};
 use prost::Message as _;
 use serde::Serialize;
@@ -120,7 +122,9 @@ impl EntryView {
             Payload::Admin(command) => self.effect = Some(admin_line(command)),
             Payload::Command(message) => match RedisWriteRequest::decode(message.clone()) {
                 Ok(request) => self.request(&request),
-                Err(error) => self.problem = Some(format!("its command is no RedisWriteRequest: {error}")),
+                Err(error) => {
+                    self.problem = Some(format!("its command is no RedisWriteRequest: {error}"))
+                }
             },
         }
     }
@@ -132,7 +136,10 @@ impl EntryView {
             let version = Number(request.hlc.saturating_add(place));
             match command_view(command, version) {
                 Some(command) => self.commands.push(command),
-                None => self.problem = Some(format!("command {place} is of no kind that this release knows")),
+                None => {
+                    self.problem =
+                        Some(format!("command {place} is of no kind that this release knows"))
+                }
             }
         }
         if request.commands.is_empty() {
@@ -157,25 +164,36 @@ fn command_view(command: &WriteCommand, version: Number) -> Option<CommandView> 
             if let Some(name) = words.first_mut() {
                 *name = Bytes::from(name.to_ascii_uppercase());
             }
-            CommandView { text: typed(&words), version, args: client.args.iter().cloned().map(UserBytes).collect() }
+            CommandView {
+                text: typed(&words),
+                version,
+                args: client.args.iter().cloned().map(UserBytes).collect(),
+            }
         }
         write_command::Kind::Purge(purge) => {
-            let keys: Vec<Bytes> = purge.keys.iter().take(NAMED_KEYS).map(|key| key.key.clone()).collect();
+            let keys: Vec<Bytes> =
+                purge.keys.iter().take(NAMED_KEYS).map(|key| key.key.clone()).collect();
             let more = purge.keys.len().saturating_sub(keys.len());
             let more = if more == 0 { String::new() } else { format!(" … {more} more") };
-            CommandView { text: format!("(remove expired) {}{more}", typed(&keys)), version, args: Vec::new() }
+            CommandView {
+                text: format!("(remove expired) {}{more}", typed(&keys)),
+                version,
+                args: Vec::new(),
+            }
         }
     })
 }
 
-/// `voters 1 2 3, learners 4`, or `voters 1 2 3 and 1 2 4` during joint consensus; with the store of each peer.
+/// `voters 1 2 3, learners 4`, or `voters 1 2 3 and 1 2 4` during joint consensus; with the store
+/// of each peer.
 fn membership_line(membership: &Membership) -> String {
     let peer = |peer: &u64| match membership.nodes.get(peer) {
         Some(store) => format!("{peer}@{store}"),
         None => peer.to_string(),
     };
     let set = |peers: Vec<&u64>| peers.into_iter().map(peer).collect::<Vec<_>>().join(" ");
-    let voters: Vec<String> = membership.configs.iter().map(|config| set(config.iter().collect())).collect();
+    let voters: Vec<String> =
+        membership.configs.iter().map(|config| set(config.iter().collect())).collect();
     let is_voter = |peer: &u64| membership.configs.iter().any(|config| config.contains(peer));
     let learners = set(membership.nodes.keys().filter(|peer| !is_voter(peer)).collect());
     let line = format!("voters {}", voters.join(" and "));
@@ -185,9 +203,15 @@ fn membership_line(membership: &Membership) -> String {
 fn admin_line(command: &AdminCommand) -> String {
     use admin_command::Kind;
     match &command.kind {
-        Some(Kind::Split(split)) => format!("split at slot {}, child Region {}", split.slot, split.child),
-        Some(Kind::PrepareMerge(merge)) => format!("prepare merge {} into Region {}", merge.merge, merge.target),
-        Some(Kind::CommitMerge(merge)) => format!("commit merge {} of Region {}", merge.merge, merge.source),
+        Some(Kind::Split(split)) => {
+            format!("split at slot {}, child Region {}", split.slot, split.child)
+        }
+        Some(Kind::PrepareMerge(merge)) => {
+            format!("prepare merge {} into Region {}", merge.merge, merge.target)
+        }
+        Some(Kind::CommitMerge(merge)) => {
+            format!("commit merge {} of Region {}", merge.merge, merge.source)
+        }
         Some(Kind::AbortMerge(merge)) => format!("abort merge {}", merge.merge),
         Some(Kind::RollbackMerge(merge)) => format!("roll back merge {}", merge.merge),
         Some(Kind::ForgetTombstones(_)) => "forget tombstones".into(),

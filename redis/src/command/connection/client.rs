@@ -1,8 +1,8 @@
 //! CLIENT: a connection's name and settings, and the list of all connections.
 //!
-//! Everything that Redis 7.0 has but PAUSE and UNPAUSE is answered, and SETINFO and NO-TOUCH of 7.2, because client libraries send them on
-//! connecting. What would need a feature that is not there says so: TRACKING can be switched off, not on, and UNBLOCK finds nobody
-//! blocked.
+//! Everything that Redis 7.0 has but PAUSE and UNPAUSE is answered, and SETINFO and NO-TOUCH of
+//! 7.2, because client libraries send them on connecting. What would need a feature that is not
+//! there says so: TRACKING can be switched off, not on, and UNBLOCK finds nobody blocked.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,13 +21,19 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         name: "client|caching",
         arity: 3,
-        help: &["CACHING (YES|NO)", "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes."],
+        help: &[
+            "CACHING (YES|NO)",
+            "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
+        ],
         handler: |_, _| Err(CommandError::custom(NOT_TRACKING)),
     },
     Subcommand {
         name: "client|getredir",
         arity: 2,
-        help: &["GETREDIR", "    Return the client ID we are redirecting to when tracking is enabled."],
+        help: &[
+            "GETREDIR",
+            "    Return the client ID we are redirecting to when tracking is enabled.",
+        ],
         handler: |_, _| Ok(Reply::Integer(-1)),
     },
     Subcommand {
@@ -91,7 +97,10 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         name: "client|setinfo",
         arity: 4,
-        help: &["SETINFO <option> <value>", "    Set client meta attr. Options are LIB-NAME and LIB-VER."],
+        help: &[
+            "SETINFO <option> <value>",
+            "    Set client meta attr. Options are LIB-NAME and LIB-VER.",
+        ],
         handler: set_info,
     },
     Subcommand {
@@ -114,7 +123,10 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         name: "client|tracking",
         arity: -3,
-        help: &["TRACKING OFF", "    Control server assisted client side caching, which this server does not have."],
+        help: &[
+            "TRACKING OFF",
+            "    Control server assisted client side caching, which this server does not have.",
+        ],
         handler: |_, args| tracking(args),
     },
     Subcommand {
@@ -145,23 +157,26 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     },
 ];
 
-const NOT_TRACKING: &str =
-    "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled";
+const NOT_TRACKING: &str = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled";
 
 /// CLIENT.
 pub(super) fn client(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     dispatch("client", SUBCOMMANDS, cx, args)
 }
 
-/// Checks that a name has no blanks and nothing unprintable, which would break the lines of CLIENT LIST.
+/// Checks that a name has no blanks and nothing unprintable, which would break the lines of CLIENT
+/// LIST.
 pub(super) fn check_text(text: &[u8], what: &str) -> Result<(), CommandError> {
     if text.iter().all(u8::is_ascii_graphic) {
         return Ok(());
     }
-    Err(CommandError::custom(format!("ERR {what} cannot contain spaces, newlines or special characters.")))
+    Err(CommandError::custom(format!(
+        "ERR {what} cannot contain spaces, newlines or special characters."
+    )))
 }
 
-/// Sets the connection's name; the empty one removes it. The bytes are copied: an argument shares the read buffer.
+/// Sets the connection's name; the empty one removes it. The bytes are copied: an argument shares
+/// the read buffer.
 pub(super) fn set_name(cx: &mut SessionCx<'_>, name: &Bytes) {
     cx.session().client.rename(|names| names.name = Bytes::copy_from_slice(name));
 }
@@ -230,7 +245,8 @@ fn list(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
         [option, ids @ ..] if args::is(option, "id") && !ids.is_empty() => {
             let mut found = Vec::new();
             for id in ids {
-                let id = args::integer(id).map_err(|_| CommandError::custom("ERR Invalid client ID"))?;
+                let id =
+                    args::integer(id).map_err(|_| CommandError::custom("ERR Invalid client ID"))?;
                 found.extend(u64::try_from(id).ok().and_then(|id| clients.get(id)));
             }
             found
@@ -239,7 +255,8 @@ fn list(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     };
     let now = Instant::now();
     let me = cx.session().client.id;
-    let line = |client: &Arc<Client>| client.line(now, (client.id == me).then_some("client|list")) + "\n";
+    let line =
+        |client: &Arc<Client>| client.line(now, (client.id == me).then_some("client|list")) + "\n";
     Ok(Reply::Verbatim("txt", shown.iter().map(line).collect::<String>().into()))
 }
 
@@ -254,13 +271,17 @@ struct Victims<'a> {
 
 impl<'a> Victims<'a> {
     fn parse(options: &'a Args) -> Result<Victims<'a>, CommandError> {
-        let mut victims = Victims { id: None, peer: None, local: None, normal: true, spare_me: true };
+        let mut victims =
+            Victims { id: None, peer: None, local: None, normal: true, spare_me: true };
         if !options.len().is_multiple_of(2) {
             return Err(CommandError::Syntax);
         }
         for (option, value) in args::pairs(options, 0) {
             if args::is(option, "id") {
-                let id = args::integer(value).ok().and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
+                let id = args::integer(value)
+                    .ok()
+                    .and_then(|id| u64::try_from(id).ok())
+                    .filter(|id| *id > 0);
                 let wrong = || CommandError::custom("ERR client-id should be greater than 0");
                 victims.id = Some(id.ok_or_else(wrong)?);
             } else if args::is(option, "type") {
@@ -310,7 +331,8 @@ fn yes_or_no(word: &[u8]) -> Result<bool, CommandError> {
 
 fn kill(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     if let [_, _, address] = args {
-        let victims = Victims { id: None, peer: Some(address), local: None, normal: true, spare_me: false };
+        let victims =
+            Victims { id: None, peer: Some(address), local: None, normal: true, spare_me: false };
         return match kill_all(cx, &victims) {
             0 => Err(CommandError::custom("ERR No such client")),
             _ => Ok(Reply::Ok),
@@ -329,7 +351,11 @@ fn kill_all(cx: &mut SessionCx<'_>, victims: &Victims<'_>) -> u64 {
             continue;
         }
         // This connection ends after its reply.
-        let first = if client.id == me { !std::mem::replace(&mut cx.session().closing, true) } else { client.kill() };
+        let first = if client.id == me {
+            !std::mem::replace(&mut cx.session().closing, true)
+        } else {
+            client.kill()
+        };
         killed = killed.saturating_add(u64::from(first));
     }
     killed
@@ -364,7 +390,9 @@ fn unblock(args: &Args) -> Outcome {
 
 fn tracking(args: &Args) -> Outcome {
     if switch(args)? {
-        return Err(CommandError::custom("ERR client side caching is not supported by this server"));
+        return Err(CommandError::custom(
+            "ERR client side caching is not supported by this server",
+        ));
     }
     Ok(Reply::Ok)
 }

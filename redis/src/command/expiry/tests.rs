@@ -105,8 +105,14 @@ fn what_is_refused() {
         ("EXPIRE none 9223372036854775807", &invalid("expire")),
         ("EXPIRE k x", "ERR value is not an integer or out of range"),
         ("EXPIRE k x bogus", "ERR Unsupported option bogus"),
-        ("EXPIRE none 1 NX XX", "ERR NX and XX, GT or LT options at the same time are not compatible"),
-        ("EXPIRE none 1 GT NX", "ERR NX and XX, GT or LT options at the same time are not compatible"),
+        (
+            "EXPIRE none 1 NX XX",
+            "ERR NX and XX, GT or LT options at the same time are not compatible",
+        ),
+        (
+            "EXPIRE none 1 GT NX",
+            "ERR NX and XX, GT or LT options at the same time are not compatible",
+        ),
         ("EXPIRE none 1 GT LT", "ERR GT and LT options at the same time are not compatible"),
         ("EXPIRE k", "ERR wrong number of arguments for 'expire' command"),
         ("TTL k", "-1"),

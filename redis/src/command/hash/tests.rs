@@ -11,10 +11,13 @@ use crate::testing::Bench;
 
 const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 
-/// The fields with their values, after checking that the header counts them and that no empty hash exists.
+/// The fields with their values, after checking that the header counts them and that no empty hash
+/// exists.
 fn fields(bench: &Bench, key: &str) -> BTreeMap<String, String> {
     let view = bench.view();
-    let Some(hash) = view.collection(&Bytes::copy_from_slice(key.as_bytes()), DataType::Hash).unwrap() else {
+    let Some(hash) =
+        view.collection(&Bytes::copy_from_slice(key.as_bytes()), DataType::Hash).unwrap()
+    else {
         return BTreeMap::new();
     };
     let mut fields = BTreeMap::new();
@@ -236,10 +239,16 @@ fn behaves_like_a_map() {
         if random.below(2) == 0 {
             let pairs: Vec<String> = names.iter().map(|name| format!("{name} {turn}")).collect();
             model.extend(names.iter().map(|name| (name.clone(), turn.to_string())));
-            assert_eq!(bench.run(&format!("HSET h {}", pairs.join(" "))), (model.len() - before).to_string());
+            assert_eq!(
+                bench.run(&format!("HSET h {}", pairs.join(" "))),
+                (model.len() - before).to_string()
+            );
         } else {
             names.iter().for_each(|name| _ = model.remove(name));
-            assert_eq!(bench.run(&format!("HDEL h {}", names.join(" "))), (before - model.len()).to_string());
+            assert_eq!(
+                bench.run(&format!("HDEL h {}", names.join(" "))),
+                (before - model.len()).to_string()
+            );
         }
         assert_eq!(fields(&bench, "h"), model);
     }

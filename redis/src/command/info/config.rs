@@ -1,8 +1,9 @@
 //! CONFIG: the settings, told in Redis's words.
 //!
-//! GET answers for every option under Redis's name where Redis has the option (`appendfsync` is `--sync`), and for the
-//! few parameters of Redis that tools ask for and whose answer here never changes. SET is refused: options are read once,
-//! at the start, and a value that is not in the file, the environment or the flags would not survive a restart.
+//! GET answers for every option under Redis's name where Redis has the option (`appendfsync` is
+//! `--sync`), and for the few parameters of Redis that tools ask for and whose answer here never
+//! changes. SET is refused: options are read once, at the start, and a value that is not in the
+//! file, the environment or the flags would not survive a restart.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +16,8 @@ use crate::config::{Settings, Value};
 use crate::keyspace::glob::Pattern;
 use crate::server::SessionCx;
 
-/// Parameters of Redis that have one true answer here. `appendonly` is yes because every write is in a log before its
-/// OK; `save` is empty because there are no snapshots on a timer.
+/// Parameters of Redis that have one true answer here. `appendonly` is yes because every write is
+/// in a log before its OK; `save` is empty because there are no snapshots on a timer.
 const FIXED: &[(&str, &str)] = &[
     ("save", ""),
     ("appendonly", "yes"),
@@ -31,13 +32,21 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         name: "config|get",
         arity: -3,
-        help: &["GET <pattern>", "    Return parameters matching the glob-like <pattern> and their values."],
-        handler: |cx, args| Ok(get(&cx.context().settings, cx.context().names.port(), args::rest(args, 2))),
+        help: &[
+            "GET <pattern>",
+            "    Return parameters matching the glob-like <pattern> and their values.",
+        ],
+        handler: |cx, args| {
+            Ok(get(&cx.context().settings, cx.context().names.port(), args::rest(args, 2)))
+        },
     },
     Subcommand {
         name: "config|set",
         arity: -4,
-        help: &["SET <directive> <value>", "    Refused: options are read at the start. See neokv --help."],
+        help: &[
+            "SET <directive> <value>",
+            "    Refused: options are read at the start. See neokv --help.",
+        ],
         handler: |cx, args| set(&cx.context().settings, args::rest(args, 2)),
     },
     Subcommand {
@@ -58,7 +67,8 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     },
 ];
 
-/// The parameters that match one of the patterns, each once, by name. `port` is the one that is really listened on.
+/// The parameters that match one of the patterns, each once, by name. `port` is the one that is
+/// really listened on.
 fn get(settings: &Settings, port: u16, patterns: &Args) -> Reply {
     let own = settings.list.iter().map(|setting| {
         let value = match (setting.option.name, &setting.value) {
@@ -69,12 +79,16 @@ fn get(settings: &Settings, port: u16, patterns: &Args) -> Reply {
     });
     let fixed = FIXED.iter().map(|(name, value)| (*name, (*value).to_owned()));
     let all: BTreeMap<&str, String> = own.chain(fixed).collect();
-    let patterns: Vec<Pattern> = patterns.iter().map(|pattern| Pattern::ignoring_case(pattern)).collect();
-    let matching = all.into_iter().filter(|(name, _)| patterns.iter().any(|pattern| pattern.matches(name.as_bytes())));
+    let patterns: Vec<Pattern> =
+        patterns.iter().map(|pattern| Pattern::ignoring_case(pattern)).collect();
+    let matching = all
+        .into_iter()
+        .filter(|(name, _)| patterns.iter().any(|pattern| pattern.matches(name.as_bytes())));
     Reply::Map(matching.map(|(name, value)| (Reply::bulk(name), Reply::bulk(value))).collect())
 }
 
-/// Refuses in the words of Redis, which looks at the names in order and stops at the first that it cannot set.
+/// Refuses in the words of Redis, which looks at the names in order and stops at the first that it
+/// cannot set.
 fn set(settings: &Settings, pairs: &Args) -> Outcome {
     let name = args::get(pairs, 0)?;
     if !pairs.len().is_multiple_of(2) {
@@ -87,14 +101,21 @@ fn set(settings: &Settings, pairs: &Args) -> Outcome {
     };
     let mut options = settings.list.iter().map(|setting| setting.option);
     if let Some(option) = options.find(|option| args::is(name, option.config_get)) {
-        let way = format!("; restart with --{}, {} or {} in the file", option.name, option.env(), option.toml());
+        let way = format!(
+            "; restart with --{}, {} or {} in the file",
+            option.name,
+            option.env(),
+            option.toml()
+        );
         return Err(immutable(option.config_get, &way));
     }
     if let Some((name, _)) = FIXED.iter().find(|(fixed, _)| args::is(name, fixed)) {
         return Err(immutable(name, ""));
     }
     let shown = shown(name);
-    Err(CommandError::custom(format!("ERR Unknown option or number of arguments for CONFIG SET - '{shown}'")))
+    Err(CommandError::custom(format!(
+        "ERR Unknown option or number of arguments for CONFIG SET - '{shown}'"
+    )))
 }
 
 fn resetstat(cx: &mut SessionCx<'_>) -> Outcome {
@@ -115,7 +136,9 @@ mod tests {
 
     fn pairs(patterns: &str) -> Vec<(String, String)> {
         let settings = config::defaults().expect("the table is consistent");
-        let Reply::Map(pairs) = get(&settings, 1234, &words(patterns)) else { panic!("expected a map") };
+        let Reply::Map(pairs) = get(&settings, 1234, &words(patterns)) else {
+            panic!("expected a map")
+        };
         let text = |reply: Reply| match reply {
             Reply::Bulk(bytes) => String::from_utf8(bytes.to_vec()).expect("UTF-8"),
             other => panic!("expected a string, got {other:?}"),
@@ -158,7 +181,10 @@ mod tests {
             "ERR CONFIG SET failed (possibly related to argument 'appendfsync') - can't set immutable config; restart \
              with --sync, NEOKV_SYNC or storage.sync in the file"
         );
-        assert_eq!(error("foo 1"), "ERR Unknown option or number of arguments for CONFIG SET - 'foo'");
+        assert_eq!(
+            error("foo 1"),
+            "ERR Unknown option or number of arguments for CONFIG SET - 'foo'"
+        );
         assert_eq!(error("a 1 b"), "ERR syntax error");
     }
 }

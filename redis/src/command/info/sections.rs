@@ -1,7 +1,7 @@
 //! The sections of INFO.
 //!
-//! A section is a row of [`SECTIONS`] and a function that writes its lines. The functions see nothing but the [`Report`],
-//! so that a test can hand them any state.
+//! A section is a row of [`SECTIONS`] and a function that writes its lines. The functions see
+//! nothing but the [`Report`], so that a test can hand them any state.
 
 use std::fmt::{Display, Write};
 
@@ -129,7 +129,10 @@ fn memory(report: &Report<'_>, out: &mut Lines) {
     out.bytes("used_memory", memory.allocated);
     out.bytes("used_memory_rss", memory.rss);
     out.bytes("used_memory_peak", memory.peak);
-    out.put("used_memory_peak_perc", format_args!("{:.2}%", ratio(memory.allocated, memory.peak) * 100.0));
+    out.put(
+        "used_memory_peak_perc",
+        format_args!("{:.2}%", ratio(memory.allocated, memory.peak) * 100.0),
+    );
     out.put("allocator_allocated", memory.allocated);
     out.put("allocator_active", memory.active);
     out.put("allocator_resident", memory.resident);
@@ -181,7 +184,8 @@ fn cpu(report: &Report<'_>, out: &mut Lines) {
 fn commandstats(report: &Report<'_>, out: &mut Lines) {
     for stat in &report.facts.server.commandstats {
         let each = ratio(stat.microseconds, stat.calls);
-        let (calls, usec, rejected, failed) = (stat.calls, stat.microseconds, stat.rejected, stat.failed);
+        let (calls, usec, rejected, failed) =
+            (stat.calls, stat.microseconds, stat.rejected, stat.failed);
         out.put(
             &format!("cmdstat_{}", stat.name),
             format_args!(
@@ -273,7 +277,8 @@ mod tests {
 
     fn text(facts: &Facts, line: &str) -> String {
         let settings = config::defaults().expect("the table is consistent");
-        let names: Vec<Bytes> = line.split_whitespace().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        let names: Vec<Bytes> =
+            line.split_whitespace().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
         render(&Report { facts, settings: &settings, names: &Names::default() }, &names)
     }
 
@@ -284,14 +289,20 @@ mod tests {
     #[test]
     fn sections_are_chosen_as_redis_does() {
         let facts = Facts::default();
-        let default: Vec<&str> =
-            SECTIONS.iter().filter(|section| section.default).map(|section| section.title).collect();
+        let default: Vec<&str> = SECTIONS
+            .iter()
+            .filter(|section| section.default)
+            .map(|section| section.title)
+            .collect();
         let all: Vec<&str> = SECTIONS.iter().map(|section| section.title).collect();
         assert_eq!(titles(&text(&facts, "")), default);
         assert_eq!(titles(&text(&facts, "default")), default);
         assert_eq!(titles(&text(&facts, "ALL")), all);
         assert_eq!(titles(&text(&facts, "everything")), all);
-        assert_eq!(titles(&text(&facts, "keyspace SERVER nonsense server")), ["Server", "Keyspace"]);
+        assert_eq!(
+            titles(&text(&facts, "keyspace SERVER nonsense server")),
+            ["Server", "Keyspace"]
+        );
         assert_eq!(text(&facts, "nonsense"), "");
         assert!(titles(&text(&facts, "default commandstats")).contains(&"Commandstats"));
     }
@@ -307,7 +318,8 @@ mod tests {
 
     #[test]
     fn stock_clients_find_a_version_and_keys() {
-        let facts = Facts { keys: 5, expires: Expires { count: 2, exact: true }, ..Facts::default() };
+        let facts =
+            Facts { keys: 5, expires: Expires { count: 2, exact: true }, ..Facts::default() };
         assert!(text(&facts, "server").contains("\r\nredis_version:7.0.15\r\n"));
         assert!(text(&facts, "keyspace").ends_with("db0:keys=5,expires=2,avg_ttl=0\r\n"));
         assert_eq!(text(&Facts::default(), "keyspace"), "# Keyspace\r\n");
@@ -318,15 +330,15 @@ mod tests {
         let mut facts = Facts::default();
         let stat = CommandStat { name: "get", calls: 4, microseconds: 10, rejected: 1, failed: 2 };
         facts.server.commandstats.push(stat);
-        assert!(
-            text(&facts, "commandstats")
-                .ends_with("cmdstat_get:calls=4,usec=10,usec_per_call=2.50,rejected_calls=1,failed_calls=2\r\n")
-        );
+        assert!(text(&facts, "commandstats").ends_with(
+            "cmdstat_get:calls=4,usec=10,usec_per_call=2.50,rejected_calls=1,failed_calls=2\r\n"
+        ));
     }
 
     #[test]
     fn sizes_for_people() {
-        let sizes: Vec<String> = [0, 1023, 1024, 1113904, 25_276_502_016].into_iter().map(human).collect();
+        let sizes: Vec<String> =
+            [0, 1023, 1024, 1113904, 25_276_502_016].into_iter().map(human).collect();
         assert_eq!(sizes, ["0B", "1023B", "1.00K", "1.06M", "23.54G"]);
     }
 }

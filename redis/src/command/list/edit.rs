@@ -28,7 +28,9 @@ pub fn linsert(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     if !after && !args::is(place, "BEFORE") {
         return Err(CommandError::Syntax);
     }
-    let Some(mut list) = tx.existing(args::get(args, 1)?, DataType::List)? else { return Ok(Reply::Integer(0)) };
+    let Some(mut list) = tx.existing(args::get(args, 1)?, DataType::List)? else {
+        return Ok(Reply::Integer(0));
+    };
     let pivot = find(tx.view(), &list, args::get(args, 3)?, End::Left, 1)?;
     let Some(&pivot) = pivot.first() else { return Ok(Reply::Integer(-1)) };
     let position = open_gap(tx, &mut list, pivot.saturating_add(u64::from(after)))?;
@@ -38,8 +40,8 @@ pub fn linsert(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     Ok(Reply::count(size))
 }
 
-/// Makes room for one element in front of position `at`, which may be the tail, by moving the shorter side of the list
-/// away from it. Returns the free position.
+/// Makes room for one element in front of position `at`, which may be the tail, by moving the
+/// shorter side of the list away from it. Returns the free position.
 fn open_gap(tx: &mut Tx<'_>, list: &mut Collection, at: u64) -> Result<u64, CommandError> {
     let (head, tail) = (list.meta.head, list.meta.tail);
     if at.saturating_sub(head) < tail.saturating_sub(at) {
@@ -58,7 +60,9 @@ fn open_gap(tx: &mut Tx<'_>, list: &mut Collection, at: u64) -> Result<u64, Comm
 /// `LREM key count element`
 pub fn lrem(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let count = args::integer(args::get(args, 2)?)?;
-    let Some(mut list) = tx.existing(args::get(args, 1)?, DataType::List)? else { return Ok(Reply::Integer(0)) };
+    let Some(mut list) = tx.existing(args::get(args, 1)?, DataType::List)? else {
+        return Ok(Reply::Integer(0));
+    };
     let from = if count < 0 { End::Right } else { End::Left };
     let most = if count == 0 { u64::MAX } else { count.unsigned_abs() };
     let mut gone = find(tx.view(), &list, args::get(args, 3)?, from, most)?;
@@ -71,7 +75,13 @@ pub fn lrem(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 }
 
 /// The positions of up to `most` elements that equal `element`, in the order in which they are met.
-fn find(view: View<'_>, list: &Collection, element: &Bytes, from: End, most: u64) -> Result<Vec<u64>, CommandError> {
+fn find(
+    view: View<'_>,
+    list: &Collection,
+    element: &Bytes,
+    from: End,
+    most: u64,
+) -> Result<Vec<u64>, CommandError> {
     let mut walk = Walk::new(view, list, list.meta.head..list.meta.tail, from)?;
     let (mut found, mut left) = (Vec::new(), most);
     while left > 0
@@ -85,8 +95,9 @@ fn find(view: View<'_>, list: &Collection, element: &Bytes, from: End, most: u64
     Ok(found)
 }
 
-/// Takes the elements at the positions `gone` (in ascending order) out of the list. The longest run of others stays where
-/// it is, and the rest moves up to it from both sides: for one element that is moving the shorter side.
+/// Takes the elements at the positions `gone` (in ascending order) out of the list. The longest run
+/// of others stays where it is, and the rest moves up to it from both sides: for one element that
+/// is moving the shorter side.
 ///
 /// ```text
 /// positions   10 11 12 13 14 15 16 17 18        gone 11, 17: the run 12..17 stays
@@ -110,7 +121,8 @@ fn close_gaps(tx: &mut Tx<'_>, list: &mut Collection, gone: &[u64]) -> Result<()
     Ok(())
 }
 
-/// The longest run of positions in `head..tail` without any of `gone`; the first one of several. Empty if all are gone.
+/// The longest run of positions in `head..tail` without any of `gone`; the first one of several.
+/// Empty if all are gone.
 fn longest_run(head: u64, tail: u64, gone: &[u64]) -> Range<u64> {
     let mut longest = head..head;
     let mut start = head;
@@ -126,7 +138,9 @@ fn longest_run(head: u64, tail: u64, gone: &[u64]) -> Range<u64> {
 /// `LTRIM key start stop`
 pub fn ltrim(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let range = IndexRange::parse(args::get(args, 2)?, args::get(args, 3)?)?;
-    let Some(mut list) = tx.existing(args::get(args, 1)?, DataType::List)? else { return Ok(Reply::Ok) };
+    let Some(mut list) = tx.existing(args::get(args, 1)?, DataType::List)? else {
+        return Ok(Reply::Ok);
+    };
     let kept = range.resolve(list.size());
     if kept == (0..list.size()) {
         return Ok(Reply::Ok);

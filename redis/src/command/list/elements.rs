@@ -22,14 +22,18 @@ pub fn position(list: &Collection, index: i64) -> Option<u64> {
     list.meta.head.checked_add(offset)
 }
 
-/// The position next to `position` in the direction of `end`. Lists start in the middle of all positions, so they only
-/// run out after 2^63 pushes to one end.
+/// The position next to `position` in the direction of `end`. Lists start in the middle of all
+/// positions, so they only run out after 2^63 pushes to one end.
 pub fn next_toward(end: End, position: u64) -> Result<u64, CommandError> {
     let next = match end {
         End::Left => position.checked_sub(1),
         End::Right => position.checked_add(1),
     };
-    next.ok_or_else(|| CommandError::custom("ERR the list has no positions left at this end, copy it to another key"))
+    next.ok_or_else(|| {
+        CommandError::custom(
+            "ERR the list has no positions left at this end, copy it to another key",
+        )
+    })
 }
 
 /// The element at a position inside the list.
@@ -38,12 +42,21 @@ pub fn get(view: View<'_>, list: &Collection, position: u64) -> Result<Bytes, Co
 }
 
 /// Writes the element at a position.
-pub fn put(tx: &mut Tx<'_>, list: &Collection, position: u64, element: &[u8]) -> Result<(), CommandError> {
+pub fn put(
+    tx: &mut Tx<'_>,
+    list: &Collection,
+    position: u64,
+    element: &[u8],
+) -> Result<(), CommandError> {
     tx.put_subkey(list, &position.to_be_bytes(), element)
 }
 
 /// Deletes the rows at these positions.
-pub fn delete(tx: &mut Tx<'_>, list: &Collection, mut positions: Range<u64>) -> Result<(), CommandError> {
+pub fn delete(
+    tx: &mut Tx<'_>,
+    list: &Collection,
+    mut positions: Range<u64>,
+) -> Result<(), CommandError> {
     positions.try_for_each(|position| tx.delete_subkey(list, &position.to_be_bytes()))
 }
 
@@ -55,10 +68,14 @@ pub fn place(list: &mut Collection, head: u64, tail: u64) {
 }
 
 fn hole() -> CommandError {
-    CommandError::Damaged(DecodeError::Invalid { what: "list", why: "an element between head and tail is missing" })
+    CommandError::Damaged(DecodeError::Invalid {
+        what: "list",
+        why: "an element between head and tail is missing",
+    })
 }
 
-/// Elements of a run of positions, one by one, from one of its ends to the other. Seeks once and reads no other row.
+/// Elements of a run of positions, one by one, from one of its ends to the other. Seeks once and
+/// reads no other row.
 pub struct Walk<'a> {
     rows: Subkeys<'a>,
     left: Range<u64>,
@@ -67,7 +84,12 @@ pub struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Walks `positions`, which must lie inside the list, starting at their end `from`.
-    pub fn new(view: View<'a>, list: &Collection, positions: Range<u64>, from: End) -> Result<Walk<'a>, CommandError> {
+    pub fn new(
+        view: View<'a>,
+        list: &Collection,
+        positions: Range<u64>,
+        from: End,
+    ) -> Result<Walk<'a>, CommandError> {
         let direction = match from {
             End::Left => Direction::Forward,
             End::Right => Direction::Reverse,
@@ -85,14 +107,21 @@ impl<'a> Walk<'a> {
         };
         let Some(position) = expected else { return Ok(None) };
         match self.rows.next_ref()? {
-            Some((subkey, element)) if subkey == position.to_be_bytes() => Ok(Some((position, element))),
+            Some((subkey, element)) if subkey == position.to_be_bytes() => {
+                Ok(Some((position, element)))
+            }
             _ => Err(hole()),
         }
     }
 }
 
 /// All elements of a run of positions, in order, beginning at its end `from`.
-pub fn read(view: View<'_>, list: &Collection, positions: Range<u64>, from: End) -> Result<Vec<Bytes>, CommandError> {
+pub fn read(
+    view: View<'_>,
+    list: &Collection,
+    positions: Range<u64>,
+    from: End,
+) -> Result<Vec<Bytes>, CommandError> {
     let (mut elements, mut tally) = (Vec::new(), view.tally());
     if !positions.is_empty() {
         let mut walk = Walk::new(view, list, positions, from)?;
@@ -104,9 +133,10 @@ pub fn read(view: View<'_>, list: &Collection, positions: Range<u64>, from: End)
     Ok(elements)
 }
 
-/// Moves the elements of `from`, leaving out those at the positions `gone` (in ascending order), so that they stand
-/// side by side again: the first one at `to` if they move to the left, the last one right before `to` if they move to the
-/// right. Returns where the free space beyond the moved run begins.
+/// Moves the elements of `from`, leaving out those at the positions `gone` (in ascending order), so
+/// that they stand side by side again: the first one at `to` if they move to the left, the last one
+/// right before `to` if they move to the right. Returns where the free space beyond the moved run
+/// begins.
 ///
 /// ```text
 /// pack(from 3..7, gone [5], Left, to 2)     . . _ d e x g . .   →   . . d e g | . .    returns 5
@@ -122,8 +152,8 @@ pub fn pack(
 ) -> Result<u64, CommandError> {
     let (mut left, mut to) = (from, to);
     while !left.is_empty() {
-        // What is written now has been read before, here or in an earlier round: elements move toward the side that they
-        // are read from.
+        // What is written now has been read before, here or in an earlier round: elements move
+        // toward the side that they are read from.
         let (mut moved, mut bytes) = (Vec::new(), 0usize);
         let mut walk = Walk::new(tx.view(), list, next_run(&left, toward), toward)?;
         while bytes < MOVED_BYTES

@@ -1,4 +1,5 @@
-//! List commands that work at the ends: LPUSH, RPUSH, LPUSHX, RPUSHX, LPOP, RPOP, LMOVE, RPOPLPUSH, LMPOP.
+//! List commands that work at the ends: LPUSH, RPUSH, LPUSHX, RPUSHX, LPOP, RPOP, LMOVE, RPOPLPUSH,
+//! LMPOP.
 
 use bytes::Bytes;
 use neokv_encoding::metadata::DataType;
@@ -69,16 +70,23 @@ fn pop_command(tx: &mut Tx<'_>, end: End, name: &'static str, args: &Args) -> Ou
     match (list, count) {
         (None, None) => Ok(Reply::Nil),
         (None, Some(_)) => Ok(Reply::NilArray),
-        (Some(list), None) => Ok(pop(tx, list, end, 1)?.into_iter().next().map_or(Reply::Nil, Reply::Bulk)),
+        (Some(list), None) => {
+            Ok(pop(tx, list, end, 1)?.into_iter().next().map_or(Reply::Nil, Reply::Bulk))
+        }
         (Some(list), Some(count)) => Ok(array(pop(tx, list, end, count)?)),
     }
 }
 
 /// `LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count]`
 pub fn lmpop(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    let keys = args::canonical_integer(args::get(args, 1)?).filter(|keys| *keys > 0).ok_or(CommandError::NoKeys)?;
+    let keys = args::canonical_integer(args::get(args, 1)?)
+        .filter(|keys| *keys > 0)
+        .ok_or(CommandError::NoKeys)?;
     // More keys than a slice can have means that the command ends before LEFT or RIGHT.
-    let end_at = usize::try_from(keys).ok().and_then(|keys| keys.checked_add(2)).ok_or(CommandError::Syntax)?;
+    let end_at = usize::try_from(keys)
+        .ok()
+        .and_then(|keys| keys.checked_add(2))
+        .ok_or(CommandError::Syntax)?;
     let end = End::parse(args::get(args, end_at)?)?;
     let count = match args::rest(args, end_at.saturating_add(1)) {
         [] => 1,
@@ -144,7 +152,12 @@ fn outermost(list: &Collection, end: End) -> Result<u64, CommandError> {
 }
 
 /// Adds one element. The caller saves the list.
-fn push(tx: &mut Tx<'_>, list: &mut Collection, end: End, element: &[u8]) -> Result<(), CommandError> {
+fn push(
+    tx: &mut Tx<'_>,
+    list: &mut Collection,
+    end: End,
+    element: &[u8],
+) -> Result<(), CommandError> {
     let (head, tail) = (list.meta.head, list.meta.tail);
     match end {
         End::Left => {
@@ -173,8 +186,14 @@ fn pop_one(tx: &mut Tx<'_>, list: &mut Collection, end: End) -> Result<Bytes, Co
     Ok(element)
 }
 
-/// Removes up to `count` elements and saves the list; they come out in the order in which they were popped.
-fn pop(tx: &mut Tx<'_>, mut list: Collection, end: End, count: u64) -> Result<Vec<Bytes>, CommandError> {
+/// Removes up to `count` elements and saves the list; they come out in the order in which they were
+/// popped.
+fn pop(
+    tx: &mut Tx<'_>,
+    mut list: Collection,
+    end: End,
+    count: u64,
+) -> Result<Vec<Bytes>, CommandError> {
     let count = count.min(list.size());
     if count == 0 {
         return Ok(Vec::new());

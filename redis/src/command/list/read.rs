@@ -17,7 +17,9 @@ pub fn llen(view: &View<'_>, args: &Args) -> Outcome {
 
 /// `LINDEX key index`
 pub fn lindex(view: &View<'_>, args: &Args) -> Outcome {
-    let Some(list) = view.collection(args::get(args, 1)?, DataType::List)? else { return Ok(Reply::Nil) };
+    let Some(list) = view.collection(args::get(args, 1)?, DataType::List)? else {
+        return Ok(Reply::Nil);
+    };
     match elements::position(&list, args::integer(args::get(args, 2)?)?) {
         Some(position) => Ok(Reply::Bulk(elements::get(*view, &list, position)?)),
         None => Ok(Reply::Nil),
@@ -27,7 +29,9 @@ pub fn lindex(view: &View<'_>, args: &Args) -> Outcome {
 /// `LRANGE key start stop`
 pub fn lrange(view: &View<'_>, args: &Args) -> Outcome {
     let range = IndexRange::parse(args::get(args, 2)?, args::get(args, 3)?)?;
-    let Some(list) = view.collection(args::get(args, 1)?, DataType::List)? else { return Ok(Reply::Array(Vec::new())) };
+    let Some(list) = view.collection(args::get(args, 1)?, DataType::List)? else {
+        return Ok(Reply::Array(Vec::new()));
+    };
     let range = range.resolve(list.size());
     let head = list.meta.head;
     let positions = head.saturating_add(range.start)..head.saturating_add(range.end);
@@ -50,7 +54,8 @@ struct Search {
     from: End,
     /// Which match is the first one that counts.
     rank: i64,
-    /// How many matches are wanted, 0 being all; without COUNT the reply is one index instead of a list.
+    /// How many matches are wanted, 0 being all; without COUNT the reply is one index instead of a
+    /// list.
     count: Option<i64>,
     /// How many elements may be looked at, 0 being all.
     maxlen: u64,
@@ -67,8 +72,10 @@ impl Search {
                 let count = args::canonical_integer(value).filter(|count| *count >= 0);
                 search.count = Some(count.ok_or(CommandError::NegativeCount)?);
             } else if args::is(option, "MAXLEN") {
-                let maxlen = args::canonical_integer(value).and_then(|maxlen| u64::try_from(maxlen).ok());
-                search.maxlen = maxlen.ok_or_else(|| CommandError::custom("ERR MAXLEN can't be negative"))?;
+                let maxlen =
+                    args::canonical_integer(value).and_then(|maxlen| u64::try_from(maxlen).ok());
+                search.maxlen =
+                    maxlen.ok_or_else(|| CommandError::custom("ERR MAXLEN can't be negative"))?;
             } else {
                 return Err(CommandError::Syntax);
             }
@@ -84,8 +91,8 @@ impl Search {
                  from the end of the list",
             ));
         }
-        // The smallest integer has no positive counterpart and stays as it is, in Redis too: then every match counts,
-        // and `is_enough` never holds.
+        // The smallest integer has no positive counterpart and stays as it is, in Redis too: then
+        // every match counts, and `is_enough` never holds.
         self.from = if rank < 0 { End::Right } else { End::Left };
         self.rank = if rank < 0 { rank.wrapping_neg() } else { rank };
         Ok(())

@@ -13,7 +13,8 @@ use crate::testing::Bench;
 /// The positions of a list, after checking that each has exactly one row and no row lies outside.
 fn positions(bench: &Bench, key: &str) -> Range<u64> {
     let view = bench.view();
-    let list = view.collection(&Bytes::copy_from_slice(key.as_bytes()), DataType::List).unwrap().unwrap();
+    let list =
+        view.collection(&Bytes::copy_from_slice(key.as_bytes()), DataType::List).unwrap().unwrap();
     let mut rows = view.subkeys(&list, Direction::Forward).unwrap();
     for position in list.meta.head..list.meta.tail {
         let (subkey, _) = rows.next().unwrap().expect("a row for every position");
@@ -156,13 +157,19 @@ fn moves_between_lists() {
         ("LRANGE m 0 -1", r#"["b", "c", "a"]"#),
         ("LMOVE m m LEFT UP", "ERR syntax error"),
         ("SET s x", "OK"),
-        ("LMOVE m s LEFT LEFT", "WRONGTYPE Operation against a key holding the wrong kind of value"),
+        (
+            "LMOVE m s LEFT LEFT",
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+        ),
         ("LMOVE none s LEFT LEFT", "nil"),
         ("LRANGE m 0 -1", r#"["b", "c", "a"]"#),
         ("LMPOP 2 none m LEFT", r#"["m", ["b"]]"#),
         ("LMPOP 2 none m RIGHT COUNT 9", r#"["m", ["a", "c"]]"#),
         ("LMPOP 1 m LEFT", "nil-array"),
-        ("LMPOP 2 none s LEFT", "WRONGTYPE Operation against a key holding the wrong kind of value"),
+        (
+            "LMPOP 2 none s LEFT",
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+        ),
         ("LMPOP 0 m LEFT", "ERR numkeys should be greater than 0"),
         ("LMPOP x m LEFT", "ERR numkeys should be greater than 0"),
         ("LMPOP 9223372036854775807 m LEFT", "ERR syntax error"),
@@ -264,7 +271,11 @@ fn lists_agree_with_a_model_and_have_no_holes() {
             bench.run(&line);
             let shown: Vec<String> = model.iter().map(|element| format!("{element:?}")).collect();
             let stored = bench.run(&format!("LRANGE {key} 0 -1"));
-            assert_eq!(stored, format!("[{}]", shown.join(", ")), "seed {seed}, step {step}: {line}");
+            assert_eq!(
+                stored,
+                format!("[{}]", shown.join(", ")),
+                "seed {seed}, step {step}: {line}"
+            );
             if !model.is_empty() {
                 positions(&bench, &key);
             }
@@ -275,7 +286,9 @@ fn lists_agree_with_a_model_and_have_no_holes() {
 /// A random command, and its effect on the model.
 fn random_edit(random: &mut SplitMix64, key: &str, model: &mut VecDeque<String>) -> String {
     let element = ["a", "b", "c", "d"][usize::try_from(random.below(4)).unwrap()].to_owned();
-    let below = |random: &mut SplitMix64, bound: usize| usize::try_from(random.below(bound as u64)).unwrap();
+    let below = |random: &mut SplitMix64, bound: usize| {
+        usize::try_from(random.below(bound as u64)).unwrap()
+    };
     match random.below(9) {
         0 => {
             model.push_front(element.clone());
@@ -294,7 +307,8 @@ fn random_edit(random: &mut SplitMix64, key: &str, model: &mut VecDeque<String>)
         }
         5 => {
             let count: i32 = [-1, 0, 1, 2][below(random, 4)];
-            let mut found: Vec<usize> = (0..model.len()).filter(|at| model[*at] == element).collect();
+            let mut found: Vec<usize> =
+                (0..model.len()).filter(|at| model[*at] == element).collect();
             if count < 0 {
                 found.reverse();
             }

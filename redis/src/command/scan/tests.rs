@@ -15,12 +15,19 @@ fn page(bench: &mut Bench, line: &str) -> (String, Vec<String>) {
     let Reply::Array(parts) = &reply else { panic!("{reply:?}") };
     let [Reply::Bulk(cursor), Reply::Array(items)] = parts.as_slice() else { panic!("{parts:?}") };
     let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
-    let items = items.iter().map(|item| if let Reply::Bulk(bytes) = item { text(bytes) } else { panic!("{item:?}") });
+    let items = items
+        .iter()
+        .map(|item| if let Reply::Bulk(bytes) = item { text(bytes) } else { panic!("{item:?}") });
     (text(cursor), items.collect())
 }
 
 /// A whole iteration; `between` runs after every page.
-fn iterate(bench: &mut Bench, command: &str, options: &str, mut between: impl FnMut(&mut Bench, u32)) -> Vec<String> {
+fn iterate(
+    bench: &mut Bench,
+    command: &str,
+    options: &str,
+    mut between: impl FnMut(&mut Bench, u32),
+) -> Vec<String> {
     let mut cursor = "0".to_owned();
     let mut found = Vec::new();
     for round in 0..10_000 {
@@ -104,7 +111,8 @@ fn keys_that_stay_are_returned_while_others_come_and_go() {
 fn a_forgotten_cursor_costs_repetitions_and_no_key() {
     let mut bench = Bench::new();
     let expected = fill(&mut bench, 300);
-    let found = iterate(&mut bench, "SCAN", " COUNT 9", |bench, _| bench.cursors = CursorTable::new());
+    let found =
+        iterate(&mut bench, "SCAN", " COUNT 9", |bench, _| bench.cursors = CursorTable::new());
     assert!(found.len() >= 300);
     assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
 }
@@ -128,7 +136,8 @@ fn collections_are_walked_like_the_keyspace() {
         bench.run(&format!("SADD s n{round}"));
     });
     assert!(found.len() >= 480);
-    // Forgetting starts over; without a filter the first page alone would go on for ever, so only look once.
+    // Forgetting starts over; without a filter the first page alone would go on for ever, so only
+    // look once.
     let (cursor, first) = page(&mut bench, "SSCAN s 0");
     bench.cursors = CursorTable::new();
     assert_eq!(page(&mut bench, &format!("SSCAN s {cursor}")).1, first);

@@ -14,7 +14,9 @@ const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong ki
 /// The members, after checking that the header counts them and that no empty set exists.
 fn members(bench: &Bench, key: &str) -> BTreeSet<String> {
     let view = bench.view();
-    let Some(set) = view.collection(&Bytes::copy_from_slice(key.as_bytes()), DataType::Set).unwrap() else {
+    let Some(set) =
+        view.collection(&Bytes::copy_from_slice(key.as_bytes()), DataType::Set).unwrap()
+    else {
         return BTreeSet::new();
     };
     let mut members = BTreeSet::new();
@@ -149,7 +151,8 @@ fn every_member_is_popped_once() {
         let reply = bench.run(&format!("SPOP s {count}"));
         let left = names.len() - popped.len();
         let members = reply.trim_start_matches('<').trim_end_matches('>').split(", ");
-        let fresh: BTreeSet<String> = members.map(|member| member.trim_matches('"').to_string()).collect();
+        let fresh: BTreeSet<String> =
+            members.map(|member| member.trim_matches('"').to_string()).collect();
         assert_eq!(fresh.len(), left.min(count));
         assert!(fresh.is_disjoint(&popped));
         popped.extend(fresh);
@@ -209,7 +212,8 @@ fn behaves_like_a_set() {
     let mut model = [BTreeSet::new(), BTreeSet::new()];
     for _ in 0..3000 {
         let at = usize::try_from(random.below(2)).unwrap();
-        let names: Vec<String> = (0..=random.below(3)).map(|_| format!("m{}", random.below(12))).collect();
+        let names: Vec<String> =
+            (0..=random.below(3)).map(|_| format!("m{}", random.below(12))).collect();
         let list = names.join(" ");
         let before = model[at].len();
         let (line, expected) = match random.below(3) {

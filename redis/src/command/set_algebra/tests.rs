@@ -89,7 +89,10 @@ fn refusals() {
         ("SINTERCARD -1 a", "ERR numkeys should be greater than 0"),
         ("SINTERCARD x a", "ERR numkeys should be greater than 0"),
         ("SINTERCARD 2 a", "ERR Number of keys can't be greater than number of args"),
-        ("SINTERCARD 9223372036854775807 a", "ERR Number of keys can't be greater than number of args"),
+        (
+            "SINTERCARD 9223372036854775807 a",
+            "ERR Number of keys can't be greater than number of args",
+        ),
         ("SINTERCARD 1 a LIMIT", "ERR syntax error"),
         ("SINTERCARD 1 a b", "ERR syntax error"),
         ("SINTERCARD 1 a COUNT 1", "ERR syntax error"),
@@ -102,8 +105,15 @@ fn refusals() {
 }
 
 /// Fills `key` with `size` members out of `0..range`.
-fn fill(bench: &mut Bench, random: &mut SplitMix64, key: &str, size: u64, range: u64) -> BTreeSet<String> {
-    let members: BTreeSet<String> = (0..size).map(|_| format!("m{}", random.below(range))).collect();
+fn fill(
+    bench: &mut Bench,
+    random: &mut SplitMix64,
+    key: &str,
+    size: u64,
+    range: u64,
+) -> BTreeSet<String> {
+    let members: BTreeSet<String> =
+        (0..size).map(|_| format!("m{}", random.below(range))).collect();
     bench.run(&format!("SADD {key} {}", members.iter().cloned().collect::<Vec<_>>().join(" ")));
     members
 }
@@ -114,11 +124,14 @@ fn shown(members: &BTreeSet<String>) -> String {
     format!("<{}>", quoted.join(", "))
 }
 
-/// Sizes so that sets are asked by cursors and by look-ups, cursors step and seek, and results span pages.
+/// Sizes so that sets are asked by cursors and by look-ups, cursors step and seek, and results span
+/// pages.
 #[test]
 fn agrees_with_a_model() {
     let mut random = SplitMix64::new(11);
-    for sizes in [[6000, 6000, 6000], [10, 3000, 100], [300, 4000, 60], [5000, 5, 0], [1, 2000, 2000]] {
+    for sizes in
+        [[6000, 6000, 6000], [10, 3000, 100], [300, 4000, 60], [5000, 5, 0], [1, 2000, 2000]]
+    {
         let mut bench = Bench::new();
         let sets: Vec<BTreeSet<String>> = sizes
             .iter()
@@ -126,12 +139,18 @@ fn agrees_with_a_model() {
             .map(|(size, key)| fill(&mut bench, &mut random, key, *size, 7000))
             .collect();
         let [a, b, c] = &sets[..] else { unreachable!() };
-        let inter: BTreeSet<String> = a.iter().filter(|m| b.contains(*m) && c.contains(*m)).cloned().collect();
-        let diff: BTreeSet<String> = a.iter().filter(|m| !b.contains(*m) && !c.contains(*m)).cloned().collect();
+        let inter: BTreeSet<String> =
+            a.iter().filter(|m| b.contains(*m) && c.contains(*m)).cloned().collect();
+        let diff: BTreeSet<String> =
+            a.iter().filter(|m| !b.contains(*m) && !c.contains(*m)).cloned().collect();
         let union: BTreeSet<String> = sets.iter().flatten().cloned().collect();
         for (name, expected) in [("SINTER", &inter), ("SDIFF", &diff), ("SUNION", &union)] {
             assert_eq!(bench.run(&format!("{name} a b c")), shown(expected), "{name} {sizes:?}");
-            assert_eq!(bench.run(&format!("{name}STORE d a b c")), expected.len().to_string(), "{name} {sizes:?}");
+            assert_eq!(
+                bench.run(&format!("{name}STORE d a b c")),
+                expected.len().to_string(),
+                "{name} {sizes:?}"
+            );
             assert_eq!(bench.run("SMEMBERS d"), shown(expected), "{name} {sizes:?}");
             assert_eq!(bench.run("SCARD d"), expected.len().to_string());
         }
@@ -172,13 +191,16 @@ fn pages_of_any_room_put_together_are_the_whole() {
     let view = bench.view();
     for plan in [Plan::union(&view, &keys), Plan::inter(&view, &keys), Plan::diff(&view, &keys)] {
         let plan = plan.unwrap();
-        let whole = plan.page(&view, &[], Room { members: usize::MAX, tally: view.tally() }).unwrap();
+        let whole =
+            plan.page(&view, &[], Room { members: usize::MAX, tally: view.tally() }).unwrap();
         assert!(!whole.more && whole.members.len() > 5);
         for _ in 0..40 {
-            let (members, bytes) = (1 + usize::try_from(random.below(50)).unwrap(), random.below(4000));
+            let (members, bytes) =
+                (1 + usize::try_from(random.below(50)).unwrap(), random.below(4000));
             let (mut start, mut all) = (Vec::new(), Vec::new());
             loop {
-                let page = plan.page(&view, &start, Room { members, tally: Tally::new(bytes) }).unwrap();
+                let page =
+                    plan.page(&view, &start, Room { members, tally: Tally::new(bytes) }).unwrap();
                 assert!(page.members.len() <= members);
                 all.extend(page.members);
                 if !page.more {

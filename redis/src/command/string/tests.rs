@@ -131,7 +131,12 @@ fn getex() {
     bench.advance(4);
     assert_eq!(bench.run("GET k"), r#""v""#);
     bench.advance(1);
-    bench.check(&[("GET k", "nil"), ("GETEX k PERSIST", "nil"), ("SET k w KEEPTTL", "OK"), ("TTL k", "-1")]);
+    bench.check(&[
+        ("GET k", "nil"),
+        ("GETEX k PERSIST", "nil"),
+        ("SET k w KEEPTTL", "OK"),
+        ("TTL k", "-1"),
+    ]);
 }
 
 #[test]
@@ -163,7 +168,10 @@ fn parts_of_strings() {
         ("EXISTS none", "1"),
         ("SETRANGE k -1 x", "ERR offset is out of range"),
         ("SETRANGE k 536870912 x", "ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
-        ("SETRANGE k 9223372036854775807 x", "ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+        (
+            "SETRANGE k 9223372036854775807 x",
+            "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+        ),
         ("LPUSH l a", "1"),
         ("APPEND l x", WRONG_TYPE),
         ("SETRANGE l 0 x", WRONG_TYPE),

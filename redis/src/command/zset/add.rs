@@ -37,7 +37,9 @@ impl Options {
                 ("CH", &mut self.count_changed),
                 ("INCR", &mut self.increment),
             ];
-            let Some((_, set)) = option.into_iter().find(|(name, _)| args::is(word, name)) else { break };
+            let Some((_, set)) = option.into_iter().find(|(name, _)| args::is(word, name)) else {
+                break;
+            };
             *set = true;
             rest = others;
         }
@@ -50,10 +52,14 @@ impl Options {
             return Err(CommandError::NxWithXx);
         }
         if (self.only_new && (self.only_up || self.only_down)) || (self.only_up && self.only_down) {
-            return Err(CommandError::custom("ERR GT, LT, and/or NX options at the same time are not compatible"));
+            return Err(CommandError::custom(
+                "ERR GT, LT, and/or NX options at the same time are not compatible",
+            ));
         }
         if self.increment && members > 1 {
-            return Err(CommandError::custom("ERR INCR option supports a single increment-element pair"));
+            return Err(CommandError::custom(
+                "ERR INCR option supports a single increment-element pair",
+            ));
         }
         Ok(())
     }
@@ -92,20 +98,26 @@ pub fn zincrby(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     add(tx, args, Options { increment: true, ..Options::default() })
 }
 
-/// Both commands: ZINCRBY is ZADD with INCR, down to reading a first argument like `nx` as an option.
+/// Both commands: ZINCRBY is ZADD with INCR, down to reading a first argument like `nx` as an
+/// option.
 fn add(tx: &mut Tx<'_>, args: &Args, mut options: Options) -> Outcome {
     let words = options.parse(args::rest(args, 2));
     if words.is_empty() || !words.len().is_multiple_of(2) {
         return Err(CommandError::Syntax);
     }
     options.check(words.len() / 2)?;
-    // All scores are read before the first one is written: a bad one at the end refuses the whole command.
+    // All scores are read before the first one is written: a bad one at the end refuses the whole
+    // command.
     let mut scored = Vec::with_capacity(words.len() / 2);
     for (score, member) in args::pairs(words, 0) {
         scored.push((args::float(score)?, member));
     }
     let key = args::get(args, 1)?;
-    let zset = if options.only_existing { tx.existing(key, rows::KIND)? } else { Some(tx.open(key, rows::KIND)?) };
+    let zset = if options.only_existing {
+        tx.existing(key, rows::KIND)?
+    } else {
+        Some(tx.open(key, rows::KIND)?)
+    };
     let counts = match zset {
         Some(zset) => add_all(tx, zset, &scored, options)?,
         None => Counts::default(),
@@ -113,11 +125,16 @@ fn add(tx: &mut Tx<'_>, args: &Args, mut options: Options) -> Outcome {
     Ok(if options.increment {
         counts.score.map_or(Reply::Nil, Reply::Double)
     } else {
-        Reply::count(counts.added.saturating_add(if options.count_changed { counts.changed } else { 0 }))
+        Reply::count(counts.added.saturating_add(if options.count_changed {
+            counts.changed
+        } else {
+            0
+        }))
     })
 }
 
-/// Adds the members one after the other, so that one named twice is new only once, and saves the sorted set.
+/// Adds the members one after the other, so that one named twice is new only once, and saves the
+/// sorted set.
 fn add_all(
     tx: &mut Tx<'_>,
     mut zset: Collection,

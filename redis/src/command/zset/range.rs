@@ -1,7 +1,9 @@
-//! ZRANGE and its relatives: ZREVRANGE, ZRANGEBYSCORE, ZREVRANGEBYSCORE, ZRANGEBYLEX, ZREVRANGEBYLEX.
+//! ZRANGE and its relatives: ZREVRANGE, ZRANGEBYSCORE, ZREVRANGEBYSCORE, ZRANGEBYLEX,
+//! ZREVRANGEBYLEX.
 //!
-//! The relatives are ZRANGE with BYSCORE, BYLEX or REV decided beforehand; what a name decides is no longer an option.
-//! All seven share one grammar, so that errors come in the same order: options, then bounds, then the key.
+//! The relatives are ZRANGE with BYSCORE, BYLEX or REV decided beforehand; what a name decides is
+//! no longer an option. All seven share one grammar, so that errors come in the same order:
+//! options, then bounds, then the key.
 
 use neokv_engine::Direction;
 use neokv_resp::Reply;
@@ -95,7 +97,9 @@ impl Options {
             ));
         }
         if by == By::Lex && self.with_scores {
-            return Err(CommandError::custom("ERR syntax error, WITHSCORES not supported in combination with BYLEX"));
+            return Err(CommandError::custom(
+                "ERR syntax error, WITHSCORES not supported in combination with BYLEX",
+            ));
         }
         Ok(())
     }
@@ -117,16 +121,21 @@ fn range(view: &View<'_>, args: &Args, by: Option<By>, direction: Option<Directi
     let direction = options.direction.unwrap_or(Direction::Forward);
     let (first, second) = (args::get(args, 2)?, args::get(args, 3)?);
     // Backwards, scores and names are given from the upper bound to the lower one; ranks are not.
-    let (min, max) = if direction == Direction::Reverse { (second, first) } else { (first, second) };
+    let (min, max) =
+        if direction == Direction::Reverse { (second, first) } else { (first, second) };
     let selection = match by {
         By::Index => Selection::Index(IndexRange::parse(first, second)?),
         By::Score => Selection::Score(ScoreRange::parse(min, max)?),
         By::Lex => Selection::Lex(LexRange::parse(min, max)?),
     };
-    let Some(zset) = view.collection(args::get(args, 1)?, rows::KIND)? else { return Ok(Reply::Array(Vec::new())) };
+    let Some(zset) = view.collection(args::get(args, 1)?, rows::KIND)? else {
+        return Ok(Reply::Array(Vec::new()));
+    };
     let selected = rows::select(*view, &zset, &selection, direction, options.window())?.into_iter();
     Ok(if options.with_scores {
-        Reply::Pairs(selected.map(|(score, member)| (Reply::Bulk(member), Reply::Double(score))).collect())
+        Reply::Pairs(
+            selected.map(|(score, member)| (Reply::Bulk(member), Reply::Double(score))).collect(),
+        )
     } else {
         Reply::Array(selected.map(|(_, member)| Reply::Bulk(member)).collect())
     })

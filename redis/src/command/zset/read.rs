@@ -1,4 +1,5 @@
-//! Commands that ask about single members or about numbers: ZCARD, ZSCORE, ZMSCORE, ZRANK, ZREVRANK, ZCOUNT, ZLEXCOUNT, ZSCAN.
+//! Commands that ask about single members or about numbers: ZCARD, ZSCORE, ZMSCORE, ZRANK,
+//! ZREVRANK, ZCOUNT, ZLEXCOUNT, ZSCAN.
 
 use bytes::Bytes;
 use neokv_encoding::double;
@@ -17,7 +18,9 @@ pub fn zcard(view: &View<'_>, args: &Args) -> Outcome {
 
 /// `ZSCORE key member`
 pub fn zscore(view: &View<'_>, args: &Args) -> Outcome {
-    let Some(zset) = view.collection(args::get(args, 1)?, rows::KIND)? else { return Ok(Reply::Nil) };
+    let Some(zset) = view.collection(args::get(args, 1)?, rows::KIND)? else {
+        return Ok(Reply::Nil);
+    };
     Ok(rows::score(*view, &zset, args::get(args, 2)?)?.map_or(Reply::Nil, Reply::Double))
 }
 
@@ -38,7 +41,8 @@ pub fn zrank(view: &View<'_>, args: &Args) -> Outcome {
 
 /// `ZREVRANK key member`
 pub fn zrevrank(view: &View<'_>, args: &Args) -> Outcome {
-    let from_end = |(rank, size): (u64, u64)| Reply::count(size.saturating_sub(1).saturating_sub(rank));
+    let from_end =
+        |(rank, size): (u64, u64)| Reply::count(size.saturating_sub(1).saturating_sub(rank));
     Ok(rank_of(view, args)?.map_or(Reply::Nil, from_end))
 }
 
@@ -53,14 +57,18 @@ fn rank_of(view: &View<'_>, args: &Args) -> Result<Option<(u64, u64)>, CommandEr
 /// `ZCOUNT key min max`
 pub fn zcount(view: &View<'_>, args: &Args) -> Outcome {
     let range = ScoreRange::parse(args::get(args, 2)?, args::get(args, 3)?)?;
-    let Some(zset) = view.collection(args::get(args, 1)?, rows::KIND)? else { return Ok(Reply::Integer(0)) };
+    let Some(zset) = view.collection(args::get(args, 1)?, rows::KIND)? else {
+        return Ok(Reply::Integer(0));
+    };
     Ok(Reply::count(rows::count_scores(*view, &zset, &range)?))
 }
 
 /// `ZLEXCOUNT key min max`
 pub fn zlexcount(view: &View<'_>, args: &Args) -> Outcome {
     let range = LexRange::parse(args::get(args, 2)?, args::get(args, 3)?)?;
-    let Some(zset) = view.collection(args::get(args, 1)?, rows::KIND)? else { return Ok(Reply::Integer(0)) };
+    let Some(zset) = view.collection(args::get(args, 1)?, rows::KIND)? else {
+        return Ok(Reply::Integer(0));
+    };
     Ok(Reply::count(rows::count_lex(*view, &zset, &range)?))
 }
 

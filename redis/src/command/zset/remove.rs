@@ -1,4 +1,5 @@
-//! Commands that remove members: ZREM, ZPOPMIN, ZPOPMAX, ZREMRANGEBYRANK, ZREMRANGEBYSCORE, ZREMRANGEBYLEX.
+//! Commands that remove members: ZREM, ZPOPMIN, ZPOPMAX, ZREMRANGEBYRANK, ZREMRANGEBYSCORE,
+//! ZREMRANGEBYLEX.
 
 use neokv_engine::Direction;
 use neokv_resp::Reply;
@@ -10,7 +11,9 @@ use crate::keyspace::range::{IndexRange, LexRange, ScoreRange};
 
 /// `ZREM key member [member ...]`
 pub fn zrem(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    let Some(mut zset) = tx.existing(args::get(args, 1)?, rows::KIND)? else { return Ok(Reply::Integer(0)) };
+    let Some(mut zset) = tx.existing(args::get(args, 1)?, rows::KIND)? else {
+        return Ok(Reply::Integer(0));
+    };
     let mut removed = 0u64;
     for member in args::rest(args, 2) {
         if let Some(score) = rows::score(tx.view(), &zset, member)? {
@@ -32,7 +35,8 @@ pub fn zpopmax(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     pop(tx, args, Direction::Reverse)
 }
 
-/// Removes members from one end. With a count the reply has pairs, also for a single member; without, one flat pair.
+/// Removes members from one end. With a count the reply has pairs, also for a single member;
+/// without, one flat pair.
 fn pop(tx: &mut Tx<'_>, args: &Args, direction: Direction) -> Outcome {
     let count = match args::rest(args, 2) {
         [] => None,
@@ -43,7 +47,8 @@ fn pop(tx: &mut Tx<'_>, args: &Args, direction: Direction) -> Outcome {
     let (Some(zset), true) = (zset, count != Some(0)) else { return Ok(Reply::Array(Vec::new())) };
     let popped = rows::first(tx.view(), &zset, direction, count.unwrap_or(1))?;
     rows::remove_all(tx, zset, &popped)?;
-    let pairs = popped.into_iter().map(|(score, member)| (Reply::Bulk(member), Reply::Double(score)));
+    let pairs =
+        popped.into_iter().map(|(score, member)| (Reply::Bulk(member), Reply::Double(score)));
     Ok(match count {
         Some(_) => Reply::Pairs(pairs.collect()),
         None => Reply::Array(pairs.flat_map(|(member, score)| [member, score]).collect()),
@@ -69,7 +74,9 @@ pub fn zremrangebylex(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 }
 
 fn remove_selected(tx: &mut Tx<'_>, args: &Args, selection: &Selection) -> Outcome {
-    let Some(zset) = tx.existing(args::get(args, 1)?, rows::KIND)? else { return Ok(Reply::Integer(0)) };
+    let Some(zset) = tx.existing(args::get(args, 1)?, rows::KIND)? else {
+        return Ok(Reply::Integer(0));
+    };
     let selected = rows::select(tx.view(), &zset, selection, Direction::Forward, Window::ALL)?;
     rows::remove_all(tx, zset, &selected)?;
     Ok(Reply::count(selected.len().try_into().unwrap_or(u64::MAX)))

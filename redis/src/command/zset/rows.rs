@@ -1,4 +1,5 @@
-//! The rows of a sorted set in both families: one member's score, writing and removing members, and selecting ranges.
+//! The rows of a sorted set in both families: one member's score, writing and removing members, and
+//! selecting ranges.
 
 use bytes::Bytes;
 use neokv_encoding::double;
@@ -12,25 +13,31 @@ use crate::keyspace::{Collection, ScoreSpan, Tx, View};
 /// The type of every collection here.
 pub const KIND: DataType = DataType::Zset;
 
-/// Up to this size Redis keeps a sorted set in an array, and a range by name over members of *different* scores has a
-/// defined answer, which [`visit_lex`] gives too.
+/// Up to this size Redis keeps a sorted set in an array, and a range by name over members of
+/// *different* scores has a defined answer, which [`visit_lex`] gives too.
 const COMPACT: u64 = 128;
 
 /// A score and its member.
 pub type Row = (f64, Bytes);
 
-/// Called with the score and the name of one member after the other; returns whether it wants the next one.
+/// Called with the score and the name of one member after the other; returns whether it wants the
+/// next one.
 type Visitor<'v> = dyn FnMut(f64, &[u8]) -> bool + 'v;
 
 /// The score of a member.
-pub fn score(view: View<'_>, zset: &Collection, member: &[u8]) -> Result<Option<f64>, CommandError> {
+pub fn score(
+    view: View<'_>,
+    zset: &Collection,
+    member: &[u8],
+) -> Result<Option<f64>, CommandError> {
     match view.subkey(zset, member)? {
         Some(value) => Ok(Some(double::decode_value(&value)?)),
         None => Ok(None),
     }
 }
 
-/// Gives a member its score. `old` is the one that it has now, if it is a member. The caller saves the sorted set.
+/// Gives a member its score. `old` is the one that it has now, if it is a member. The caller saves
+/// the sorted set.
 pub fn set(
     tx: &mut Tx<'_>,
     zset: &mut Collection,
@@ -49,7 +56,12 @@ pub fn set(
 }
 
 /// Removes a member, whose score is `score`. The caller saves the sorted set.
-pub fn remove(tx: &mut Tx<'_>, zset: &mut Collection, score: f64, member: &[u8]) -> Result<(), CommandError> {
+pub fn remove(
+    tx: &mut Tx<'_>,
+    zset: &mut Collection,
+    score: f64,
+    member: &[u8],
+) -> Result<(), CommandError> {
     zset.meta.size = zset.meta.size.saturating_sub(1);
     tx.delete_score(zset, score, member)?;
     tx.delete_subkey(zset, member)
@@ -106,20 +118,33 @@ pub fn select(
     match selection {
         Selection::Index(range) => by_index(view, zset, *range, direction),
         Selection::Score(range) => match range.span() {
-            Some(span) => collect(view, take, |visit| visit_scores(view, zset, &span, direction, skip, visit)),
+            Some(span) => {
+                collect(view, take, |visit| visit_scores(view, zset, &span, direction, skip, visit))
+            }
             None => Ok(Vec::new()),
         },
-        Selection::Lex(range) => collect(view, take, |visit| visit_lex(view, zset, range, direction, skip, visit)),
+        Selection::Lex(range) => {
+            collect(view, take, |visit| visit_lex(view, zset, range, direction, skip, visit))
+        }
     }
 }
 
 /// The first members in `direction`, `most` of them if there are so many.
-pub fn first(view: View<'_>, zset: &Collection, direction: Direction, most: u64) -> Result<Vec<Row>, CommandError> {
+pub fn first(
+    view: View<'_>,
+    zset: &Collection,
+    direction: Direction,
+    most: u64,
+) -> Result<Vec<Row>, CommandError> {
     collect(view, most, |visit| visit_scores(view, zset, &ScoreSpan::all(), direction, 0, visit))
 }
 
 /// How many members lie in a range of scores.
-pub fn count_scores(view: View<'_>, zset: &Collection, range: &ScoreRange) -> Result<u64, CommandError> {
+pub fn count_scores(
+    view: View<'_>,
+    zset: &Collection,
+    range: &ScoreRange,
+) -> Result<u64, CommandError> {
     if range.is_everything() {
         return Ok(zset.size());
     }
@@ -132,14 +157,21 @@ pub fn count_lex(view: View<'_>, zset: &Collection, range: &LexRange) -> Result<
     count(|visit| visit_lex(view, zset, range, Direction::Forward, 0, visit))
 }
 
-/// How many members come before this one, which has this score. Walks away from it in both directions at once, so that it
-/// costs twice the distance to the nearer end.
-pub fn rank(view: View<'_>, zset: &Collection, score: f64, member: &[u8]) -> Result<u64, CommandError> {
+/// How many members come before this one, which has this score. Walks away from it in both
+/// directions at once, so that it costs twice the distance to the nearer end.
+pub fn rank(
+    view: View<'_>,
+    zset: &Collection,
+    score: f64,
+    member: &[u8],
+) -> Result<u64, CommandError> {
     let here = ScoreSpan::position(score, member);
     let mut after = here.clone();
     after.push(0);
-    let mut lower = view.scores(zset, &ScoreSpan { start: Vec::new(), end: Some(here) }, Direction::Reverse)?;
-    let mut higher = view.scores(zset, &ScoreSpan { start: after, end: None }, Direction::Forward)?;
+    let mut lower =
+        view.scores(zset, &ScoreSpan { start: Vec::new(), end: Some(here) }, Direction::Reverse)?;
+    let mut higher =
+        view.scores(zset, &ScoreSpan { start: after, end: None }, Direction::Forward)?;
     let mut steps = 0u64;
     loop {
         if lower.next_ref()?.is_none() {
@@ -160,7 +192,8 @@ pub fn opposite(direction: Direction) -> Direction {
     }
 }
 
-/// Members by rank, where rank 0 is the first one in `direction`. Starts at whichever end is nearer.
+/// Members by rank, where rank 0 is the first one in `direction`. Starts at whichever end is
+/// nearer.
 fn by_index(
     view: View<'_>,
     zset: &Collection,
@@ -176,10 +209,13 @@ fn by_index(
     view.expect_rows(take.saturating_add(ranks.start.min(behind)))?;
     let everything = ScoreSpan::all();
     if ranks.start <= behind {
-        return collect(view, take, |visit| visit_scores(view, zset, &everything, direction, ranks.start, visit));
+        return collect(view, take, |visit| {
+            visit_scores(view, zset, &everything, direction, ranks.start, visit)
+        });
     }
     let back = opposite(direction);
-    let mut rows = collect(view, take, |visit| visit_scores(view, zset, &everything, back, behind, visit))?;
+    let mut rows =
+        collect(view, take, |visit| visit_scores(view, zset, &everything, back, behind, visit))?;
     rows.reverse();
     Ok(rows)
 }
@@ -203,7 +239,9 @@ fn collect(
 }
 
 /// How many members `walk` visits.
-fn count(walk: impl FnOnce(&mut Visitor<'_>) -> Result<(), CommandError>) -> Result<u64, CommandError> {
+fn count(
+    walk: impl FnOnce(&mut Visitor<'_>) -> Result<(), CommandError>,
+) -> Result<u64, CommandError> {
     let mut count = 0u64;
     walk(&mut |_, _| {
         count = count.saturating_add(1);
@@ -234,9 +272,10 @@ fn visit_scores(
 
 /// Visits a range of names, but for its first `skip` members.
 ///
-/// Such a range has a meaning only if all members have the same score, because then members stand in the order of their
-/// names. Otherwise Redis returns what its search happens to meet: in a compact sorted set that is well defined
-/// ([`visit_mixed`]), in a larger one it depends on the random heights of a skip list, and here members come by name.
+/// Such a range has a meaning only if all members have the same score, because then members stand
+/// in the order of their names. Otherwise Redis returns what its search happens to meet: in a
+/// compact sorted set that is well defined ([`visit_mixed`]), in a larger one it depends on the
+/// random heights of a skip list, and here members come by name.
 fn visit_lex(
     view: View<'_>,
     zset: &Collection,
@@ -267,9 +306,10 @@ fn visit_lex(
     Ok(())
 }
 
-/// Visits what Redis finds when it looks for a range of names in a compact sorted set whose members have different scores:
-/// it walks in the order of scores to the first member that is not before the range, which must not be after it either,
-/// passes over `skip` members without looking at them, and goes on up to one that is after the range.
+/// Visits what Redis finds when it looks for a range of names in a compact sorted set whose members
+/// have different scores: it walks in the order of scores to the first member that is not before
+/// the range, which must not be after it either, passes over `skip` members without looking at
+/// them, and goes on up to one that is after the range.
 fn visit_mixed(
     view: View<'_>,
     zset: &Collection,

@@ -15,13 +15,17 @@ const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong ki
 /// The members with their scores, after checking that both families and the header agree.
 fn members(bench: &Bench, key: &str) -> BTreeMap<String, f64> {
     let view = bench.view();
-    let Some(zset) = view.collection(&Bytes::copy_from_slice(key.as_bytes()), rows::KIND).unwrap() else {
+    let Some(zset) = view.collection(&Bytes::copy_from_slice(key.as_bytes()), rows::KIND).unwrap()
+    else {
         return BTreeMap::new();
     };
     let mut by_name = BTreeMap::new();
     let mut names = view.subkeys(&zset, Direction::Forward).unwrap();
     while let Some((member, value)) = names.next().unwrap() {
-        by_name.insert(String::from_utf8(member.to_vec()).unwrap(), double::decode_value(&value).unwrap());
+        by_name.insert(
+            String::from_utf8(member.to_vec()).unwrap(),
+            double::decode_value(&value).unwrap(),
+        );
     }
     let mut by_score = BTreeMap::new();
     let mut scores = view.scores(&zset, &ScoreSpan::all(), Direction::Forward).unwrap();
@@ -73,8 +77,14 @@ fn adding_is_refused_in_the_right_order() {
         ("ZADD s 1e999 a", "ERR value is not a valid float"),
         ("ZADD s 1 a 2", "ERR syntax error"),
         ("ZADD s NX XX", "ERR syntax error"),
-        ("ZADD s NX XX GT INCR x a y b", "ERR XX and NX options at the same time are not compatible"),
-        ("ZADD s NX GT INCR x a y b", "ERR GT, LT, and/or NX options at the same time are not compatible"),
+        (
+            "ZADD s NX XX GT INCR x a y b",
+            "ERR XX and NX options at the same time are not compatible",
+        ),
+        (
+            "ZADD s NX GT INCR x a y b",
+            "ERR GT, LT, and/or NX options at the same time are not compatible",
+        ),
         ("ZADD s LT GT x a", "ERR GT, LT, and/or NX options at the same time are not compatible"),
         ("ZADD s INCR x a y b", "ERR INCR option supports a single increment-element pair"),
         ("ZINCRBY s nx a", "ERR syntax error"),
@@ -87,8 +97,15 @@ fn adding_is_refused_in_the_right_order() {
 #[test]
 fn a_member_named_twice() {
     let mut bench = Bench::new();
-    bench.check(&[("ZADD z 1 a 2 a 3 a", "1"), ("ZADD z CH 4 a 5 a 5 a", "2"), ("ZADD z NX 1 b 2 b", "1")]);
-    assert_eq!(members(&bench, "z"), BTreeMap::from([("a".to_owned(), 5.0), ("b".to_owned(), 1.0)]));
+    bench.check(&[
+        ("ZADD z 1 a 2 a 3 a", "1"),
+        ("ZADD z CH 4 a 5 a 5 a", "2"),
+        ("ZADD z NX 1 b 2 b", "1"),
+    ]);
+    assert_eq!(
+        members(&bench, "z"),
+        BTreeMap::from([("a".to_owned(), 5.0), ("b".to_owned(), 1.0)])
+    );
     bench.check(&[("ZREM z a a none", "1"), ("ZREM z b b", "1"), ("EXISTS z", "0")]);
 }
 
@@ -107,7 +124,10 @@ fn removing() {
         ("ZPOPMAX none 1", "[]"),
         ("ZREMRANGEBYSCORE z (2 3", "1"),
     ]);
-    assert_eq!(members(&bench, "z"), BTreeMap::from([("b".to_owned(), 2.0), ("d".to_owned(), 4.0)]));
+    assert_eq!(
+        members(&bench, "z"),
+        BTreeMap::from([("b".to_owned(), 2.0), ("d".to_owned(), 4.0)])
+    );
     bench.check(&[
         ("ZREMRANGEBYRANK z 1 0", "0"),
         ("ZREMRANGEBYRANK z 1 5", "1"),
@@ -179,8 +199,14 @@ fn ranges() {
             "ZRANGE z 0 -1 LIMIT 0 1",
             "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
         ),
-        ("ZRANGE none - + BYLEX WITHSCORES", "ERR syntax error, WITHSCORES not supported in combination with BYLEX"),
-        ("ZRANGEBYLEX none - + WITHSCORES", "ERR syntax error, WITHSCORES not supported in combination with BYLEX"),
+        (
+            "ZRANGE none - + BYLEX WITHSCORES",
+            "ERR syntax error, WITHSCORES not supported in combination with BYLEX",
+        ),
+        (
+            "ZRANGEBYLEX none - + WITHSCORES",
+            "ERR syntax error, WITHSCORES not supported in combination with BYLEX",
+        ),
         ("ZRANGEBYSCORE z 1 2 REV", "ERR syntax error"),
         ("ZREVRANGE z 1 2 REV", "ERR syntax error"),
         ("ZRANGE z 1 2 BYLEX BYSCORE", "ERR syntax error"),
@@ -207,7 +233,8 @@ fn ranges_by_name() {
         ("ZLEXCOUNT z [b +", "4"),
         ("ZREMRANGEBYLEX z (a (d", "3"),
         ("ZRANGE z 0 -1", r#"["a", "d"]"#),
-        // With different scores: what Redis finds walking over a compact sorted set in the order of scores.
+        // With different scores: what Redis finds walking over a compact sorted set in the order of
+        // scores.
         ("ZADD m 1 d 2 a 3 c", "3"),
         ("ZRANGEBYLEX m [b +", r#"["d", "a", "c"]"#),
         ("ZRANGEBYLEX m - [c", "[]"),
@@ -225,7 +252,8 @@ fn ranges_by_name() {
 #[test]
 fn ranges_by_name_over_many_scores() {
     let mut bench = Bench::new();
-    let pairs: Vec<String> = (0..200).map(|number| format!("{} m{number:03}", number * 7 % 200)).collect();
+    let pairs: Vec<String> =
+        (0..200).map(|number| format!("{} m{number:03}", number * 7 % 200)).collect();
     bench.run(&format!("ZADD z {}", pairs.join(" ")));
     bench.check(&[
         ("ZRANGEBYLEX z [m010 (m013", r#"["m010", "m011", "m012"]"#),
@@ -271,7 +299,8 @@ fn other_types_are_refused() {
     bench.check(&[("LRANGE l 0 -1", r#"["a"]"#)]);
 }
 
-/// Random commands against a map: same members and scores in both families, ranks and ranges in the order of scores.
+/// Random commands against a map: same members and scores in both families, ranks and ranges in the
+/// order of scores.
 #[test]
 fn sorted_sets_agree_with_a_model() {
     let mut bench = Bench::new();
@@ -290,7 +319,8 @@ fn sorted_sets_agree_with_a_model() {
 
 /// The members of the model in the order of their scores.
 fn in_order(model: &BTreeMap<String, f64>) -> Vec<(String, f64)> {
-    let mut order: Vec<(String, f64)> = model.iter().map(|(member, score)| (member.clone(), *score)).collect();
+    let mut order: Vec<(String, f64)> =
+        model.iter().map(|(member, score)| (member.clone(), *score)).collect();
     order.sort_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(&b.0)));
     order
 }
@@ -335,20 +365,42 @@ fn random_change(random: &mut SplitMix64, key: &str, model: &mut BTreeMap<String
 }
 
 /// Checks the ranks of all members, and one range by rank in each direction.
-fn check_ranks(bench: &mut Bench, key: &str, model: &BTreeMap<String, f64>, random: &mut SplitMix64) {
+fn check_ranks(
+    bench: &mut Bench,
+    key: &str,
+    model: &BTreeMap<String, f64>,
+    random: &mut SplitMix64,
+) {
     let order = in_order(model);
     for (rank, (member, _)) in order.iter().enumerate() {
         assert_eq!(bench.run(&format!("ZRANK {key} {member}")), rank.to_string());
-        assert_eq!(bench.run(&format!("ZREVRANK {key} {member}")), (order.len() - 1 - rank).to_string());
+        assert_eq!(
+            bench.run(&format!("ZREVRANK {key} {member}")),
+            (order.len() - 1 - rank).to_string()
+        );
     }
-    let (start, stop) = (usize::try_from(random.below(13)).unwrap(), usize::try_from(random.below(13)).unwrap());
+    let (start, stop) =
+        (usize::try_from(random.below(13)).unwrap(), usize::try_from(random.below(13)).unwrap());
     let inside = |rank: usize| start <= rank && rank <= stop;
     let quote = |picked: Vec<&String>| {
-        format!("[{}]", picked.into_iter().map(|member| format!("{member:?}")).collect::<Vec<_>>().join(", "))
+        format!(
+            "[{}]",
+            picked.into_iter().map(|member| format!("{member:?}")).collect::<Vec<_>>().join(", ")
+        )
     };
-    let forward = order.iter().enumerate().filter(|(rank, _)| inside(*rank)).map(|(_, (member, _))| member).collect();
+    let forward = order
+        .iter()
+        .enumerate()
+        .filter(|(rank, _)| inside(*rank))
+        .map(|(_, (member, _))| member)
+        .collect();
     assert_eq!(bench.run(&format!("ZRANGE {key} {start} {stop}")), quote(forward));
-    let backward =
-        order.iter().rev().enumerate().filter(|(rank, _)| inside(*rank)).map(|(_, (member, _))| member).collect();
+    let backward = order
+        .iter()
+        .rev()
+        .enumerate()
+        .filter(|(rank, _)| inside(*rank))
+        .map(|(_, (member, _))| member)
+        .collect();
     assert_eq!(bench.run(&format!("ZREVRANGE {key} {start} {stop}")), quote(backward));
 }

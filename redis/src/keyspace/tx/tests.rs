@@ -66,7 +66,10 @@ fn any_sequence_of_writes_keeps_index_and_count_in_step() {
                             tx.save(set).unwrap();
                         }
                     }
-                    7 => drop(tx.purge(neokv_encoding::slot::slot_of(key), key, now_ms - 1).unwrap()),
+                    7 => tx
+                        .purge(neokv_encoding::slot::slot_of(key), key, now_ms - 1)
+                        .map(|_| ())
+                        .unwrap(),
                     _ => {
                         if let Ok(entry) = tx.string_entry(key) {
                             tx.put_string(&entry, b"w", entry.expire_ms()).unwrap();

@@ -1,7 +1,7 @@
 //! How evenly elements are chosen, and that they are chosen at all.
 //!
-//! Every test has a fixed seed, so its outcome does not vary. Bounds on distributions are those that a uniform choice
-//! exceeds once in more than a thousand seeds.
+//! Every test has a fixed seed, so its outcome does not vary. Bounds on distributions are those
+//! that a uniform choice exceeds once in more than a thousand seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +42,8 @@ fn tally(drawn: impl IntoIterator<Item = Element>) -> BTreeMap<Bytes, u32> {
 /// Pearson's statistic of `tally` against `size` equally likely outcomes.
 fn chi_square(tally: &BTreeMap<Bytes, u32>, size: u32) -> f64 {
     let expected = f64::from(tally.values().sum::<u32>()) / f64::from(size);
-    let seen: f64 = tally.values().map(|count| (f64::from(*count) - expected).powi(2) / expected).sum();
+    let seen: f64 =
+        tally.values().map(|count| (f64::from(*count) - expected).powi(2) / expected).sum();
     let unseen = f64::from(size) - tally.len() as f64;
     seen + unseen * expected
 }
@@ -89,7 +90,8 @@ fn walks_meet_every_member_of_a_regular_set_equally_often() {
 fn walks_meet_numbers_of_all_lengths() {
     let bench = filled((1..=1500).map(|number| format!("user:{number}")));
     let tally = tally(draw(&bench, 15_000, &mut SplitMix64::new(4)));
-    // The crowded branch "user:1" holds 611 + 500 members, which come out less often than the others.
+    // The crowded branch "user:1" holds 611 + 500 members, which come out less often than the
+    // others.
     assert!(tally.len() > 1350, "only {} of 1500 were met", tally.len());
     assert!(tally.values().all(|count| *count < 60), "{tally:?}");
     for rare in ["user:1", "user:7", "user:10", "user:1500"] {
@@ -101,7 +103,9 @@ fn walks_meet_numbers_of_all_lengths() {
 fn walks_end_on_hostile_members() {
     let chain = filled((1..1500).map(|length| "a".repeat(length)));
     let drawn = tally(draw(&chain, 200, &mut SplitMix64::new(5)));
-    assert!(drawn.keys().all(|member| member.iter().all(|byte| *byte == b'a') && member.len() < 1500));
+    assert!(
+        drawn.keys().all(|member| member.iter().all(|byte| *byte == b'a') && member.len() < 1500)
+    );
     let set = set(&chain);
     for count in 1..=11 {
         let chosen = distinct(&chain.view(), &set, count, &mut SplitMix64::new(count)).unwrap();
@@ -113,7 +117,10 @@ fn walks_end_on_hostile_members() {
 fn every_byte_can_be_a_branch() {
     let mut bench = Bench::new();
     let mut words: Vec<Bytes> = vec!["SADD".into(), "s".into(), "".into()];
-    words.extend((0..=255u8).flat_map(|one| [0, 1, 127, 128, 254, 255].map(|two| Bytes::from(vec![one, two]))));
+    words.extend(
+        (0..=255u8)
+            .flat_map(|one| [0, 1, 127, 128, 254, 255].map(|two| Bytes::from(vec![one, two]))),
+    );
     words.extend((0..=255u8).map(|one| Bytes::from(vec![one])));
     bench.call(words);
     let tally = tally(draw(&bench, 20_000, &mut SplitMix64::new(6)));
@@ -134,7 +141,11 @@ fn distinct_elements_are_distinct_and_all_if_asked() {
             let chosen = distinct(&view, &set, count, &mut SplitMix64::new(count)).unwrap();
             assert_eq!(chosen.len() as u64, count.min(size), "{count} of {size}");
             assert!(chosen.is_sorted_by(|left, right| left.0 < right.0), "{count} of {size}");
-            assert!(chosen.iter().all(|(member, _)| members.contains(std::str::from_utf8(member).unwrap())));
+            assert!(
+                chosen
+                    .iter()
+                    .all(|(member, _)| members.contains(std::str::from_utf8(member).unwrap()))
+            );
         }
     }
 }
@@ -148,7 +159,10 @@ fn repeated_elements_come_in_the_order_of_the_draws() {
             let drawn = repeated(&view, &set, count, &mut SplitMix64::new(8)).unwrap();
             assert_eq!(drawn.len() as u64, count);
             let ascending = drawn.windows(2).filter(|pair| pair[0].0 <= pair[1].0).count();
-            assert!(count < 10 || ascending < drawn.len() * 3 / 4, "sorted: {ascending} of {count}");
+            assert!(
+                count < 10 || ascending < drawn.len() * 3 / 4,
+                "sorted: {ascending} of {count}"
+            );
         }
     }
 }
@@ -157,7 +171,8 @@ fn repeated_elements_come_in_the_order_of_the_draws() {
 fn repetition_is_bounded() {
     let bench = filled(["x".repeat(1 << 20)].into_iter());
     let (view, set) = (bench.view(), set(&bench));
-    let draw = |count| repeated(&view, &set, count, &mut SplitMix64::new(9)).map(|drawn| drawn.len());
+    let draw =
+        |count| repeated(&view, &set, count, &mut SplitMix64::new(9)).map(|drawn| drawn.len());
     assert_eq!(draw(512).unwrap(), 512);
     assert!(matches!(draw(513), Err(CommandError::OutOfRange)));
     assert!(matches!(draw(MAX_REPEATED + 1), Err(CommandError::OutOfRange)));
@@ -169,7 +184,8 @@ fn an_empty_collection_yields_nothing() {
     let bench = filled(["a".to_string()].into_iter());
     let (view, set) = (bench.view(), set(&bench));
     let other = view.user_key(&Bytes::from_static(b"other"));
-    // A header that promises rows which are not there is a fault of the store, and still no reason to spin or panic.
+    // A header that promises rows which are not there is a fault of the store, and still no reason
+    // to spin or panic.
     for size in [0, 1, 5000] {
         let mut empty = Collection::new(other.clone(), set.meta, Default::default(), false);
         empty.meta.size = size;
@@ -186,7 +202,10 @@ fn an_empty_collection_yields_nothing() {
 #[test]
 fn choices_for_a_seed_never_change() {
     let names = |elements: Vec<Element>| -> Vec<String> {
-        elements.into_iter().map(|(member, _)| String::from_utf8(member.to_vec()).unwrap()).collect()
+        elements
+            .into_iter()
+            .map(|(member, _)| String::from_utf8(member.to_vec()).unwrap())
+            .collect()
     };
     let few = filled((0..100).map(|number| format!("m{number}")));
     let many = filled((0..1000).map(|number| format!("m{number}")));

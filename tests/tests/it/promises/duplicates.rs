@@ -1,4 +1,5 @@
-//! Repetitions inside one command: each counts as if the ones before it had happened, and sizes stay right.
+//! Repetitions inside one command: each counts as if the ones before it had happened, and sizes
+//! stay right.
 
 use crate::support::{Both, array, ask, number};
 
@@ -107,7 +108,8 @@ fn commands_on_one_key_twice_work_on_it_once() {
     ]);
 }
 
-/// Many changes of few members, with repetitions: the index by score, the scores and the size must tell one story.
+/// Many changes of few members, with repetitions: the index by score, the scores and the size must
+/// tell one story.
 #[test]
 fn the_score_index_follows_a_thousand_changes() {
     let mut both = Both::start();
@@ -130,6 +132,10 @@ fn the_score_index_follows_a_thousand_changes() {
         assert_eq!(ask(&mut both.neokv, "ZRANGEBYSCORE z -inf +inf WITHSCORES"), by_rank, "{line}");
         let rows = array(&mut both.neokv, "ZRANGE z 0 -1").len();
         assert_eq!(number(&mut both.neokv, "ZCARD z"), i64::try_from(rows).unwrap(), "{line}");
-        assert_eq!(number(&mut both.neokv, "ZCOUNT z -inf +inf"), i64::try_from(rows).unwrap(), "{line}");
+        assert_eq!(
+            number(&mut both.neokv, "ZCOUNT z -inf +inf"),
+            i64::try_from(rows).unwrap(),
+            "{line}"
+        );
     }
 }

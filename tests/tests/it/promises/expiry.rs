@@ -1,11 +1,14 @@
-//! Time: expired keys of every type go, from replies at once and from the disk soon; everything else stays.
+//! Time: expired keys of every type go, from replies at once and from the disk soon; everything
+//! else stays.
 
 use neokv_encoding::family::Family;
 use neokv_engine::{Direction, Engine, KeyRange, Read};
 use neokv_tests::client::Connection;
 use neokv_tests::process::Server;
 
-use crate::support::{Both, TYPES, ask, check, fingerprint, info, neokv, number, one_of_each, until};
+use crate::support::{
+    Both, TYPES, ask, check, fingerprint, info, neokv, number, one_of_each, until,
+};
 
 /// A cleaner that hardly rests.
 const EAGER: [&str; 2] = ["--expire-interval", "10ms"];
@@ -30,7 +33,8 @@ fn rows(server: &Server, family: Family) -> usize {
     rows
 }
 
-/// Values whose first bytes could be taken for an instant in the past, if something took them for one.
+/// Values whose first bytes could be taken for an instant in the past, if something took them for
+/// one.
 #[test]
 fn live_data_survive_the_cleaner_whatever_their_bytes() {
     let mut server = neokv(&EAGER);
@@ -59,12 +63,17 @@ fn live_data_survive_the_cleaner_whatever_their_bytes() {
         );
     }
     for (n, score) in
-        ["0", "-0", "1", "-1", "1e308", "-1e308", "inf", "-inf", "1700000000000", "5e-324"].iter().enumerate()
+        ["0", "-0", "1", "-1", "1e308", "-1e308", "inf", "-inf", "1700000000000", "5e-324"]
+            .iter()
+            .enumerate()
     {
         check(&mut c, &[(&format!("ZADD scores {score} member{n}"), "1")]);
     }
     for key in ["hash", "set", "list", "zset", "scores"] {
-        check(&mut c, &[(&format!("PEXPIRE {key} 200000000"), "1"), (&format!("PERSIST {key}"), "1")]);
+        check(
+            &mut c,
+            &[(&format!("PEXPIRE {key} 200000000"), "1"), (&format!("PERSIST {key}"), "1")],
+        );
     }
     let keys: Vec<String> = (0..values.len())
         .flat_map(|n| [format!("string:{n}"), format!("later:{n}")])
@@ -74,7 +83,14 @@ fn live_data_survive_the_cleaner_whatever_their_bytes() {
     let before = story(&mut c);
     cleaner_rounds(&mut c, 5);
     assert_eq!(story(&mut c), before);
-    check(&mut c, &[("DBSIZE", &keys.len().to_string()), ("ZCOUNT scores -inf +inf", "10"), ("HLEN hash", "8")]);
+    check(
+        &mut c,
+        &[
+            ("DBSIZE", &keys.len().to_string()),
+            ("ZCOUNT scores -inf +inf", "10"),
+            ("HLEN hash", "8"),
+        ],
+    );
     assert!(server.terminate().unwrap().success());
     server.restart().unwrap();
     let mut c = server.connect().unwrap();
@@ -88,7 +104,10 @@ fn expired_keys_of_every_type_leave_the_disk_too() {
     let mut server = neokv(&EAGER);
     let mut c = server.connect().unwrap();
     one_of_each(&mut c);
-    check(&mut c, &[("SET stays 1", "OK"), ("HSET stays:too f v", "1"), ("EXPIRE stays:too 100000", "1")]);
+    check(
+        &mut c,
+        &[("SET stays 1", "OK"), ("HSET stays:too f v", "1"), ("EXPIRE stays:too 100000", "1")],
+    );
     for key in TYPES {
         check(&mut c, &[(&format!("PEXPIRE {key} 1"), "1")]);
     }
@@ -100,7 +119,11 @@ fn expired_keys_of_every_type_leave_the_disk_too() {
     (0..1500).for_each(|_| assert!(!c.receive().unwrap().is_error()));
     until("the removal of 1505 keys", || number(&mut c, "DBSIZE") == 2);
     assert_eq!(info(&mut c, "stats", "expired_keys"), 1505);
-    assert!(ask(&mut c, "INFO keyspace").contains("keys=2,expires=1"), "{}", ask(&mut c, "INFO keyspace"));
+    assert!(
+        ask(&mut c, "INFO keyspace").contains("keys=2,expires=1"),
+        "{}",
+        ask(&mut c, "INFO keyspace")
+    );
     assert!(server.terminate().unwrap().success());
     assert_eq!((rows(&server, Family::Metadata), rows(&server, Family::Expire)), (2, 1));
 }
@@ -250,12 +273,18 @@ fn instants_that_do_not_fit_are_errors_and_change_nothing() {
             ("expireat", "9223372036854776"),
         ] {
             both.check(&[
-                (&format!("{command} {key} {amount}"), &format!("-ERR invalid expire time in '{command}' command")),
+                (
+                    &format!("{command} {key} {amount}"),
+                    &format!("-ERR invalid expire time in '{command}' command"),
+                ),
                 (&format!("TTL {key}"), "-1"),
             ]);
         }
         both.check(&[
-            (&format!("EXPIRE {key} 9223372036854775808"), "-ERR value is not an integer or out of range"),
+            (
+                &format!("EXPIRE {key} 9223372036854775808"),
+                "-ERR value is not an integer or out of range",
+            ),
             (&format!("EXPIRE {key} 1x"), "-ERR value is not an integer or out of range"),
             (&format!("EXPIRE {key} 1.5"), "-ERR value is not an integer or out of range"),
         ]);

@@ -1,4 +1,5 @@
-//! FLUSHDB and FLUSHALL: everything of every type is gone, from every way to look, and never comes back.
+//! FLUSHDB and FLUSHALL: everything of every type is gone, from every way to look, and never comes
+//! back.
 
 use crate::support::{TYPES, array, ask, check, fingerprint, info, neokv, one_of_each, send};
 
@@ -13,22 +14,50 @@ fn a_flush_empties_every_type_for_ever() {
         }
         check(
             &mut c,
-            &[("EXPIRE hash 1000", "1"), (flush, "OK"), ("DBSIZE", "0"), ("SCAN 0 COUNT 1000", "[\"0\" []]")],
+            &[
+                ("EXPIRE hash 1000", "1"),
+                (flush, "OK"),
+                ("DBSIZE", "0"),
+                ("SCAN 0 COUNT 1000", "[\"0\" []]"),
+            ],
         );
-        check(&mut c, &[("KEYS *", "[]"), ("RANDOMKEY", "nil"), ("GET string", "nil"), ("HGETALL hash", "[]")]);
+        check(
+            &mut c,
+            &[
+                ("KEYS *", "[]"),
+                ("RANDOMKEY", "nil"),
+                ("GET string", "nil"),
+                ("HGETALL hash", "[]"),
+            ],
+        );
         assert_eq!(ask(&mut c, "INFO keyspace"), "\"# Keyspace\\r\\n\"");
         // The keys begin anew: nothing of before shows in them.
         check(
             &mut c,
-            &[("HSET hash new 1", "1"), ("RPUSH list new", "1"), ("SADD set new", "1"), ("ZADD zset 1 new", "1")],
+            &[
+                ("HSET hash new 1", "1"),
+                ("RPUSH list new", "1"),
+                ("SADD set new", "1"),
+                ("ZADD zset 1 new", "1"),
+            ],
         );
         for key in TYPES.iter().skip(1) {
-            assert!(fingerprint(&mut c, key).matches("new").count() == 1, "{}", fingerprint(&mut c, key));
+            assert!(
+                fingerprint(&mut c, key).matches("new").count() == 1,
+                "{}",
+                fingerprint(&mut c, key)
+            );
             check(&mut c, &[(&format!("TTL {key}"), "-1")]);
         }
         check(
             &mut c,
-            &[("HLEN hash", "1"), ("LLEN list", "1"), ("SCARD set", "1"), ("ZCARD zset", "1"), ("DBSIZE", "4")],
+            &[
+                ("HLEN hash", "1"),
+                ("LLEN list", "1"),
+                ("SCARD set", "1"),
+                ("ZCARD zset", "1"),
+                ("DBSIZE", "4"),
+            ],
         );
         check(&mut c, &[("FLUSHDB", "OK")]);
     }
@@ -60,12 +89,22 @@ fn a_flush_costs_the_log_the_same_for_any_number_of_keys() {
 fn a_flush_has_its_place_in_a_pipeline() {
     let server = neokv(&[]);
     let mut c = server.connect().unwrap();
-    for line in ["SET a 1", "HSET h f v", "FLUSHDB", "INCR a", "HLEN h", "FLUSHALL", "EXISTS a h", "SET b 1", "DBSIZE"]
-    {
+    for line in [
+        "SET a 1",
+        "HSET h f v",
+        "FLUSHDB",
+        "INCR a",
+        "HLEN h",
+        "FLUSHALL",
+        "EXISTS a h",
+        "SET b 1",
+        "DBSIZE",
+    ] {
         c.queue(&line.split(' ').collect::<Vec<_>>());
     }
     c.flush().unwrap();
-    let replies: Vec<String> = (0..9).map(|_| crate::support::show(&c.receive().unwrap())).collect();
+    let replies: Vec<String> =
+        (0..9).map(|_| crate::support::show(&c.receive().unwrap())).collect();
     assert_eq!(replies, ["OK", "1", "OK", "1", "0", "OK", "0", "OK", "1"]);
     assert_eq!(array(&mut c, "KEYS *").len(), 1);
 }

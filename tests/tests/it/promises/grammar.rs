@@ -74,7 +74,10 @@ fn numbers_with_anything_before_or_behind_them_are_refused() {
         }
         both.check(&[(&format!("SET bad {number}"), "OK")]);
         let reply = both.ask("INCR bad");
-        assert!(reply.starts_with("-ERR value is not an integer or out of range"), "{number}: {reply}");
+        assert!(
+            reply.starts_with("-ERR value is not an integer or out of range"),
+            "{number}: {reply}"
+        );
     }
     both.check(&[
         ("GET n", "\"5\""),
@@ -89,9 +92,21 @@ fn numbers_with_anything_before_or_behind_them_are_refused() {
 fn floats_with_anything_before_or_behind_them_are_refused() {
     let mut both = Both::start();
     both.check(&[("SET n 5", "OK"), ("HSET h n 5", "1"), ("ZADD z 5 m", "1")]);
-    for number in
-        ["\"\"", "\" 1.5\"", "\"1.5 \"", "1.5x", "x", "1,5", "1.5.5", "nan", "NaN", "--1", "\"1\\x002\"", "1e", "0x"]
-    {
+    for number in [
+        "\"\"",
+        "\" 1.5\"",
+        "\"1.5 \"",
+        "1.5x",
+        "x",
+        "1,5",
+        "1.5.5",
+        "nan",
+        "NaN",
+        "--1",
+        "\"1\\x002\"",
+        "1e",
+        "0x",
+    ] {
         for line in [
             "INCRBYFLOAT n N",
             "HINCRBYFLOAT h n N",
@@ -102,7 +117,8 @@ fn floats_with_anything_before_or_behind_them_are_refused() {
             "ZRANGEBYSCORE z N 9",
         ] {
             let reply = both.ask(&line.replace(" N", &format!(" {number}")));
-            // For the ends of ranges Redis reads with `strtod`, which skips blanks: there, being as Redis is all.
+            // For the ends of ranges Redis reads with `strtod`, which skips blanks: there, being as
+            // Redis is all.
             let range = line.starts_with("ZCOUNT") || line.starts_with("ZRANGE");
             assert!(reply.starts_with("-ERR") || range, "{line} with {number}: {reply}");
         }
@@ -243,7 +259,10 @@ fn an_error_found_in_apply_is_an_error_and_the_writes_around_it_happen() {
     for (line, expected) in lines {
         assert_eq!(show(&c.receive().unwrap()), expected, "{line}");
     }
-    check(&mut c, &[("EXISTS new a b d", "0"), ("ZCARD zset", "3"), ("LLEN list", "3"), ("DBSIZE", "6")]);
+    check(
+        &mut c,
+        &[("EXISTS new a b d", "0"), ("ZCARD zset", "3"), ("LLEN list", "3"), ("DBSIZE", "6")],
+    );
     assert_eq!(info(&mut c, "stats", "total_error_replies"), 10);
 }
 
@@ -264,11 +283,17 @@ const AWKWARD: [&str; 9] = [
 fn replies_carry_any_bytes() {
     let mut both = Both::start();
     let all = AWKWARD.join(" ");
-    let expected: BTreeSet<String> = AWKWARD.iter().map(|word| ask(&mut both.redis, &format!("ECHO {word}"))).collect();
+    let expected: BTreeSet<String> =
+        AWKWARD.iter().map(|word| ask(&mut both.redis, &format!("ECHO {word}"))).collect();
     let n = AWKWARD.len();
     let set_of = |values: Vec<Value>| values.iter().map(show).collect::<BTreeSet<_>>();
     let c = &mut both.neokv;
-    for take in [format!("SPOP k {n}"), "SMEMBERS k".into(), format!("SRANDMEMBER k {n}"), "SUNION k nope".into()] {
+    for take in [
+        format!("SPOP k {n}"),
+        "SMEMBERS k".into(),
+        format!("SRANDMEMBER k {n}"),
+        "SUNION k nope".into(),
+    ] {
         send(c, "DEL k");
         assert_eq!(ask(c, &format!("SADD k {all}")), n.to_string());
         assert_eq!(set_of(array(c, &take)), expected, "{take}");
@@ -280,7 +305,8 @@ fn replies_carry_any_bytes() {
     check(c, &[("EXISTS k", "0"), ("SPOP k", "nil")]);
 
     let in_order = format!("[{}]", AWKWARD.map(|word| ask(c, &format!("ECHO {word}"))).join(" "));
-    for take in [format!("LPOP l {n}"), "LRANGE l 0 -1".into(), format!("LMPOP 1 l LEFT COUNT {n}")] {
+    for take in [format!("LPOP l {n}"), "LRANGE l 0 -1".into(), format!("LMPOP 1 l LEFT COUNT {n}")]
+    {
         both.ask("DEL l");
         both.ask(&format!("RPUSH l {all}"));
         let reply = both.ask(&take);
@@ -288,10 +314,15 @@ fn replies_carry_any_bytes() {
     }
     both.ask("DEL l");
     both.ask(&format!("RPUSH l {all}"));
-    AWKWARD.iter().for_each(|word| assert_eq!(both.ask("LPOP l"), ask(&mut both.redis, &format!("ECHO {word}"))));
+    AWKWARD.iter().for_each(|word| {
+        assert_eq!(both.ask("LPOP l"), ask(&mut both.redis, &format!("ECHO {word}")))
+    });
 
-    let scored: String = AWKWARD.iter().enumerate().map(|(score, word)| format!(" {score} {word}")).collect();
-    for take in [format!("ZPOPMIN z {n}"), format!("ZPOPMAX z {n}"), "ZRANGE z 0 -1 WITHSCORES".into()] {
+    let scored: String =
+        AWKWARD.iter().enumerate().map(|(score, word)| format!(" {score} {word}")).collect();
+    for take in
+        [format!("ZPOPMIN z {n}"), format!("ZPOPMAX z {n}"), "ZRANGE z 0 -1 WITHSCORES".into()]
+    {
         both.ask("DEL z");
         both.ask(&format!("ZADD z{scored}"));
         both.ask(&take);

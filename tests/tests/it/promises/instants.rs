@@ -8,7 +8,8 @@ use neokv_tests::process::Server;
 
 use crate::support::{array, ask, check, neokv, number, send, text};
 
-/// Ends the writers also when the reader panics; otherwise their threads would be waited for in vain.
+/// Ends the writers also when the reader panics; otherwise their threads would be waited for in
+/// vain.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -149,14 +150,16 @@ fn an_acknowledged_write_happens_exactly_once_over_kills() {
         server.restart().unwrap();
         let mut c = server.connect().unwrap();
         for (line, look) in ONCE {
-            let expected = if line.starts_with("LMPOP") { 5000 - acknowledged } else { acknowledged };
+            let expected =
+                if line.starts_with("LMPOP") { 5000 - acknowledged } else { acknowledged };
             let found = ask(&mut c, look).trim_matches('"').parse::<i64>().unwrap();
             assert_eq!(found, expected, "{line} in round {round}");
         }
     }
 }
 
-/// What a random choice took is gone for good: the same members are missing before and after a restart.
+/// What a random choice took is gone for good: the same members are missing before and after a
+/// restart.
 #[test]
 fn random_choices_are_the_same_after_a_restart() {
     let mut server = Server::neokv(&["--sync", "no"]).unwrap();

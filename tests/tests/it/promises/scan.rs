@@ -1,4 +1,5 @@
-//! The SCAN family: whatever was there from beginning to end is returned, cursors are numbers, and every walk ends.
+//! The SCAN family: whatever was there from beginning to end is returned, cursors are numbers, and
+//! every walk ends.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +33,9 @@ fn walk(
     loop {
         let (next, elements) = step(c, command, &cursor, options);
         assert!(elements.len() <= 2 * 200, "{} elements in one step", elements.len());
-        seen.extend(elements.iter().step_by(if pairs { 2 } else { 1 }).map(|value| text(value).to_owned()));
+        seen.extend(
+            elements.iter().step_by(if pairs { 2 } else { 1 }).map(|value| text(value).to_owned()),
+        );
         steps += 1;
         assert!(steps < 10 * STABLE, "{command} does not end");
         if next == "0" {
@@ -73,8 +76,12 @@ fn every_stable_element_is_seen_while_others_come_and_go() {
         for count in [1, 10, 100] {
             let seen = walk(&mut c, command, &format!("COUNT {count}"), pairs, |c, steps| {
                 // Some leave, some come, some come again: also right where the walk stands.
-                for (line, n) in [(remove, steps * 7), (add, steps * 13), (remove, steps * 13 + 1), (add, steps + 5000)]
-                {
+                for (line, n) in [
+                    (remove, steps * 7),
+                    (add, steps * 13),
+                    (remove, steps * 13 + 1),
+                    (add, steps + 5000),
+                ] {
                     let name = format!("moving:{}", n % (2 * STABLE));
                     assert!(!send(c, &line.replace("ELEMENT", &name)).is_error());
                 }
@@ -106,7 +113,10 @@ fn options_narrow_what_is_returned_and_not_the_walk() {
     let mut c = server.connect().unwrap();
     fill(&mut c, |n| vec!["SET".into(), format!("stable:{n}"), "v".into()]);
     check(&mut c, &[("HSET other f v", "1"), ("SADD another m", "1")]);
-    assert_eq!(walk(&mut c, "SCAN CURSOR", "TYPE hash COUNT 100", false, |_, _| {}), BTreeSet::from(["other".into()]));
+    assert_eq!(
+        walk(&mut c, "SCAN CURSOR", "TYPE hash COUNT 100", false, |_, _| {}),
+        BTreeSet::from(["other".into()])
+    );
     assert_eq!(walk(&mut c, "SCAN CURSOR", "MATCH *other COUNT 100", false, |_, _| {}).len(), 2);
     assert_eq!(
         walk(&mut c, "SCAN CURSOR", "MATCH stable:77 COUNT 100", false, |_, _| {}),

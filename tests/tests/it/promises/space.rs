@@ -90,7 +90,8 @@ fn an_expiry_on_a_big_key_writes_a_few_bytes_and_so_does_its_end() {
 /// Blocks of files that a command looks at, cached or not.
 fn blocks(c: &mut Connection, line: &str) -> u64 {
     let touched = |c: &mut Connection| {
-        info(c, "rocksdb", "rocksdb_block_cache_hits") + info(c, "rocksdb", "rocksdb_block_cache_misses")
+        info(c, "rocksdb", "rocksdb_block_cache_hits")
+            + info(c, "rocksdb", "rocksdb_block_cache_misses")
     };
     let before = touched(c);
     let reply = send(c, line);
@@ -111,7 +112,8 @@ fn a_little_of_a_big_key_costs_a_little() {
         let all = blocks(&mut c, line);
         assert!(all > 600, "{line}: {all} blocks");
     }
-    // A random choice walks until it meets an element whose chance is fair, so its cost varies: the least of five tells.
+    // A random choice walks until it meets an element whose chance is fair, so its cost varies: the
+    // least of five tells.
     for (line, most) in [
         ("SPOP set", 150),
         ("SPOP set 2", 400),
@@ -185,7 +187,8 @@ fn the_space_of_a_deleted_key_comes_back_with_compaction() {
     add_noise(&mut c, "kept", 100, 10_000);
     check(&mut c, &[("DEL doomed", "1"), ("ZADD zset 1 a 2 b", "2"), ("SET overwritten x", "OK")]);
     let kept = array(&mut c, "HVALS kept");
-    // The log holds the values too, until it is purged: by itself, soon after it has grown beyond its limit.
+    // The log holds the values too, until it is purged: by itself, soon after it has grown beyond
+    // its limit.
     until("the purge of the log", || info(&mut c, "raft", "raft_log_bytes") < 2 << 20);
     assert!(server.terminate().unwrap().success());
     let engine = Engine::open(server.data(), &Options::default()).unwrap();
@@ -197,17 +200,33 @@ fn the_space_of_a_deleted_key_comes_back_with_compaction() {
     }
     drop(engine);
     let left = data_bytes(server.data());
-    assert!((1_000_000..8_000_000).contains(&left), "{left} bytes are left of 20 deleted and 1 kept megabytes");
+    assert!(
+        (1_000_000..8_000_000).contains(&left),
+        "{left} bytes are left of 20 deleted and 1 kept megabytes"
+    );
     server.restart().unwrap();
     let mut c = server.connect().unwrap();
     assert_eq!(array(&mut c, "HVALS kept"), kept);
-    check(&mut c, &[("EXISTS doomed", "0"), ("ZRANGE zset 0 -1", "[\"a\" \"b\"]"), ("DBSIZE", "3")]);
+    check(
+        &mut c,
+        &[("EXISTS doomed", "0"), ("ZRANGE zset 0 -1", "[\"a\" \"b\"]"), ("DBSIZE", "3")],
+    );
 }
 
-/// The same key written and deleted again and again: without help from outside the disk must not grow with the rounds.
+/// The same key written and deleted again and again: without help from outside the disk must not
+/// grow with the rounds.
 #[test]
 fn rewriting_a_key_again_and_again_does_not_fill_the_disk() {
-    let small = ["--write-buffer", "4mb", "--wal-limit", "4mb", "--raft-log-bytes", "1mb", "--raft-log-entries", "200"];
+    let small = [
+        "--write-buffer",
+        "4mb",
+        "--wal-limit",
+        "4mb",
+        "--raft-log-bytes",
+        "1mb",
+        "--raft-log-entries",
+        "200",
+    ];
     let server: Server = neokv(&small);
     let mut c = server.connect().unwrap();
     for round in 0..20 {

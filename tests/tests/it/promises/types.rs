@@ -161,7 +161,10 @@ const ANY_TYPE: &[&str] = &[
 ];
 
 fn names(lines: &[&str]) -> Vec<String> {
-    lines.iter().map(|line| line.split(' ').next().unwrap_or_default().to_ascii_lowercase()).collect()
+    lines
+        .iter()
+        .map(|line| line.split(' ').next().unwrap_or_default().to_ascii_lowercase())
+        .collect()
 }
 
 #[test]
@@ -176,14 +179,18 @@ fn every_command_refuses_every_other_type_and_leaves_it_alone() {
     for (kind, lines) in COMMANDS {
         for (key, before) in TYPES.iter().zip(&kept).filter(|(key, _)| *key != kind) {
             for line in *lines {
-                let line =
-                    line.split(' ').map(|word| if word == "K" { *key } else { word }).collect::<Vec<_>>().join(" ");
+                let line = line
+                    .split(' ')
+                    .map(|word| if word == "K" { *key } else { word })
+                    .collect::<Vec<_>>()
+                    .join(" ");
                 both.check(&[(&line, WRONGTYPE)]);
                 assert_eq!(fingerprint(&mut both.neokv, key), *before, "{line}");
             }
         }
     }
-    // Nothing came into being or went away beside the keys, either: not what LMOVE took, not where it should have gone.
+    // Nothing came into being or went away beside the keys, either: not what LMOVE took, not where
+    // it should have gone.
     both.check(&[
         ("DBSIZE", "7"),
         ("EXISTS other", "0"),
@@ -200,7 +207,9 @@ fn every_write_command_of_the_server_is_in_the_table_of_types() {
     let mut writes = 0;
     for command in array(&mut both.neokv, "COMMAND") {
         let Value::Array(fields) = command else { panic!("{command:?}") };
-        let (Value::Array(flags) | Value::Set(flags)) = &fields[2] else { panic!("{:?}", fields[2]) };
+        let (Value::Array(flags) | Value::Set(flags)) = &fields[2] else {
+            panic!("{:?}", fields[2])
+        };
         if flags.iter().any(|flag| text(flag) == "write") {
             writes += 1;
             assert!(known.contains(text(&fields[0])), "{} is not tested", text(&fields[0]));
@@ -219,7 +228,10 @@ fn commands_that_replace_do_replace_every_type() {
             (&format!("SETNX {key} x"), "0"),
             (&format!("SET {key} x NX"), "nil"),
             (&format!("MSETNX {key} x free x"), "0"),
-            (&format!("MGET {key} free"), if key == "string" { "[\"text\" nil]" } else { "[nil nil]" }),
+            (
+                &format!("MGET {key} free"),
+                if key == "string" { "[\"text\" nil]" } else { "[nil nil]" },
+            ),
             (&format!("SET {key} x XX"), "OK"),
             (&format!("GET {key}"), "\"x\""),
             (&format!("APPEND {key} y"), "2"),
