@@ -18,7 +18,8 @@ help: ## Show this list
 setup: ## Install what build, tests and benchmarks need (apt-get when root, else it says what is missing)
 	@scripts/setup
 
-build: ## Build everything
+build: ## Set up and build everything
+	@scripts/setup build
 	$(CARGO) build --workspace --locked
 
 run: ## Build and start the server: make run ARGS='--port 7000 --dir /tmp/data'

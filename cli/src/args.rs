@@ -1,22 +1,32 @@
 //! The command line.
 //!
-//! Names and words only: what bytes mean is [`crate::bytes_input`]'s business. Help begins with
-//! examples, because most readers look for one line to copy.
+//! This module declares arguments and help texts; [`crate::bytes_input`] reads the bytes in them.
+//! Help begins with examples, because most readers look for one line to copy.
+
+mod encode;
 
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use neokv_encoding::family::Family;
-use neokv_encoding::key::{RaftStateKind, RegionKind};
+use neokv_encoding::key::{RaftStateKind, RegionKind, UserKey};
+use neokv_encoding::slot::SLOTS;
 
+pub use self::encode::{
+    CollectionValue, DataKey, Encode, EncodedValue, Life, StringValue, SystemKey,
+};
 use crate::bytes_input::BytesArg;
+use crate::environment::Environment;
+use crate::error::CliError;
+use crate::output;
 
 /// Examples before usage.
 const TEMPLATE: &str = "{about}\n\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 const EXAMPLES: &str = "\
 Examples:
+  neoctl keys list                        the keys, with type, size and expiry
   neoctl dump-key greeting                everything stored for one key
   neoctl --dir /var/lib/neokv raft log    the last entries of the Raft log
   neoctl region show 1                    what a Region is, and how far it is
@@ -50,43 +60,18 @@ pub struct Args {
         long,
         global = true,
         value_name = "DIR",
+        display_order = output::GLOBAL,
         env = "NEOKV_DIR",
         hide_env_values = true,
         default_value = "./neokv-data"
     )]
     pub dir: PathBuf,
-    /// Form of the answer
-    #[arg(short, long, global = true, value_name = "FORM", value_enum, default_value_t = Form::Table)]
-    pub output: Form,
-    /// Colour; auto asks the terminal and NO_COLOR
-    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
-    pub color: Color,
-    /// Columns that tables keep to [default: the terminal's; no limit when piped]
-    #[arg(long, global = true, value_name = "N")]
-    pub width: Option<usize>,
+    /// How the answer is printed
+    #[command(flatten)]
+    pub output: output::Options,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Form of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Form {
-    /// For people
-    Table,
-    /// For scripts: one object, with the name and version of its schema
-    Json,
-}
-
-/// When to print colour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless NO_COLOR is set
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
 }
 
 /// The commands.
@@ -122,6 +107,13 @@ Examples:
   neoctl dump-key user:{42} --limit 5 --annotate all
   neoctl dump-key hex:00ff -o json")]
     DumpKey(DumpKey),
+    /// List the user keys of the store
+    #[command(subcommand, help_template = TEMPLATE, before_help = "\
+Examples:
+  neoctl keys list
+  neoctl keys list --prefix user: --limit 0
+  neoctl keys list --slot 8000")]
+    Keys(Keys),
     /// Look into the Raft log
     #[command(subcommand, help_template = TEMPLATE, before_help = "\
 Examples:
@@ -177,126 +169,6 @@ pub struct Decode {
     pub bytes: BytesArg,
 }
 
-/// What `encode` can make.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Encode {
-    /// Key of a user key's record in family metadata
-    MetadataKey(User),
-    /// Key of a hash field, a set or zset member (family subkey)
-    Subkey {
-        /// Whose part it is
-        #[command(flatten)]
-        user: User,
-        /// Version of the collection
-        #[arg(value_parser = number)]
-        version: u64,
-        /// Field or member
-        #[arg(value_name = "SUBKEY", value_parser = bytes())]
-        subkey: BytesArg,
-    },
-    /// Key of a list element (family subkey)
-    Element {
-        /// Whose part it is
-        #[command(flatten)]
-        user: User,
-        /// Version of the list
-        #[arg(value_parser = number)]
-        version: u64,
-        /// Absolute position, between head and tail of the list
-        #[arg(value_parser = number)]
-        position: u64,
-    },
-    /// Key of a zset member by score (family zset_score)
-    ScoreKey {
-        /// Whose part it is
-        #[command(flatten)]
-        user: User,
-        /// Version of the zset
-        #[arg(value_parser = number)]
-        version: u64,
-        /// Score; inf and -inf are scores too
-        #[arg(value_parser = score, allow_negative_numbers = true)]
-        score: f64,
-        /// Member
-        #[arg(value_name = "MEMBER", value_parser = bytes())]
-        member: BytesArg,
-    },
-    /// Key of a user key's expiry in family expire
-    ExpireKey {
-        /// Whose expiry it is
-        #[command(flatten)]
-        user: User,
-        /// Milliseconds since 1970
-        #[arg(value_parser = number)]
-        expire_ms: u64,
-    },
-    /// Key of a phase-1 string, the older format (family subkey)
-    V1Key(User),
-    /// Value of a phase-1 string
-    V1String(StringValue),
-    /// Key of a log entry (family raft_log)
-    RaftLogKey {
-        /// Region id
-        #[arg(value_parser = number)]
-        region: u64,
-        /// Index of the entry
-        #[arg(value_parser = number)]
-        index: u64,
-    },
-    /// Key of a Region's Raft state (family raft_state)
-    RaftStateKey {
-        /// Region id
-        #[arg(value_parser = number)]
-        region: u64,
-        /// Which record
-        #[arg(value_parser = raft_state_kind())]
-        record: RaftStateKind,
-    },
-    /// Key of a Region's record (family region)
-    RegionKey {
-        /// Region id
-        #[arg(value_parser = number)]
-        region: u64,
-        /// Which record
-        #[arg(value_parser = region_kind())]
-        record: RegionKind,
-    },
-    /// Key of the store's identity (family default)
-    IdentityKey,
-    /// Metadata value of a string
-    String(StringValue),
-    /// Metadata value of a hash
-    Hash(CollectionValue),
-    /// Metadata value of a list
-    List {
-        /// Expiry and version
-        #[command(flatten)]
-        life: Life,
-        /// Position of the first element [default: the middle]
-        #[arg(long, value_parser = number)]
-        head: Option<u64>,
-        /// Number of elements
-        #[arg(long, value_parser = number, default_value = "0")]
-        size: u64,
-    },
-    /// Metadata value of a set
-    Set(CollectionValue),
-    /// Metadata value of a zset
-    Zset(CollectionValue),
-    /// Value of a zset member: its score
-    Score {
-        /// Score; inf and -inf are scores too
-        #[arg(value_parser = score, allow_negative_numbers = true)]
-        score: f64,
-    },
-    /// The slot of a key, as every data key begins
-    Slot {
-        /// The user key
-        #[arg(value_name = "KEY", value_parser = bytes())]
-        key: BytesArg,
-    },
-}
-
 /// A user key.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct User {
@@ -308,37 +180,14 @@ pub struct User {
     pub namespace: u32,
 }
 
-/// A string with its expiry.
-#[derive(Clone, Debug, ClapArgs)]
-pub struct StringValue {
-    /// The string
-    #[arg(value_name = "VALUE", value_parser = bytes())]
-    pub value: BytesArg,
-    /// When it expires, in milliseconds since 1970; 0 never
-    #[arg(long, value_parser = number, default_value = "0")]
-    pub expire_ms: u64,
-}
-
-/// What all collections have.
-#[derive(Clone, Copy, Debug, ClapArgs)]
-pub struct Life {
-    /// Version that the parts carry
-    #[arg(long = "version", id = "collection_version", value_name = "N", value_parser = number)]
-    pub version: u64,
-    /// When it expires, in milliseconds since 1970; 0 never
-    #[arg(long, value_parser = number, default_value = "0")]
-    pub expire_ms: u64,
-}
-
-/// A hash, set or zset.
-#[derive(Clone, Copy, Debug, ClapArgs)]
-pub struct CollectionValue {
-    /// Expiry and version
-    #[command(flatten)]
-    pub life: Life,
-    /// Number of elements
-    #[arg(long, value_parser = number, default_value = "0")]
-    pub size: u64,
+impl User {
+    /// The key with its slot.
+    ///
+    /// # Errors
+    /// Bytes that are not written as they should be.
+    pub fn read(&self, environment: &mut Environment<'_>) -> Result<UserKey, CliError> {
+        Ok(UserKey::new(self.namespace, self.key.read("KEY", environment)?))
+    }
 }
 
 /// Arguments of `dump-key`.
@@ -421,6 +270,35 @@ pub enum Region {
     },
 }
 
+/// Commands about user keys.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Keys {
+    /// List keys by slot, namespace and name, with type, size and expiry
+    #[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  neoctl keys list
+  neoctl keys list --prefix user: --limit 0
+  neoctl keys list --slot 8000")]
+    List(KeysList),
+}
+
+/// Arguments of `keys list`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct KeysList {
+    /// Only keys of this slot
+    #[arg(long, value_parser = slot())]
+    pub slot: Option<u16>,
+    /// Only keys of this namespace
+    #[arg(long)]
+    pub namespace: Option<u32>,
+    /// Only keys that begin with these bytes
+    #[arg(long, value_name = "BYTES", value_parser = bytes())]
+    pub prefix: Option<BytesArg>,
+    /// Most keys to list; 0 lists all
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub limit: usize,
+}
+
 /// Arguments of `slot`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Slot {
@@ -431,6 +309,11 @@ pub struct Slot {
 
 fn bytes() -> impl TypedValueParser<Value = BytesArg> {
     OsStringValueParser::new().map(BytesArg::from)
+}
+
+/// A slot that exists.
+fn slot() -> impl TypedValueParser<Value = u16> {
+    clap::value_parser!(u16).range(..i64::from(SLOTS))
 }
 
 fn family() -> impl TypedValueParser<Value = Family> {

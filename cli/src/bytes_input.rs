@@ -16,8 +16,8 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use bytes::Bytes;
 
+use crate::environment::Environment;
 use crate::error::CliError;
-use crate::world::World;
 
 /// Bytes as they were written on the command line, not read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,28 +48,34 @@ pub enum BytesError {
 }
 
 impl BytesArg {
-    /// The bytes. Notes on stderr if they look as if another form was meant.
+    /// The bytes. A note goes to stderr if they look as if another form was meant.
     ///
     /// # Errors
     /// Wrong hexadecimal, unknown escapes, or an unreadable standard input.
-    pub fn read(&self, argument: &'static str, world: &mut World<'_>) -> Result<Bytes, CliError> {
+    pub fn read(
+        &self,
+        argument: &'static str,
+        environment: &mut Environment<'_>,
+    ) -> Result<Bytes, CliError> {
         let (form, text) = split(&self.0);
-        let input = if text == b"-" { Some(read_all(world.stdin)?) } else { None };
+        let input = if text == b"-" { Some(read_all(environment.stdin)?) } else { None };
         let text = input.as_deref().unwrap_or(text);
         let bytes = match form {
             Form::Hex => read_hex(text),
             Form::Utf8 => Ok(text.to_vec()),
+            // Standard input without a prefix may be any file: its backslashes are bytes.
             Form::Bare if input.is_some() => Ok(text.to_vec()),
             Form::Escaped | Form::Bare => unescape(text),
         };
         if form == Form::Bare && looks_like_hex(text) {
             let shown = String::from_utf8_lossy(text.get(..24).unwrap_or(text)).into_owned();
-            world.note(&format!(
+            environment.note(&format!(
                 "{argument} is taken as text; if it is hexadecimal, write hex:{}",
                 shown.trim_end()
             ));
         }
-        bytes.map(Bytes::from).map_err(|source| CliError::Bytes { argument, source })
+        let failed = |error: BytesError| CliError::Bytes { argument, why: error.to_string() };
+        bytes.map(Bytes::from).map_err(failed)
     }
 }
 

@@ -1,20 +1,15 @@
-//! What can go wrong, and how it is told: what failed, where, why, and what to try.
+//! What can go wrong, and how it is reported: what failed, where, why, and what to try.
 //!
 //! ```text
 //! error: cannot open the store
 //!   where: ./neokv-data
 //!   why:   ./neokv-data holds no NeoKV store; check the path
-//!   try:   give the data directory of the server: neoctl --dir DIR …
+//!   try:   the data directory of the server: neoctl --dir DIR …
 //! ```
 
-use std::fmt::Write as _;
 use std::io;
-use std::path::PathBuf;
 
-use neokv_engine::{Action, EngineError};
-
-use crate::bytes_input::BytesError;
-use crate::output::Paint;
+use neokv_inspect::{Action, EngineError, InspectError};
 
 /// How a command ended, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +50,7 @@ pub enum CliError {
         /// Name of the argument.
         argument: &'static str,
         /// What is wrong with them.
-        source: BytesError,
+        why: String,
     },
     /// Arguments that do not go together.
     #[error("{what}")]
@@ -67,34 +62,9 @@ pub enum CliError {
         /// A command line or option that works.
         hint: String,
     },
-    /// No store could be opened.
-    #[error("cannot open the store")]
-    Open {
-        /// The data directory.
-        dir: PathBuf,
-        /// What the engine says.
-        source: EngineError,
-    },
-    /// A store was opened and then could not be read.
-    #[error("cannot read {what}")]
-    Read {
-        /// Which records.
-        what: &'static str,
-        /// The data directory.
-        dir: PathBuf,
-        /// What the engine says.
-        source: EngineError,
-    },
-    /// The store has no such Region.
-    #[error("no Region {id} in this store")]
-    NoRegion {
-        /// The data directory.
-        dir: PathBuf,
-        /// What was asked for.
-        id: u64,
-        /// Regions that are there, nearest first.
-        nearest: Vec<u64>,
-    },
+    /// The store cannot be opened or read, or lacks what was asked for.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
     /// Input for `-` could not be read.
     #[error("cannot read the standard input")]
     Input(#[source] io::Error),
@@ -105,84 +75,79 @@ pub enum CliError {
 
 impl CliError {
     /// The exit code of a command that fails this way.
+    #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
             CliError::Bytes { .. } | CliError::Usage { .. } => Exit::Usage,
-            CliError::NoRegion { .. } => Exit::Negative,
-            CliError::Open { source, .. } | CliError::Read { source, .. } if is_damage(source) => {
-                Exit::NotUnderstood
-            }
-            CliError::Open { .. }
-            | CliError::Read { .. }
-            | CliError::Input(_)
-            | CliError::Output(_) => Exit::CannotOpen,
+            CliError::Inspect(error) => exit_of(error),
+            CliError::Input(_) | CliError::Output(_) => Exit::CannotOpen,
         }
     }
 
-    /// The error in one line, for an answer that goes on without what failed.
-    pub fn told(&self) -> String {
-        format!("{self}: {}", self.why())
-    }
-
-    /// The text for stderr, up to four lines.
-    pub fn report(&self, paint: Paint) -> String {
-        let mut out = format!("{} {self}\n", paint.problem("error:"));
-        if let Some(place) = self.place() {
-            let _ = writeln!(out, "  where: {place}");
-        }
-        let _ = writeln!(out, "  why:   {}", self.why());
-        let _ = writeln!(out, "  try:   {}", self.hint());
-        out
-    }
-
-    fn place(&self) -> Option<String> {
+    /// Where it failed, if that is a place.
+    #[must_use]
+    pub fn place(&self) -> Option<String> {
         match self {
-            CliError::Open { dir, .. }
-            | CliError::Read { dir, .. }
-            | CliError::NoRegion { dir, .. } => Some(dir.display().to_string()),
+            // The usage of --region is wrong in any directory.
+            CliError::Inspect(InspectError::SeveralRegions { .. }) => None,
+            CliError::Inspect(error) => Some(error.dir().display().to_string()),
             _ => None,
         }
     }
 
-    fn why(&self) -> String {
+    /// Why it failed.
+    #[must_use]
+    pub fn why(&self) -> String {
         match self {
-            CliError::Bytes { source, .. } => source.to_string(),
-            CliError::Usage { why, .. } => why.clone(),
-            CliError::Open { source, .. } | CliError::Read { source, .. } => source.to_string(),
-            CliError::NoRegion { nearest, .. } if nearest.is_empty() => {
-                "the store has no Region at all".to_string()
-            }
-            CliError::NoRegion { nearest, .. } => {
-                let ids: Vec<String> = nearest.iter().map(u64::to_string).collect();
-                format!("it has {}", ids.join(", "))
-            }
+            CliError::Bytes { why, .. } | CliError::Usage { why, .. } => why.clone(),
+            CliError::Inspect(error) => error.why(),
             CliError::Input(error) | CliError::Output(error) => error.to_string(),
         }
     }
 
-    fn hint(&self) -> String {
+    /// What to try instead.
+    #[must_use]
+    pub fn hint(&self) -> String {
         match self {
             CliError::Bytes { .. } => {
                 "hex:2f96…, esc:a\\x00b, utf8:text, bare text (escapes allowed), - for stdin".into()
             }
             CliError::Usage { hint, .. } => hint.clone(),
-            CliError::Open { source, .. } | CliError::Read { source, .. } => match (source, source.action()) {
-                (EngineError::NoStore { .. }, _) => "the data directory of the server: neoctl --dir DIR …".into(),
-                (EngineError::FormatVersion { .. }, _) => "the neoctl of the release that wrote it".into(),
-                (_, Action::Retry) => "again: the server may just be moving its files".into(),
-                (_, Action::Elsewhere) => {
-                    "neoctl raft log and region list: other families may be readable; then restore the store".into()
-                }
-                _ => "whether this user may read the directory, and whether the disk is healthy".into(),
-            },
-            CliError::NoRegion { .. } => "neoctl region list".into(),
+            CliError::Inspect(error) => hint_for(error),
             CliError::Input(_) => "the bytes as an argument instead of -".into(),
             CliError::Output(_) => "another output".into(),
         }
     }
 }
 
-/// Whether bytes on the disk are wrong, and not the access to them.
-fn is_damage(error: &EngineError) -> bool {
-    matches!(error, EngineError::Corruption { .. })
+fn exit_of(error: &InspectError) -> Exit {
+    match error {
+        InspectError::NoRegion { .. } => Exit::Negative,
+        InspectError::SeveralRegions { .. } => Exit::Usage,
+        // Bytes on the disk are wrong, and not the access to them.
+        InspectError::Open { source: EngineError::Corruption { .. }, .. }
+        | InspectError::Read { source: EngineError::Corruption { .. }, .. } => Exit::NotUnderstood,
+        _ => Exit::CannotOpen,
+    }
+}
+
+fn hint_for(error: &InspectError) -> String {
+    let source = match error {
+        InspectError::SeveralRegions { first, .. } => {
+            return format!("--region {first}, or another of neoctl region list");
+        }
+        InspectError::Open { source, .. } | InspectError::Read { source, .. } => source,
+        _ => return "neoctl region list".into(),
+    };
+    let hint = match (source, source.action()) {
+        (EngineError::NoStore { .. }, _) => "the data directory of the server: neoctl --dir DIR …",
+        (EngineError::FormatVersion { .. }, _) => "the neoctl of the release that wrote it",
+        (_, Action::Retry) => "again: the server may be moving its files",
+        (_, Action::Elsewhere) => {
+            "neoctl raft log and region list: other families may be readable; then restore the \
+             store"
+        }
+        _ => "whether this user may read the directory, and whether the disk is healthy",
+    };
+    hint.into()
 }

@@ -5,18 +5,32 @@
 //!  arguments ──► args ──► command/* ──► one typed answer ──► output::table   what a person reads
 //!                            │                          └──► output::json    what a script reads
 //!                            ▼
-//!                  bytes_input   source (the store's directory, read-only)
+//!                  bytes_input   neokv_inspect (the store's directory, read-only)
 //! ```
 //!
 //! Two kinds of commands. `explain`, `decode`, `encode` and `slot` work on bytes alone. `dump-key`,
-//! `raft`, `region` and `store` read a data directory: of a stopped server, of a killed one, or
-//! beside a running one ([`source`]).
+//! `keys`, `raft`, `region` and `store` read a data directory: of a stopped server, of a killed
+//! one, or beside a running one. [`neokv_inspect`] reads it and returns plain values; this crate
+//! has the arguments and the printers.
+//!
+//! # The modules
+//!
+//! Each module uses only those above it; a test holds them to it.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`environment`] | streams, terminal, time, environment variables |
+//! | [`error`] | why there is no answer, and exit codes |
+//! | [`bytes_input`] | how bytes are written on a command line |
+//! | [`output`] | answers and their printers |
+//! | [`args`] | the command line |
+//! | [`command`] | the commands: each makes one typed answer |
 //!
 //! # The contract
 //!
 //! * stdout has the answer and nothing else; notes and errors go to stderr.
 //! * Every command makes one typed answer ([`output::Answer`]); each printer prints all of them.
-//!   Piping changes no format: it only drops colour and the limits of the screen.
+//!   Piping changes no format: it only drops colour and the limits of the terminal.
 //! * An answer from a store begins with where it comes from and in which state that was. Nothing is
 //!   guessed silently.
 //! * What cannot be decoded is marked, and the rest is shown all the same.
@@ -34,52 +48,56 @@
 pub mod args;
 pub mod bytes_input;
 pub mod command;
+pub mod environment;
 pub mod error;
 pub mod output;
-pub mod source;
-pub mod world;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+pub use environment::Environment;
 pub use error::{CliError, Exit};
-pub use world::World;
+use output::paint::Paints;
 
 /// The program: arguments, streams and time of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let exit = world::with_process(|world| run(std::env::args_os(), world));
+    let exit = environment::with_process(|environment| run(std::env::args_os(), environment));
     ExitCode::from(exit.code())
 }
 
 /// Runs one command. `arguments` begin with the program's name.
-pub fn run(arguments: impl IntoIterator<Item = OsString>, world: &mut World<'_>) -> Exit {
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: &mut Environment<'_>,
+) -> Exit {
     let args = match args::Args::try_parse_from(arguments) {
         Ok(args) => args,
-        Err(error) => return usage(&error, world),
+        Err(error) => return usage(&error, environment),
     };
-    let paint = world.paint(args.color);
-    match command::run(&args, world) {
+    match command::run(&args, environment) {
         Ok(exit) => exit,
         Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Ok,
         Err(error) => {
-            // If stderr is gone as well, the exit code is what is left to say it.
-            let _closed = world.stderr.write_all(error.report(paint.stderr).as_bytes());
+            let paint = Paints::choose(args.output.color, environment).stderr;
+            let report = output::report(&error, paint);
+            // If stderr is closed as well, the exit code is what is left to say it.
+            let _closed = environment.stderr.write_all(report.as_bytes());
             error.exit()
         }
     }
 }
 
 /// Help and version are answers; everything else that clap says is a mistake in the arguments.
-fn usage(error: &clap::Error, world: &mut World<'_>) -> Exit {
+fn usage(error: &clap::Error, environment: &mut Environment<'_>) -> Exit {
     let text = error.render().to_string();
     if error.use_stderr() {
-        let _closed = world.stderr.write_all(text.as_bytes());
+        let _closed = environment.stderr.write_all(text.as_bytes());
         Exit::Usage
     } else {
-        let _closed = world.stdout.write_all(text.as_bytes());
+        let _closed = environment.stdout.write_all(text.as_bytes());
         Exit::Ok
     }
 }

@@ -31,6 +31,11 @@ pub(crate) const SCORE_VALUE: &Field =
     &Field::new("score", "the double's own bits, so that -0 stays -0")
         .show(|bits| f64::from_bits(bits).to_string());
 
+/// A score as it is in a key.
+pub(crate) fn show(bits: u64) -> String {
+    decode(bits).to_string()
+}
+
 /// Bits that sort as unsigned numbers the way scores sort as numbers. Both zeros give the same
 /// bits.
 ///

@@ -1,4 +1,4 @@
-//! The eight column families, by name.
+//! The nine column families, by name.
 //!
 //! A column family is a key space of its own inside the one RocksDB of a store. Which family a
 //! record is in decides what its key and value mean (see [`crate::key`]); the engine decides how
@@ -6,21 +6,22 @@
 //!
 //! | family | key → value |
 //! | --- | --- |
-//! | `default` | `"identity"` → [`Identity`](crate::identity::Identity) |
+//! | `default` | `"identity"` → [`Identity`](crate::identity::Identity); `"ingest/"` · Region → nothing |
 //! | `raft_log` | Region · index → [`Entry`](crate::raft::Entry) |
 //! | `raft_state` | Region · kind → [`Vote`](crate::raft::Vote) or [`LogId`](crate::raft::LogId) |
-//! | `region` | Region · kind → descriptor, applied state, stats: [`crate::region`] |
+//! | `region` | Region · kind → replica, descriptor, applied state: [`crate::region`] |
 //! | `metadata` | slot · namespace · key → [`Metadata`](crate::metadata::Metadata) |
 //! | `subkey` | slot · namespace · key · version · subkey → field value, element, score or nothing |
 //! | `zset_score` | slot · namespace · key · version · score · member → nothing |
 //! | `expire` | slot · expiry · namespace · key → nothing |
+//! | `slot_stats` | slot · namespace → [`SlotStats`](crate::slot_stats::SlotStats) |
 
 use std::fmt;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
-    /// The store's identity.
+    /// The store's identity, and marks of unfinished ingests.
     Default,
     /// Log entries of all Regions.
     RaftLog,
@@ -36,11 +37,13 @@ pub enum Family {
     ZsetScore,
     /// Keys with an expiry, by time.
     Expire,
+    /// Numbers about the keys of each slot.
+    SlotStats,
 }
 
 impl Family {
     /// Every family, in the order of the table above.
-    pub const ALL: [Family; 8] = [
+    pub const ALL: [Family; 9] = [
         Family::Default,
         Family::RaftLog,
         Family::RaftState,
@@ -49,12 +52,13 @@ impl Family {
         Family::Subkey,
         Family::ZsetScore,
         Family::Expire,
+        Family::SlotStats,
     ];
 
     /// The families that hold users' data. Their keys start with the slot, so that a Region is one
     /// range in each.
-    pub const DATA: [Family; 4] =
-        [Family::Metadata, Family::Subkey, Family::ZsetScore, Family::Expire];
+    pub const DATA: [Family; 5] =
+        [Family::Metadata, Family::Subkey, Family::ZsetScore, Family::Expire, Family::SlotStats];
 
     /// Name of the column family in RocksDB.
     pub const fn name(self) -> &'static str {
@@ -67,6 +71,7 @@ impl Family {
             Family::Subkey => "subkey",
             Family::ZsetScore => "zset_score",
             Family::Expire => "expire",
+            Family::SlotStats => "slot_stats",
         }
     }
 

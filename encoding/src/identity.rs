@@ -4,17 +4,16 @@
 //! format_version 4 · cluster_id 8 · store_id 8
 //! ```
 //!
-//! The one record of family `default`, written when the directory is made and checked at every
-//! open, before anything else is read: a directory of another format must not be misread, and one
-//! of another store must not join twice.
+//! A record of family `default`, written when the directory is made and checked at every open,
+//! before anything else is read: a directory of another format must not be misread, and one of
+//! another store must not join twice.
 //!
 //! The format version comes first and stays first for ever, whatever follows it: [`format_version`]
 //! reads it alone, so that a release can name a format that it does not know.
 
 use crate::{
     error::DecodeError,
-    explain::evidence,
-    layout::{self, Field, Off, Reader, Result, Trace},
+    layout::{self, Field, Off, Reader, Result, Trace, evidence},
 };
 
 const FORMAT_VERSION: &Field = &Field::new(

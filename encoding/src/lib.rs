@@ -37,14 +37,18 @@
 //! | module | what it says |
 //! | --- | --- |
 //! | [`slot`] | which of 16384 parts of the key space a key belongs to |
-//! | [`family`] | the eight column families |
+//! | [`family`] | the nine column families |
 //! | [`key`] | keys of every family, made to sort |
 //! | [`metadata`] | types, expiries, sizes: the record of a user key |
 //! | [`double`] | scores, in keys and in values |
 //! | [`v1`] | the older format of strings |
+//! | [`slot_stats`] | how many keys a slot holds |
+//! | [`epoch`] | which shape of a Region somebody talks about |
 //! | [`raft`] | log entries, votes, memberships |
-//! | [`region`] | descriptors, applied states |
+//! | [`region`] | replicas, descriptors, applied states |
+//! | [`snapshot`] | what a snapshot of a Region consists of |
 //! | [`identity`] | whose data directory this is |
+//! | [`synced`] | how far the write-ahead log is known to be on the disk |
 //! | [`hlc`] | the clock that apply sees |
 //! | [`proto`] | messages inside log entries |
 //! | [`mod@explain`] | any bytes → a tree of spans, and its printer |
@@ -69,6 +73,7 @@
 #![cfg_attr(not(test), deny(clippy::little_endian_bytes, clippy::host_endian_bytes))]
 
 pub mod double;
+pub mod epoch;
 mod error;
 pub mod explain;
 pub mod family;
@@ -81,9 +86,12 @@ pub mod proto;
 pub mod raft;
 pub mod region;
 pub mod slot;
+pub mod slot_stats;
+pub mod snapshot;
+pub mod synced;
 pub mod v1;
 
 pub use error::DecodeError;
 
 /// Number of the on-disk format as a whole. A directory with another number is refused at open.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;

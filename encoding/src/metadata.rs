@@ -21,8 +21,7 @@ use bytes::Bytes;
 
 use crate::{
     error::DecodeError,
-    explain::{evidence, show},
-    layout::{self, Field, Reader, Result, Trace},
+    layout::{self, Field, Reader, Result, Trace, evidence, show},
 };
 
 /// Position between the two halves of a list: where head and tail start.
@@ -46,11 +45,25 @@ const VERSION: &Field =
 const SIZE: &Field = &Field::new("size", "number of elements; a key with none does not exist")
     .evidence(evidence::small);
 const HEAD: &Field = &Field::new("head", "position of the first element")
-    .show(show::position)
-    .evidence(evidence::position);
+    .show(show_position)
+    .evidence(position_evidence);
 const TAIL: &Field = &Field::new("tail", "one past the position of the last element")
-    .show(show::position)
-    .evidence(evidence::position);
+    .show(show_position)
+    .evidence(position_evidence);
+
+/// A list position, relative to the middle.
+pub(crate) fn show_position(position: u64) -> String {
+    if position >= LIST_MIDDLE {
+        format!("{position} (middle + {})", position - LIST_MIDDLE)
+    } else {
+        format!("{position} (middle - {})", LIST_MIDDLE - position)
+    }
+}
+
+/// How much a number speaks for being a list position: one near the middle does.
+pub(crate) fn position_evidence(position: u64) -> i32 {
+    if position.abs_diff(LIST_MIDDLE) < 1 << 40 { 20 } else { -8 }
+}
 
 /// What a user key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -296,4 +309,15 @@ pub(crate) fn read<'a, T: Trace>(r: &mut Reader<'a, T>) -> Result<MetadataRef<'a
         }
     }
     Ok(MetadataRef::Collection(collection))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_shown_from_the_middle() {
+        assert_eq!(show_position(LIST_MIDDLE - 3), "9223372036854775804 (middle - 3)");
+        assert_eq!(show_position(LIST_MIDDLE), "9223372036854775807 (middle + 0)");
+    }
 }

@@ -14,7 +14,7 @@
 //! use prost::Message;
 //!
 //! let set = ClientCommand { args: vec!["set".into(), "k".into(), "v".into()] };
-//! let commands = vec![WriteCommand { kind: Some(Kind::Client(set)) }];
+//! let commands = vec![WriteCommand { namespace: 0, kind: Some(Kind::Client(set)) }];
 //! let request = RedisWriteRequest { hlc: 7 << 16, seed: 1, commands, ..Default::default() };
 //! let bytes = bytes::Bytes::from(request.encode_to_vec());
 //! assert_eq!(RedisWriteRequest::decode(bytes).unwrap(), request);

@@ -1,24 +1,29 @@
-//! Values of family `region`: what a Region is, and how far this store has applied its log.
+//! Values of family `region`: which replica a store has, what the Region is, and how far this store
+//! has applied its log.
 //!
 //! ```text
+//! replica     version 1 · peer 8 · state 1 · epoch (version 8 · conf_ver 8)
 //! descriptor  version 1 · id 8 · slots (start 2 · end 2) · epoch (version 8 · conf_ver 8) · state 1
 //!             · peers (count 4, each: id 8 · store 8 · role 1)
 //! applied     version 1 · log id (0, or 1 · term 8 · index 8) · membership · clock 8
-//! stats       version 1 · keys 8
 //! ```
 //!
 //! A Region is a contiguous range of slots, replicated by one Raft group. Its [`Epoch`] says which
-//! shape of it somebody talks about: `version` grows when the range changes (split, merge),
-//! `conf_ver` when the peers do. Requests carry the epoch they were routed with, and any difference
-//! is answered with the current descriptor.
+//! shape of it somebody talks about. Requests carry the epoch they were routed with, and any
+//! difference is answered with the current descriptor.
+//!
+//! [`Replica`] is this store's own truth: the peer that lives here, or the last one that did. The
+//! others are the Region's: equal on all replicas at the same log index. A snapshot brings them,
+//! and never touches the replica record.
 //!
 //! [`Applied`] is written in the same batch as the effects of the entry it names: a crash finds
 //! both or neither.
 
+pub use crate::epoch::Epoch;
 use crate::{
+    epoch,
     error::DecodeError,
-    explain::{evidence, show},
-    layout::{self, Field, Reader, Result, Trace},
+    layout::{self, Field, Reader, Result, Trace, evidence, show},
     raft::{self, LogId, Membership, Peer, PeerRole},
     slot::SlotRange,
 };
@@ -27,13 +32,8 @@ const ID: &Field = &Field::new("id", "repeats the key's Region").evidence(eviden
 const SLOTS: &Field = &Field::new("slots", "the Region's part of every data family");
 const START: &Field = &Field::new("start", "first slot");
 const END: &Field = &Field::new("end", "one past the last slot, at most 16384");
-const EPOCH: &Field = &Field::new("epoch", "which shape of the Region a request was made for");
-const EPOCH_VERSION: &Field =
-    &Field::new("version", "grows with split and merge").evidence(evidence::small);
-const CONF_VER: &Field = &Field::new("conf_ver", "grows with membership").evidence(evidence::small);
-const STATE: &Field = &Field::new("state", "0 normal, 1 merging, 2 tombstone")
-    .show(show_state)
-    .evidence(evidence::tag);
+const STATE: &Field =
+    &Field::new("state", "0 normal, 1 merging").show(show_state).evidence(evidence::tag);
 const PEERS: &Field = &Field::new("peers", "the replicas");
 const PEER: &Field = &Field::new("peer", "one replica");
 const COUNT: &Field = &Field::new("count", "number of items that follow").evidence(evidence::small);
@@ -48,16 +48,66 @@ const MEMBERSHIP: &Field =
 const CLOCK: &Field = &Field::new("clock", "the next unused stamp: no later entry may be older")
     .show(show::hlc)
     .evidence(evidence::hlc);
-const KEYS: &Field =
-    &Field::new("keys", "number of user keys, for DBSIZE").evidence(evidence::small);
+const REPLICA_STATE: &Field = &Field::new("state", "0 joining, 1 member, 2 tombstone")
+    .show(show_replica)
+    .evidence(evidence::tag);
 
-/// Which shape of a Region: compared for equality, never for order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub struct Epoch {
-    /// Grows with split and merge.
-    pub version: u64,
-    /// Grows with membership.
-    pub conf_ver: u64,
+/// Where a replica is in its life on this store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReplicaState {
+    /// It was created here; no applied entry lists it as a peer yet.
+    Joining = 0,
+    /// It is a peer of the Region.
+    Member = 1,
+    /// It was removed; the record outlives messages from the past.
+    Tombstone = 2,
+}
+
+impl ReplicaState {
+    /// Name as tools print it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ReplicaState::Joining => "joining",
+            ReplicaState::Member => "member",
+            ReplicaState::Tombstone => "tombstone",
+        }
+    }
+
+    fn from_code(code: u8) -> Option<ReplicaState> {
+        [ReplicaState::Joining, ReplicaState::Member, ReplicaState::Tombstone]
+            .into_iter()
+            .find(|state| *state as u8 == code)
+    }
+}
+
+/// The replica of a Region that a store has, or had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Its peer id. Ids are never used again, and a later peer of a Region has a greater one.
+    pub peer: u64,
+    /// Where it is in its life.
+    pub state: ReplicaState,
+    /// Shape of the Region when the record was written.
+    pub epoch: Epoch,
+}
+
+impl Replica {
+    /// The record under `region` replica.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = raft::versioned(26);
+        out.extend_from_slice(&self.peer.to_be_bytes());
+        out.push(self.state as u8);
+        self.epoch.write(&mut out);
+        out
+    }
+
+    /// The inverse of [`Replica::encode`].
+    ///
+    /// # Errors
+    /// Bytes that no encoder writes.
+    pub fn decode(bytes: &[u8]) -> std::result::Result<Replica, DecodeError> {
+        layout::decode(bytes, "replica", read_replica)
+    }
 }
 
 /// Where a Region is in its life.
@@ -67,8 +117,6 @@ pub enum RegionState {
     Normal = 0,
     /// Frozen as the source of a merge.
     Merging = 1,
-    /// Gone from this store; the record outlives messages from the past.
-    Tombstone = 2,
 }
 
 impl RegionState {
@@ -77,19 +125,21 @@ impl RegionState {
         match self {
             RegionState::Normal => "normal",
             RegionState::Merging => "merging",
-            RegionState::Tombstone => "tombstone",
         }
     }
 
     fn from_code(code: u8) -> Option<RegionState> {
-        [RegionState::Normal, RegionState::Merging, RegionState::Tombstone]
-            .into_iter()
-            .find(|state| *state as u8 == code)
+        [RegionState::Normal, RegionState::Merging].into_iter().find(|state| *state as u8 == code)
     }
 }
 
 fn show_state(code: u64) -> String {
     let state = u8::try_from(code).ok().and_then(RegionState::from_code);
+    state.map_or_else(|| code.to_string(), |state| state.name().to_string())
+}
+
+fn show_replica(code: u64) -> String {
+    let state = u8::try_from(code).ok().and_then(ReplicaState::from_code);
     state.map_or_else(|| code.to_string(), |state| state.name().to_string())
 }
 
@@ -120,8 +170,7 @@ impl Descriptor {
         out.extend_from_slice(&self.id.to_be_bytes());
         out.extend_from_slice(&self.slots.start.to_be_bytes());
         out.extend_from_slice(&self.slots.end.to_be_bytes());
-        out.extend_from_slice(&self.epoch.version.to_be_bytes());
-        out.extend_from_slice(&self.epoch.conf_ver.to_be_bytes());
+        self.epoch.write(&mut out);
         out.push(self.state as u8);
         out.extend_from_slice(&raft::count(self.peers.len()).to_be_bytes());
         for peer in &self.peers {
@@ -171,28 +220,11 @@ impl Applied {
     }
 }
 
-/// Numbers about a Region's data, kept exact by apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Stats {
-    /// Number of user keys.
-    pub keys: u64,
-}
-
-impl Stats {
-    /// The record under `region` stats.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = raft::versioned(9);
-        out.extend_from_slice(&self.keys.to_be_bytes());
-        out
-    }
-
-    /// The inverse of [`Stats::encode`].
-    ///
-    /// # Errors
-    /// Bytes that no encoder writes.
-    pub fn decode(bytes: &[u8]) -> std::result::Result<Stats, DecodeError> {
-        layout::decode(bytes, "stats", read_stats)
-    }
+pub(crate) fn read_replica<T: Trace>(r: &mut Reader<'_, T>) -> Result<Replica> {
+    raft::read_version(r)?;
+    let peer = r.u64(PEER_ID)?;
+    let state = r.tag(REPLICA_STATE, ReplicaState::from_code)?;
+    Ok(Replica { peer, state, epoch: epoch::read(r)? })
 }
 
 pub(crate) fn read_descriptor<T: Trace>(r: &mut Reader<'_, T>) -> Result<Descriptor> {
@@ -203,9 +235,7 @@ pub(crate) fn read_descriptor<T: Trace>(r: &mut Reader<'_, T>) -> Result<Descrip
         let why = "start is at most end, and end at most 16384";
         SlotRange::new(start, end).ok_or(DecodeError::Invalid { what: "slots", why })
     })?;
-    let epoch = r.group(EPOCH, |r| {
-        Ok(Epoch { version: r.u64(EPOCH_VERSION)?, conf_ver: r.u64(CONF_VER)? })
-    })?;
+    let epoch = epoch::read(r)?;
     let state = r.tag(STATE, RegionState::from_code)?;
     let peers = r.group(PEERS, |r| {
         let mut peers = Vec::new();
@@ -228,9 +258,4 @@ pub(crate) fn read_applied<T: Trace>(r: &mut Reader<'_, T>) -> Result<Applied> {
     let log_id = raft::read_log_id_option(r)?;
     let membership = r.group(MEMBERSHIP, raft::read_membership)?;
     Ok(Applied { log_id, membership, clock: r.u64(CLOCK)? })
-}
-
-pub(crate) fn read_stats<T: Trace>(r: &mut Reader<'_, T>) -> Result<Stats> {
-    raft::read_version(r)?;
-    Ok(Stats { keys: r.u64(KEYS)? })
 }

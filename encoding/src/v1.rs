@@ -15,8 +15,7 @@
 
 use crate::{
     error::DecodeError,
-    explain::{evidence, show},
-    layout::{self, Field, Reader, Result, Trace},
+    layout::{self, Field, Reader, Result, Trace, evidence, show},
 };
 
 /// Tag at the end of the key of a string.

@@ -32,7 +32,8 @@ use crate::cursor::{self, Cursor};
 use crate::db::Db;
 use crate::error::{EngineError, Result};
 use crate::overlay::{Overlay, Row};
-use crate::read::{Direction, KeyRange, Read, Slice};
+use crate::range::{Direction, KeyRange};
+use crate::read::{Read, Slice};
 
 /// Bytes that a record takes besides key and value, about.
 const RECORD: usize = 8;
@@ -77,8 +78,8 @@ impl<'a> Batch<'a> {
         self.overlay.write(family, key.as_ref(), None);
     }
 
-    /// Removes the keys from `start` to before `end`, committed ones and those this batch wrote
-    /// before. Reads through this batch go on showing them.
+    /// Removes the keys from `start` to before `end` (empty for no end), committed ones and those
+    /// this batch wrote before. Reads through this batch go on showing them.
     pub fn delete_range(&mut self, family: Family, start: impl AsRef<[u8]>, end: impl AsRef<[u8]>) {
         let range = KeyRange::new(start.as_ref(), end.as_ref());
         self.ranges.push(RangeDelete { family, range, at: self.overlay.writes() });
@@ -107,7 +108,7 @@ impl<'a> Batch<'a> {
 
     /// Number of rows written, and of range deletes.
     pub fn len(&self) -> usize {
-        self.overlay.len().saturating_add(self.ranges.len())
+        self.overlay.len() + self.ranges.len()
     }
 
     /// Whether nothing was written.
@@ -135,11 +136,10 @@ impl<'a> Batch<'a> {
 
     /// What RocksDB writes: the range deletes, then every row that none of them has deleted.
     pub(crate) fn records(&self) -> WriteBatch {
-        let mut records = WriteBatch::with_capacity_bytes(
-            self.overlay.size().saturating_add(RECORD * self.len()),
-        );
+        let mut records =
+            WriteBatch::with_capacity_bytes(self.overlay.size() + RECORD * self.len());
         for delete in &self.ranges {
-            let KeyRange { start, end } = &delete.range;
+            let (start, end) = (&delete.range.start[..], delete.range.closed_end());
             records.delete_range_cf(&self.db.handle(delete.family), start, end);
         }
         for family in Family::ALL {
@@ -207,9 +207,11 @@ impl LogBatch {
         self.raw.delete_cf(&self.db.handle(family), key);
     }
 
-    /// Removes the keys from `start` to before `end`, as far as written before, here or earlier.
+    /// Removes the keys from `start` to before `end` (empty for no end), as far as written before,
+    /// here or earlier.
     pub fn delete_range(&mut self, family: Family, start: impl AsRef<[u8]>, end: impl AsRef<[u8]>) {
-        self.raw.delete_range_cf(&self.db.handle(family), start.as_ref(), end.as_ref());
+        let range = KeyRange::new(start.as_ref(), end.as_ref());
+        self.raw.delete_range_cf(&self.db.handle(family), &range.start[..], range.closed_end());
     }
 
     /// Number of writes.

@@ -20,11 +20,11 @@ use std::cmp::Ordering;
 
 use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
 
+use crate::budget::Remaining;
 use crate::error::Result;
 use crate::families;
-use crate::glance::Meter;
 use crate::overlay::Walk;
-use crate::read::{Direction, KeyRange};
+use crate::range::{Direction, KeyRange};
 use neokv_encoding::family::Family;
 
 pub(crate) type RawIterator<'a> = DBRawIteratorWithThreadMode<'a, DB>;
@@ -60,7 +60,7 @@ pub struct Cursor<'a> {
     direction: Direction,
     position: Position,
     /// What the walk may still read; `None` for as much as there is.
-    meter: Option<&'a Meter>,
+    remaining: Option<&'a Remaining>,
 }
 
 impl std::fmt::Debug for Cursor<'_> {
@@ -79,12 +79,20 @@ impl<'a> Cursor<'a> {
         direction: Direction,
     ) -> Cursor<'a> {
         let position = if range.is_empty() { Position::End } else { Position::Edge };
-        Cursor { committed, batch, side: Side::Committed, range, direction, position, meter: None }
+        Cursor {
+            committed,
+            batch,
+            side: Side::Committed,
+            range,
+            direction,
+            position,
+            remaining: None,
+        }
     }
 
     /// The same walk, within a budget.
-    pub(crate) fn metered(self, meter: &'a Meter) -> Cursor<'a> {
-        Cursor { meter: Some(meter), ..self }
+    pub(crate) fn limited(self, remaining: &'a Remaining) -> Cursor<'a> {
+        Cursor { remaining: Some(remaining), ..self }
     }
 
     /// The next key and its value in walking order, or `None` at the end of the range.
@@ -118,8 +126,8 @@ impl<'a> Cursor<'a> {
             return self.check().map(|()| None);
         };
         self.position = Position::Returned;
-        if let Some(meter) = self.meter {
-            meter.charge(1, key.len().saturating_add(value.len()))?;
+        if let Some(remaining) = self.remaining {
+            remaining.charge(1, key.len() + value.len())?;
         }
         Ok(Some((key, value)))
     }
@@ -133,8 +141,8 @@ impl<'a> Cursor<'a> {
         if self.range.is_empty() {
             return Ok(());
         }
-        if let Some(meter) = self.meter {
-            meter.charge_seek()?;
+        if let Some(remaining) = self.remaining {
+            remaining.charge_seek()?;
         }
         match self.direction {
             Direction::Forward if target <= self.range.start.as_slice() => self.seek_edge(),
@@ -221,10 +229,10 @@ impl<'a> Cursor<'a> {
 
     /// Why the raw iterator stands nowhere: at the end, or because of an error.
     fn check(&self) -> Result<()> {
-        match (self.committed.status(), self.meter) {
+        match (self.committed.status(), self.remaining) {
             (Ok(()), _) => Ok(()),
             (Err(error), None) => Err(error.into()),
-            (Err(error), Some(meter)) => Err(meter.judge(error)),
+            (Err(error), Some(remaining)) => Err(remaining.refusal(error)),
         }
     }
 }

@@ -8,12 +8,10 @@
 use std::sync::Arc;
 
 use neokv_encoding::family::Family;
-use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB};
+use rocksdb::{ColumnFamily, DB};
 use self_cell::self_cell;
 
 use crate::error::{EngineError, Result};
-use crate::families::{self, Shared};
-use crate::orphans::{OrphanControl, OrphanFactory};
 use crate::per_family::PerFamily;
 
 /// The handles of the families.
@@ -52,22 +50,4 @@ impl Db {
     pub(crate) fn handle(&self, family: Family) -> &ColumnFamily {
         self.borrow_dependent().get(family)
     }
-}
-
-/// All families with their options; those of collections get the orphan filter.
-pub(crate) fn descriptors(
-    shared: &Shared,
-    orphans: &Arc<OrphanControl>,
-) -> Vec<ColumnFamilyDescriptor> {
-    Family::ALL
-        .into_iter()
-        .map(|family| {
-            let mut options = families::family(family, shared);
-            if families::has_prefix_filter(family) {
-                options
-                    .set_compaction_filter_factory(OrphanFactory::new(family, Arc::clone(orphans)));
-            }
-            ColumnFamilyDescriptor::new(family.name(), options)
-        })
-        .collect()
 }

@@ -1,7 +1,7 @@
 //! The open store.
 //!
 //! [`Engine`] is a cheap clone of one open directory. Opening goes from the outside in: claim the
-//! directory ([`crate::identity`]), read the write-ahead log for damage ([`crate::recovery`]), open
+//! directory ([`crate::marker`]), read the write-ahead log for damage ([`crate::recovery`]), open
 //! RocksDB, let the orphan filter begin ([`crate::orphans`]).
 //!
 //! # Closing
@@ -15,28 +15,33 @@
 //! Every write goes to the write-ahead log before it is visible, and to the operating system before
 //! the call returns: it survives the death of the process. [`Durability::Synced`] also survives the
 //! death of the machine. One log orders everything, so a synced write makes all earlier writes
-//! durable as well.
+//! durable as well. Each batch says in the log how far that had come ([`crate::recovery`] tells
+//! what for).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use neokv_encoding::family::Family;
-use rocksdb::{DB, ReadOptions, WriteOptions};
+use neokv_encoding::key::IDENTITY;
+use rocksdb::{DB, ReadOptions, WriteBatch, WriteOptions};
 
 use crate::batch::{Batch, LogBatch};
+use crate::budget::ReadBudget;
+use crate::budgeted_read::BudgetedRead;
 use crate::cursor::{self, Cursor};
-use crate::db::{self, Db};
+use crate::db::Db;
 use crate::error::{EngineError, Result};
 use crate::families::{self, Shared};
-use crate::glance::{Budget, Glance};
 use crate::health::{Health, HealthState, Listener};
-use crate::identity::{self, DirLock};
+use crate::marker::{self, DirLock};
 use crate::options::Options;
-use crate::orphans::{OrphanControl, OrphanGuard};
-use crate::read::{Direction, KeyRange, Read, Slice};
+use crate::orphans::{self, OrphanControl, OrphanGuard};
+use crate::range::{Direction, KeyRange};
+use crate::read::{Read, Slice};
 use crate::readers::Readers;
 use crate::recovery;
 use crate::snapshot::Snapshot;
+use crate::synced::SyncedNotes;
 
 /// What a write has survived when the call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +72,8 @@ pub(crate) struct Inner {
     pub(crate) db: Arc<Db>,
     pub(crate) reads: ReadOptions,
     writes: WriteOptions,
+    /// What each batch says in the log; `None` in a store that is open for reading only.
+    notes: Option<SyncedNotes>,
     pub(crate) mode: Mode,
     pub(crate) readers: Arc<Readers>,
     pub(crate) orphans: Arc<OrphanControl>,
@@ -94,10 +101,10 @@ impl Engine {
     /// A log whose last writes were cut short by a crash is not damaged: what it was cut to is what
     /// a crash may leave.
     pub fn open(dir: &Path, options: &Options) -> Result<Engine> {
-        let lock = identity::claim(dir)?;
-        recovery::check(dir)?;
+        let lock = marker::claim(dir)?;
+        recovery::recover(dir, &lock.tag, options.damaged_log)?;
         Parts::new(options).open(dir, Mode::Owner, Some(lock), |parts| {
-            let descriptors = db::descriptors(&parts.shared, &parts.orphans);
+            let descriptors = orphans::descriptors(&parts.shared, &parts.orphans);
             DB::open_cf_descriptors(&parts.rocksdb_options, dir, descriptors)
         })
     }
@@ -108,9 +115,9 @@ impl Engine {
     /// # Errors
     /// There is no store, it has another format, or its data are damaged.
     pub fn open_read_only(dir: &Path) -> Result<Engine> {
-        identity::check_format(dir)?;
+        marker::read(dir)?;
         Parts::for_tool().open(dir, Mode::ReadOnly, None, |parts| {
-            let descriptors = db::descriptors(&parts.shared, &parts.orphans);
+            let descriptors = orphans::descriptors(&parts.shared, &parts.orphans);
             DB::open_cf_descriptors_read_only(&parts.rocksdb_options, dir, descriptors, false)
         })
     }
@@ -121,9 +128,9 @@ impl Engine {
     /// # Errors
     /// There is no store, it has another format, or its data are damaged.
     pub fn open_secondary(dir: &Path, scratch: &Path) -> Result<Engine> {
-        identity::check_format(dir)?;
+        marker::read(dir)?;
         Parts::for_tool().open(dir, Mode::Secondary, None, |parts| {
-            let descriptors = db::descriptors(&parts.shared, &parts.orphans);
+            let descriptors = orphans::descriptors(&parts.shared, &parts.orphans);
             DB::open_cf_descriptors_as_secondary(&parts.rocksdb_options, dir, scratch, descriptors)
         })
     }
@@ -155,9 +162,9 @@ impl Engine {
         Snapshot::take(&self.0.db, self.0.readers.enter())
     }
 
-    /// Freezes the present state for a short look at what of it is in memory: see [`Glance`].
-    pub fn glance(&self, budget: Budget) -> Glance<'_> {
-        Glance::take(self.snapshot(), budget)
+    /// Freezes the present state for a read within `budget` of what of it is in memory.
+    pub fn budgeted_read(&self, budget: ReadBudget) -> BudgetedRead<'_> {
+        BudgetedRead::take(self.snapshot(), budget)
     }
 
     /// An empty batch whose reads see its own writes.
@@ -176,7 +183,7 @@ impl Engine {
     /// The batch may or may not have been written. [`EngineError::action`] says whether to go on.
     pub fn write(&self, batch: Batch<'_>, durability: Durability) -> Result<()> {
         let records = batch.records();
-        self.writing(durability, || Ok(self.0.db.raw().write_opt(&records, &self.0.writes)?))
+        self.writing(Some(records), durability)
     }
 
     /// Writes a batch of the log writer: all of it or nothing, as one record of the write-ahead
@@ -185,7 +192,7 @@ impl Engine {
     /// # Errors
     /// The batch may or may not have been written. [`EngineError::action`] says whether to go on.
     pub fn write_log(&self, batch: LogBatch, durability: Durability) -> Result<()> {
-        self.writing(durability, || Ok(self.0.db.raw().write_opt(&batch.raw, &self.0.writes)?))
+        self.writing(Some(batch.raw), durability)
     }
 
     /// Makes everything written so far durable.
@@ -193,7 +200,7 @@ impl Engine {
     /// # Errors
     /// The sync failed. Nobody knows what the disk holds then: stop the process.
     pub fn sync(&self) -> Result<()> {
-        self.writing(Durability::Synced, || Ok(()))
+        self.writing(None, Durability::Synced)
     }
 
     /// Keeps the orphan filter from dropping anything while the guard lives: for the time in which
@@ -217,22 +224,29 @@ impl Engine {
         self.0.health.current()
     }
 
-    /// Runs a write and the sync after it, and notes failures for [`Engine::health`].
+    /// Runs a write, if there is one, and the sync after it, and notes failures for
+    /// [`Engine::health`].
     ///
     /// The sync comes second so that the other writer goes on during it: see [`crate::families`].
-    fn writing(&self, durability: Durability, write: impl FnOnce() -> Result<()>) -> Result<()> {
-        if self.0.mode != Mode::Owner {
+    fn writing(&self, batch: Option<WriteBatch>, durability: Durability) -> Result<()> {
+        let Some(notes) = &self.0.notes else {
             return Err(EngineError::Invalid {
                 detail: "the store is open for reading only".into(),
             });
-        }
+        };
         if self.0.health.is_full() {
             self.resume()?;
         }
-        let written = write().and_then(|()| match durability {
+        let db = self.0.db.raw();
+        let written = match batch {
+            Some(batch) => notes.write(batch, |batch| db.write_opt(batch, &self.0.writes)),
+            None => Ok(()),
+        };
+        let written = written.and_then(|()| match durability {
             Durability::Buffered => Ok(()),
-            Durability::Synced => Ok(self.0.db.raw().flush_wal(true)?),
+            Durability::Synced => notes.sync(|| db.flush_wal(true)),
         });
+        let written = written.map_err(EngineError::from_rocksdb);
         // A busy engine or a wrong argument says nothing about the store.
         if let Err(
             error @ (EngineError::NoSpace { .. }
@@ -317,6 +331,7 @@ impl Parts {
             db,
             reads: ReadOptions::default(),
             writes: WriteOptions::default(),
+            notes: lock.as_ref().map(|lock| SyncedNotes::new(lock.tag)),
             mode,
             readers: self.readers,
             orphans: self.orphans,
@@ -327,7 +342,9 @@ impl Parts {
             dir: dir.to_path_buf(),
             _lock: lock,
         }));
-        identity::read(&engine)?;
+        if let Some(record) = engine.get(Family::Default, IDENTITY)? {
+            marker::decode_identity(dir, &record)?;
+        }
         Ok(engine)
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! | error | [`Action`] | because |
 //! | --- | --- | --- |
-//! | [`NoSpace`](EngineError::NoSpace), [`Busy`](EngineError::Busy), [`Beyond`](EngineError::Beyond) | `Retry` | the state is unharmed and the cause can pass |
+//! | [`NoSpace`](EngineError::NoSpace), [`Busy`](EngineError::Busy), [`BudgetExceeded`](EngineError::BudgetExceeded) | `Retry` | the state is unharmed and the cause can pass |
 //! | [`Corruption`](EngineError::Corruption) | `Elsewhere` | these bytes stay wrong; another replica has the right ones |
 //! | [`Io`](EngineError::Io) | `Stop` | after a failed write or sync nobody knows what the disk holds |
 //! | everything about the directory or an argument | `FixInput` | it fails the same way until someone changes it |
@@ -108,10 +108,10 @@ pub enum EngineError {
         /// RocksDB's message.
         detail: String,
     },
-    /// A [`crate::Glance`] would have had to read more than it may, or from a disk. Read again from
-    /// a snapshot, where waiting is allowed.
-    #[error("this takes more than a glance; read it from a snapshot")]
-    Beyond,
+    /// A [`crate::BudgetedRead`] would have had to read more than it may, or from a disk. Read
+    /// again from a snapshot, where waiting is allowed.
+    #[error("this reads more than its budget, or from the disk; read it from a snapshot")]
+    BudgetExceeded,
     /// The operation makes no sense here: a write to a read-only store, a wrong file, a wrong
     /// range.
     #[error("refused by the storage engine: {detail}")]
@@ -128,9 +128,9 @@ impl EngineError {
     /// What the caller should do.
     pub fn action(&self) -> Action {
         match self {
-            EngineError::NoSpace { .. } | EngineError::Busy { .. } | EngineError::Beyond => {
-                Action::Retry
-            }
+            EngineError::NoSpace { .. }
+            | EngineError::Busy { .. }
+            | EngineError::BudgetExceeded => Action::Retry,
             EngineError::Corruption { .. } => Action::Elsewhere,
             EngineError::Io { .. } => Action::Stop,
             EngineError::Locked { .. }

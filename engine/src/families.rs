@@ -1,4 +1,4 @@
-//! The eight column families and how RocksDB stores each: the one place where RocksDB is tuned.
+//! The nine column families and how RocksDB stores each: the one place where RocksDB is tuned.
 //!
 //! | family | shape of the data | so |
 //! | --- | --- | --- |
@@ -6,7 +6,7 @@
 //! | `subkey`, `zset_score` | rows of one collection side by side; read singly and as ranges | bloom of whole keys and of collections, orphan filter |
 //! | `expire` | ordered by time, read from the front | no bloom |
 //! | `raft_log` | a queue per Region: appended, read once, deleted from the front | no bloom, large memtable: most entries die there and never reach a file |
-//! | `default`, `raft_state`, `region` | a few small records | small memtables |
+//! | `default`, `raft_state`, `region`, `slot_stats` | a few small records | small memtables |
 //!
 //! # Who writes, and what follows
 //!
@@ -57,8 +57,8 @@ use rocksdb::{
     DBRecoveryMode, DataBlockIndexType, LogLevel, SliceTransform, WriteBufferManager,
 };
 
-use crate::options::Options;
-use crate::read::KeyRange;
+use crate::options::{DamagedLog, Options};
+use crate::range::KeyRange;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -107,10 +107,12 @@ pub(crate) fn database(options: &Options, shared: &Shared) -> rocksdb::Options {
 }
 
 fn write_ahead_log(db: &mut rocksdb::Options, options: &Options) {
-    // The engine has told a torn tail from damage before RocksDB opens; what is left to RocksDB is
-    // to stop at the tail.
+    // The engine has told a torn tail from damage before RocksDB opens, and has cut off what stands
+    // behind a hole; what is left to RocksDB is to stop at the tail.
     db.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-    db.set_track_and_verify_wals_in_manifest(true);
+    // RocksDB notes how long a closed log was when it was synced. A damaged log that was accepted
+    // is shorter.
+    db.set_track_and_verify_wals_in_manifest(options.damaged_log == DamagedLog::Refuse);
     db.set_max_total_wal_size(options.max_wal_bytes);
     db.set_recycle_log_file_num(0);
     db.set_enable_pipelined_write(false);
@@ -158,7 +160,9 @@ pub(crate) fn family(family: Family, shared: &Shared) -> rocksdb::Options {
         ),
         Family::Expire => table.set_block_size(8 * KIB),
         Family::RaftLog => raft_log(&mut cf, &mut table),
-        Family::Default | Family::RaftState | Family::Region => cf.set_write_buffer_size(4 * MIB),
+        Family::Default | Family::RaftState | Family::Region | Family::SlotStats => {
+            cf.set_write_buffer_size(4 * MIB);
+        }
     }
     cf.set_block_based_table_factory(&table);
     cf

@@ -18,7 +18,7 @@
 //! | how the data are stored, and why RocksDB is tuned as it is | [`families`] |
 //! | how a write becomes durable without holding up the other writer | [`families`], [`Engine::write`] |
 //! | what a batch holds before it is written, and why each row is written once | [`Batch`], [`overlay`] |
-//! | how a thread that must not wait reads a short range | [`glance`] |
+//! | how a thread that must not wait reads a short range | [`budgeted_read`] |
 //! | how a deleted million-element collection disappears | [`orphans`], [`readers`] |
 //! | how a log torn by a crash is told from a damaged one | [`recovery`] |
 //! | whose directory it is | [`identity`] |
@@ -49,37 +49,43 @@
 //! background work.
 
 mod batch;
+mod budget;
+mod budgeted_read;
 mod cursor;
 mod db;
 mod engine;
 mod error;
 pub mod families;
-mod glance;
 mod health;
 pub mod identity;
 mod maintenance;
+mod marker;
 mod options;
 pub mod orphans;
 mod overlay;
 mod per_family;
+mod range;
 mod read;
 pub mod readers;
 pub mod recovery;
 mod snapshot;
 pub mod space;
 mod stats;
+mod synced;
 pub mod transfer;
 pub mod wal;
 
 pub use batch::{Batch, LogBatch};
+pub use budget::ReadBudget;
+pub use budgeted_read::BudgetedRead;
 pub use cursor::Cursor;
 pub use engine::{Durability, Engine};
 pub use error::{Action, EngineError, Result};
-pub use glance::{Budget, Glance};
 pub use health::Health;
-pub use options::Options;
+pub use options::{DamagedLog, Options};
 pub use orphans::{OrphanGuard, OrphanStats};
-pub use read::{Direction, KeyRange, Read, Slice};
+pub use range::{Direction, KeyRange};
+pub use read::{Read, Slice};
 pub use snapshot::Snapshot;
 pub use space::Space;
 pub use stats::{EngineStats, FamilyStats};

@@ -1,13 +1,11 @@
 //! Work that is not a read or a write of a client: flushing, compacting, clearing ranges, checking.
 
 use neokv_encoding::family::Family;
-use neokv_encoding::key::slot_bounds;
-use neokv_encoding::slot::SlotRange;
 use rocksdb::{BottommostLevelCompaction, CompactOptions, FlushOptions, WaitForCompactOptions};
 
 use crate::engine::{Durability, Engine};
 use crate::error::Result;
-use crate::read::KeyRange;
+use crate::range::KeyRange;
 
 impl Engine {
     /// Writes all memtables to files and waits for it.
@@ -68,26 +66,6 @@ impl Engine {
         let mut batch = self.log_batch();
         batch.delete_range(family, &range.start, &range.end);
         self.write_log(batch, durability)
-    }
-
-    /// Deletes the data files that lie wholly inside `slots`, which frees their space at once. Only
-    /// while nobody reads an older state: returns false and does nothing if a snapshot is open.
-    /// Keys at the edges stay; delete the range as well.
-    ///
-    /// Only slot ranges, because RocksDB takes a file whose last key *equals* the end for one
-    /// inside. No key equals the two bytes of a slot.
-    ///
-    /// # Errors
-    /// The files could not be removed.
-    pub fn delete_files_in_slots(&self, slots: SlotRange) -> Result<bool> {
-        if self.0.readers.count() > 0 {
-            return Ok(false);
-        }
-        let (start, end) = slot_bounds(slots);
-        for family in Family::DATA {
-            self.0.db.raw().delete_file_in_range_cf(self.0.db.handle(family), &start, &end)?;
-        }
-        Ok(true)
     }
 
     /// Reads every block of every file and checks its checksum.

@@ -7,6 +7,19 @@ use std::num::NonZeroU64;
 
 const MIB: usize = 1 << 20;
 
+/// What to do with a write-ahead log that is damaged where acknowledged writes stand: see
+/// [`crate::recovery`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DamagedLog {
+    /// Refuse to open the store, and name file and offset. Another replica or a backup has what is
+    /// lost here.
+    #[default]
+    Refuse,
+    /// Open the store with what stands before the damage. **Acknowledged writes are lost**, those
+    /// behind the damage too. What is cut off is kept beside the log, with `.cut` behind its name.
+    Accept,
+}
+
 /// Tuning of one store. All sizes in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -23,6 +36,8 @@ pub struct Options {
     pub background_jobs: u16,
     /// Below this much free disk space the store calls itself low on space.
     pub low_space_bytes: u64,
+    /// What to do with a damaged write-ahead log.
+    pub damaged_log: DamagedLog,
     /// Count cache hits, bytes and stalls (a few nanoseconds per operation).
     pub statistics: bool,
 }
@@ -36,6 +51,7 @@ impl Default for Options {
             background_bytes_per_second: NonZeroU64::new(128 << 20),
             background_jobs: 2,
             low_space_bytes: 256 << 20,
+            damaged_log: DamagedLog::Refuse,
             statistics: true,
         }
     }

@@ -45,17 +45,35 @@ use std::sync::{Arc, OnceLock, Weak};
 use neokv_encoding::family::Family;
 use neokv_encoding::key::{RegionKind, decode_region, region};
 use neokv_encoding::metadata::MetadataRef;
-use neokv_encoding::region::{Applied, Descriptor, RegionState};
+use neokv_encoding::region::{Applied, Descriptor};
 use neokv_encoding::slot::SlotRange;
 use rocksdb::compaction_filter::CompactionFilter;
 use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
-use rocksdb::{CompactionDecision, ReadOptions};
+use rocksdb::{ColumnFamilyDescriptor, CompactionDecision, ReadOptions};
 use self_cell::self_cell;
 
 use crate::db::Db;
 use crate::error::{EngineError, Result};
-use crate::families;
+use crate::families::{self, Shared};
 use crate::readers::Readers;
+
+/// All families with their options; those of collections get the orphan filter.
+pub(crate) fn descriptors(
+    shared: &Shared,
+    orphans: &Arc<OrphanControl>,
+) -> Vec<ColumnFamilyDescriptor> {
+    Family::ALL
+        .into_iter()
+        .map(|family| {
+            let mut options = families::family(family, shared);
+            if families::has_prefix_filter(family) {
+                options
+                    .set_compaction_filter_factory(OrphanFactory::new(family, Arc::clone(orphans)));
+            }
+            ColumnFamilyDescriptor::new(family.name(), options)
+        })
+        .collect()
+}
 
 /// What the filters of one store share.
 pub(crate) struct OrphanControl {
@@ -202,12 +220,8 @@ impl View {
         Ok(clocks)
     }
 
-    /// Slots and clock of one Region. A tombstone's clock says nothing about whoever owns the slots
-    /// now.
+    /// Slots and clock of one Region.
     fn clock(&self, id: u64, descriptor: &Descriptor) -> Result<Option<(SlotRange, u64)>> {
-        if descriptor.state == RegionState::Tombstone {
-            return Ok(None);
-        }
         let Some(bytes) = self.get(Family::Region, &region(id, RegionKind::Applied))? else {
             return Ok(None);
         };
@@ -339,7 +353,7 @@ impl CompactionFilter for OrphanFilter {
             self.control.deferred_rows.fetch_add(1, Ordering::Relaxed);
             return CompactionDecision::Keep;
         }
-        let bytes = u64::try_from(key.len().saturating_add(value.len())).unwrap_or(u64::MAX);
+        let bytes = (key.len() + value.len()) as u64;
         self.control.dropped_rows.fetch_add(1, Ordering::Relaxed);
         self.control.dropped_bytes.fetch_add(bytes, Ordering::Relaxed);
         CompactionDecision::Remove

@@ -30,7 +30,7 @@ use std::ops::{Bound, Range};
 use neokv_encoding::family::Family;
 
 use crate::per_family::PerFamily;
-use crate::read::{Direction, KeyRange};
+use crate::range::{Direction, KeyRange};
 
 /// Bytes that a row takes in memory besides key and value, about: its place in the tree, and two
 /// allocations.
@@ -98,9 +98,8 @@ impl Meter {
     /// A row has been written in place of `before`.
     fn count(&mut self, key: &[u8], size: usize, before: Option<&Write>) {
         let counted = before.filter(|before| before.at >= self.from);
-        let (gone, new) =
-            counted.map_or((0, key.len().saturating_add(ROW)), |before| (before.size(), 0));
-        self.bytes = self.bytes.saturating_add(size).saturating_add(new).saturating_sub(gone);
+        let (gone, new) = counted.map_or((0, key.len() + ROW), |before| (before.size(), 0));
+        self.bytes = self.bytes + size + new - gone;
     }
 }
 
@@ -125,18 +124,18 @@ impl Overlay {
     pub(crate) fn write(&mut self, family: Family, key: &[u8], value: Option<Vec<u8>>) {
         let write = Write { value, at: self.writes };
         let size = write.size();
-        self.writes = self.writes.saturating_add(1);
-        self.size = self.size.saturating_add(size);
+        self.writes += 1;
+        self.size += size;
         let rows = self.rows.get_mut(family);
         let before = match rows.get_mut(key) {
             Some(newest) => Some(std::mem::replace(newest, write)),
             None => {
-                self.size = self.size.saturating_add(key.len());
+                self.size += key.len();
                 rows.insert(key.to_vec(), write);
                 None
             }
         };
-        self.size = self.size.saturating_sub(before.as_ref().map_or(0, Write::size));
+        self.size -= before.as_ref().map_or(0, Write::size);
         self.meter.count(key, size, before.as_ref());
         let untouched_since =
             |savepoint: usize| before.as_ref().is_none_or(|before| before.at < savepoint);
@@ -164,10 +163,7 @@ impl Overlay {
 
     /// Number of rows written.
     pub(crate) fn len(&self) -> usize {
-        Family::ALL
-            .into_iter()
-            .map(|family| self.rows.get(family).len())
-            .fold(0, usize::saturating_add)
+        Family::ALL.into_iter().map(|family| self.rows.get(family).len()).sum()
     }
 
     /// Writes so far, those included that a later one has replaced or that were taken back.
@@ -182,7 +178,7 @@ impl Overlay {
 
     /// Bytes of memory that the rows take, about.
     pub(crate) fn memory(&self) -> usize {
-        self.size.saturating_add(ROW.saturating_mul(self.len()))
+        self.size + ROW * self.len()
     }
 
     /// Sets the meter to zero.
@@ -217,8 +213,7 @@ impl Overlay {
                 None => (rows.remove(key), key.len()),
             };
             let gone = gone.as_ref().map_or(0, Write::size);
-            self.size =
-                self.size.saturating_add(restored).saturating_sub(gone).saturating_sub(key_size);
+            self.size = self.size + restored - gone - key_size;
         }
         let had_savepoint = self.savepoint.take().is_some();
         if had_savepoint {

@@ -13,6 +13,7 @@ pub(crate) struct PerFamily<T> {
     subkey: T,
     zset_score: T,
     expire: T,
+    slot_stats: T,
 }
 
 impl<T> PerFamily<T> {
@@ -29,6 +30,7 @@ impl<T> PerFamily<T> {
             subkey: make(Family::Subkey)?,
             zset_score: make(Family::ZsetScore)?,
             expire: make(Family::Expire)?,
+            slot_stats: make(Family::SlotStats)?,
         })
     }
 
@@ -43,6 +45,7 @@ impl<T> PerFamily<T> {
             Family::Subkey => &self.subkey,
             Family::ZsetScore => &self.zset_score,
             Family::Expire => &self.expire,
+            Family::SlotStats => &self.slot_stats,
         }
     }
 
@@ -57,6 +60,7 @@ impl<T> PerFamily<T> {
             Family::Subkey => &mut self.subkey,
             Family::ZsetScore => &mut self.zset_score,
             Family::Expire => &mut self.expire,
+            Family::SlotStats => &mut self.slot_stats,
         }
     }
 }

@@ -81,7 +81,7 @@ impl Readers {
 impl State {
     fn draw(&mut self) -> u64 {
         let ticket = self.next;
-        self.next = self.next.saturating_add(1);
+        self.next += 1;
         ticket
     }
 }

@@ -14,7 +14,8 @@ use rocksdb::ReadOptions;
 use crate::cursor::{self, Cursor};
 use crate::db::Db;
 use crate::error::Result;
-use crate::read::{Direction, KeyRange, Read, Slice};
+use crate::range::{Direction, KeyRange};
+use crate::read::{Read, Slice};
 use crate::readers::ReaderTicket;
 
 /// A view of the store as it was when the snapshot was taken. From [`crate::Engine::snapshot`].

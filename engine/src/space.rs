@@ -34,8 +34,8 @@ impl Engine {
     /// The file system cannot be asked.
     pub fn space(&self) -> Result<Space> {
         let stat = statvfs(&self.0.dir).map_err(|e| EngineError::from_io(&self.0.dir, e.into()))?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        let total = stat.f_blocks.saturating_mul(stat.f_frsize);
+        let free = stat.f_bavail * stat.f_frsize;
+        let total = stat.f_blocks * stat.f_frsize;
         Ok(Space {
             free,
             total,

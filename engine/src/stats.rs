@@ -97,12 +97,12 @@ impl Engine {
         };
         let cache = &self.0.shared.cache;
         EngineStats {
-            memtable_bytes: families.iter().map(|f| f.memtable_bytes).fold(0, u64::saturating_add),
-            disk_bytes: families.iter().map(|f| f.total_file_bytes).fold(0, u64::saturating_add),
+            memtable_bytes: families.iter().map(|f| f.memtable_bytes).sum(),
+            disk_bytes: families.iter().map(|f| f.total_file_bytes).sum(),
             table_reader_bytes: Family::ALL
                 .into_iter()
                 .map(|family| self.property(family, properties::ESTIMATE_TABLE_READERS_MEM))
-                .fold(0, u64::saturating_add),
+                .sum(),
             families,
             block_cache_bytes: wide(cache.get_usage()),
             block_cache_pinned_bytes: wide(cache.get_pinned_usage()),
@@ -148,7 +148,7 @@ impl Engine {
     /// Memory that the engine holds, in bytes: memtables and cached blocks.
     pub fn memory_usage(&self) -> u64 {
         let memtables = wide(self.0.shared.memtables.get_usage());
-        memtables.saturating_add(wide(self.0.shared.cache.get_usage()))
+        memtables + wide(self.0.shared.cache.get_usage())
     }
 
     /// Bytes of all data files, log files not included.
@@ -156,7 +156,7 @@ impl Engine {
         Family::ALL
             .into_iter()
             .map(|family| self.property(family, properties::TOTAL_SST_FILES_SIZE))
-            .fold(0, u64::saturating_add)
+            .sum()
     }
 
     /// RocksDB's own report about a family, as text for a human.
@@ -176,5 +176,5 @@ impl Engine {
 }
 
 fn wide(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
+    n as u64
 }

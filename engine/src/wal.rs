@@ -10,11 +10,16 @@
 //! type:      1 full · 2 first · 3 middle · 4 last        (5 to 8: the same, with a log number)
 //!            9, 10, 11, 130, 131: notes of RocksDB about the file, a record each
 //!            0 with length 0: space that was set aside and not written yet
-//! batch:     sequence u64 LE · count u32 LE · ...        the first payload bytes of a full or first fragment
+//! batch:     sequence u64 LE · count u32 LE · writes ... · 3 · 33 · note       from the first fragment to the last
 //! ```
+//!
+//! The note stands at the end of every batch of the engine: [`neokv_encoding::synced`]. RocksDB
+//! keeps it in the log and nowhere else.
 //!
 //! In a file that is overwritten, the bytes behind the newest record are old records. Their log
 //! number gives them away.
+
+use neokv_encoding::synced::{NOTE_LENGTH, SyncedNote, Tag};
 
 /// Bytes of a block.
 pub(crate) const BLOCK: usize = 32 * 1024;
@@ -24,6 +29,15 @@ pub(crate) const HEADER: usize = 7;
 
 /// Bytes of a fragment header with log number.
 const RECYCLABLE_HEADER: usize = 11;
+
+/// Bytes at the start of a batch that say which sequence numbers it has.
+pub(crate) const BATCH_HEADER: usize = 12;
+
+/// Type of a record of a batch that is for the log only.
+const LOG_DATA: u8 = 3;
+
+/// Bytes that a note takes at the end of a batch: type, length in one byte, and the note.
+pub(crate) const NOTE_RECORD: usize = 2 + NOTE_LENGTH;
 
 /// Added by RocksDB to a rotated CRC, so that a CRC over bytes that hold CRCs stays a good one.
 const MASK_DELTA: u32 = 0xa282_ead8;
@@ -111,13 +125,22 @@ fn unmask(masked: u32) -> u32 {
     masked.wrapping_sub(MASK_DELTA).rotate_left(15)
 }
 
-/// Sequence number after a batch, if `payload` is the beginning of one: RocksDB gives each write of
-/// it one number.
-pub(crate) fn sequences(payload: &[u8]) -> Option<(u64, u64)> {
-    let (sequence, rest) = payload.split_first_chunk::<8>()?;
+/// The sequence numbers of a batch, from its first bytes: RocksDB gives each write of it one. The
+/// first, and the one after the last.
+pub(crate) fn sequences(batch: &[u8]) -> Option<(u64, u64)> {
+    let (sequence, rest) = batch.split_first_chunk::<8>()?;
     let (count, _) = rest.split_first_chunk::<4>()?;
     let first = u64::from_le_bytes(*sequence);
     Some((first, first.checked_add(u64::from(u32::from_le_bytes(*count)))?))
+}
+
+/// The note at the end of a batch, from its last bytes, if it is one with this tag.
+pub(crate) fn note(batch: &[u8], tag: &Tag) -> Option<SyncedNote> {
+    let (_, record) = batch.split_at_checked(batch.len().checked_sub(NOTE_RECORD)?)?;
+    let (&[kind, length], note) = record.split_first_chunk::<2>()?;
+    let is_note = kind == LOG_DATA && usize::from(length) == note.len();
+    let note = is_note.then(|| SyncedNote::decode(note).ok()).flatten()?;
+    (note.tag == *tag).then_some(note)
 }
 
 #[cfg(test)]
@@ -154,6 +177,18 @@ pub(crate) mod tests {
             .step_by(2)
             .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
             .collect()
+    }
+
+    #[test]
+    fn a_note_is_the_end_of_a_batch_and_has_the_tag() {
+        let note = SyncedNote { tag: [7; 16], before: 20, synced: 10 };
+        let batch = [&b"whatever"[..], &[3, 33], &note.encode()].concat();
+        assert_eq!(super::note(&batch, &[7; 16]), Some(note));
+        assert_eq!(super::note(&batch[8..], &[7; 16]), Some(note), "its record alone is enough");
+        assert_eq!(super::note(&batch, &[8; 16]), None, "another directory's");
+        assert_eq!(super::note(&batch[..batch.len() - 1], &[7; 16]), None);
+        assert_eq!(super::note(&[&batch[..], &[0]].concat(), &[7; 16]), None);
+        assert_eq!(super::note(&batch[9..], &[7; 16]), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use neokv_encoding::key::{self, ExpireKey, ScoreKey, SubkeyFamilyRef, SubkeyKey, UserKey};
+use neokv_encoding::key::{self, DefaultKey, ExpireKey, ScoreKey, SubkeyFamilyRef, SubkeyKey, UserKey};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(user) = UserKey::decode_metadata(bytes) {
@@ -29,6 +29,12 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok((region, kind)) = key::decode_region(bytes) {
         assert_eq!(key::region(region, kind), bytes);
+    }
+    if let Ok((slot, namespace)) = key::decode_slot_stats(bytes) {
+        assert_eq!(key::slot_stats(slot, namespace), bytes);
+    }
+    if let Ok(DefaultKey::Ingest { region }) = key::decode_default(bytes) {
+        assert_eq!(key::ingest(region), bytes);
     }
     let end = key::prefix_end(bytes);
     assert!(end.is_empty() || end.as_slice() > bytes);

@@ -8,7 +8,10 @@ use neokv_encoding::{
     identity::Identity,
     metadata::{self, Metadata},
     raft::{LogId, Membership, Vote},
-    region::{Applied, Descriptor, Stats},
+    region::{Applied, Descriptor, Replica},
+    slot_stats::SlotStats,
+    snapshot::Manifest,
+    synced::SyncedNote,
     v1,
 };
 
@@ -38,7 +41,16 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(value) = Applied::decode(bytes) {
         assert_eq!(value.encode(), bytes);
     }
-    if let Ok(value) = Stats::decode(bytes) {
+    if let Ok(value) = Replica::decode(bytes) {
+        assert_eq!(value.encode(), bytes);
+    }
+    if let Ok(value) = SlotStats::decode(bytes) {
+        assert_eq!(value.encode(), bytes);
+    }
+    if let Ok(value) = Manifest::decode(bytes) {
+        assert_eq!(value.encode(), bytes);
+    }
+    if let Ok(value) = SyncedNote::decode(bytes) {
         assert_eq!(value.encode(), bytes);
     }
     if let Ok(value) = Identity::decode(bytes) {

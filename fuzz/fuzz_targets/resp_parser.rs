@@ -4,11 +4,11 @@
 
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
-use neokv_resp::{Limits, Parser};
+use neokv_resp::{Parser, ParserLimits};
 
 /// Every command in the bytes, and the error that ended them, if one did.
 fn parse(bytes: &[u8], mut piece: impl FnMut() -> usize) -> (Vec<Vec<Bytes>>, Option<String>) {
-    let limits = Limits { max_bulk: 4096, max_args: 64, max_inline: 256, ..Limits::default() };
+    let limits = ParserLimits { max_bulk: 4096, max_args: 64, max_inline: 256, ..ParserLimits::default() };
     let mut parser = Parser::new(limits);
     let mut input = BytesMut::new();
     let mut commands = Vec::new();

@@ -12,20 +12,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
-use neokv_encoding::key::UserKey;
+use neokv_encoding::key::{UserKey, slot_bounds};
 use neokv_encoding::raft::{Peer, PeerRole};
 use neokv_encoding::region::{Descriptor, Epoch, RegionState};
-use neokv_encoding::slot::SlotRange;
-use neokv_engine::{Engine, Options, Read};
+use neokv_encoding::slot::{SlotRange, slot_of};
+use neokv_engine::{Engine, KeyRange, Options, Read};
 use neokv_raftstore::transport::NoPeers;
-use neokv_raftstore::{ApplyContext, ApplyError, Config, Stamp, StateMachine, Store};
+use neokv_raftstore::{ApplyContext, ApplyError, Config, Outcome, Stamp, StateMachine, Store};
 
 /// The state machine: one number in the engine, and commands that add to it.
 struct Counter;
 
+/// The key of the number.
+const NAME: &[u8] = b"counter";
+
 /// Where the number is.
 fn place() -> Vec<u8> {
-    UserKey::new(0, Bytes::from_static(b"counter")).metadata()
+    UserKey::new(0, Bytes::from_static(NAME)).metadata()
 }
 
 /// Reads the number from anything that can be read.
@@ -38,6 +41,7 @@ fn value(from: &dyn Read) -> Result<u64, ApplyError> {
 impl StateMachine for Counter {
     type Command = u64;
     type Reply = u64;
+    type Pending = ();
 
     fn weight(&self, _: &u64) -> usize {
         8
@@ -55,25 +59,49 @@ impl StateMachine for Counter {
             .collect()
     }
 
+    fn decode(&self, payload: &Bytes) -> Result<Vec<u64>, ApplyError> {
+        decode(payload).map(|(_, numbers)| numbers)
+    }
+
     /// Adds, and answers the sums. The number is read through the batch, so the second command sees
     /// the first.
-    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Vec<u64>, ApplyError> {
-        let mut numbers = payload.chunks(8).map(|chunk| {
-            let bytes = <[u8; 8]>::try_from(chunk);
-            bytes
-                .map(u64::from_be_bytes)
-                .map_err(|_| ApplyError::Undecodable("not whole numbers".into()))
-        });
-        let hlc = numbers.next().unwrap_or(Ok(0))?;
-        let mut sums = Vec::new();
+    fn apply(
+        &self,
+        cx: &mut ApplyContext<'_>,
+        payload: &Bytes,
+    ) -> Result<Vec<Outcome<u64>>, ApplyError> {
+        let (hlc, numbers) = decode(payload)?;
+        let mut outcomes = Vec::new();
         for number in numbers {
-            let sum = value(&cx.batch)?.wrapping_add(number?);
+            // After a split the counter lives in one of the two Regions.
+            if !cx.owns(slot_of(NAME)) {
+                outcomes.push(Outcome::Misrouted);
+                continue;
+            }
+            let sum = value(&cx.batch)?.wrapping_add(number);
             cx.batch.put(Family::Metadata, place(), sum.to_be_bytes());
-            sums.push(sum);
+            outcomes.push(Outcome::Reply(sum));
         }
-        cx.clock = cx.clock.max(hlc).wrapping_add(sums.len() as u64);
-        Ok(sums)
+        cx.clock = cx.clock.max(hlc).wrapping_add(outcomes.len() as u64);
+        Ok(outcomes)
     }
+
+    /// Everything under the Region's slots, in the one family that this machine uses.
+    fn ranges(&self, descriptor: &Descriptor) -> Vec<(Family, KeyRange)> {
+        let (start, end) = slot_bounds(descriptor.slots);
+        vec![(Family::Metadata, KeyRange::new(start, end))]
+    }
+}
+
+/// The clock and the numbers of an entry.
+fn decode(payload: &Bytes) -> Result<(u64, Vec<u64>), ApplyError> {
+    let whole = |chunk: &[u8]| {
+        let bytes = <[u8; 8]>::try_from(chunk).ok();
+        bytes.map(u64::from_be_bytes).ok_or(ApplyError::Undecodable("not whole numbers".into()))
+    };
+    let mut numbers = payload.chunks(8).map(whole);
+    let hlc = numbers.next().unwrap_or(Ok(0))?;
+    Ok((hlc, numbers.collect::<Result<_, _>>()?))
 }
 
 /// Region 1 over all slots, with its one replica, peer 1, on store 1.
@@ -99,9 +127,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     region.wait_serving().await?;
 
-    region.read_now()?;
-    println!("found     {}", value(store.engine())?);
-    let sums = region.propose(vec![1, 10, 100]).await?;
+    let epoch = region.descriptor().epoch;
+    let point = region.read_now(epoch)?;
+    println!("found     {}", region.read_latest(&point, |engine| value(engine))??);
+    let sums = region.propose(epoch, vec![1, 10, 100]).await?;
     println!("added     1, 10, 100: {sums:?}");
     let status = region.status();
     println!(

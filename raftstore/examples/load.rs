@@ -15,12 +15,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
+use neokv_encoding::key::slot_bounds;
 use neokv_encoding::raft::{Peer, PeerRole};
 use neokv_encoding::region::{Descriptor, Epoch, RegionState};
 use neokv_encoding::slot::SlotRange;
-use neokv_engine::{Engine, Options};
+use neokv_engine::{Engine, KeyRange, Options};
 use neokv_raftstore::transport::NoPeers;
-use neokv_raftstore::{ApplyContext, ApplyError, Config, Stamp, StateMachine, Store, Sync};
+use neokv_raftstore::{
+    ApplyContext, ApplyError, Config, Outcome, Stamp, StateMachine, Store, Sync,
+};
 
 /// Stores a value of 64 bytes per command.
 struct Rows;
@@ -28,6 +31,7 @@ struct Rows;
 impl StateMachine for Rows {
     type Command = u64;
     type Reply = ();
+    type Pending = ();
 
     fn weight(&self, _: &u64) -> usize {
         80
@@ -47,16 +51,36 @@ impl StateMachine for Rows {
         out.into()
     }
 
-    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Vec<()>, ApplyError> {
-        let rows = payload.get(8..).unwrap_or_default().chunks(72);
+    fn decode(&self, payload: &Bytes) -> Result<Vec<u64>, ApplyError> {
+        let keys = rows(payload).map(|row| row.get(..8).and_then(|key| key.try_into().ok()));
+        let keys = keys.map(|key| key.map(u64::from_be_bytes));
+        keys.collect::<Option<_>>().ok_or(ApplyError::Undecodable("not whole rows".into()))
+    }
+
+    fn apply(
+        &self,
+        cx: &mut ApplyContext<'_>,
+        payload: &Bytes,
+    ) -> Result<Vec<Outcome<()>>, ApplyError> {
+        let rows = rows(payload);
         let count = rows.len();
         for row in rows {
             let (key, value) = row.split_at(8.min(row.len()));
             cx.batch.put(Family::Metadata, [b"\0\0", key].concat(), value);
         }
         cx.clock = cx.clock.wrapping_add(count as u64);
-        Ok(vec![(); count])
+        Ok(vec![Outcome::Reply(()); count])
     }
+
+    fn ranges(&self, descriptor: &Descriptor) -> Vec<(Family, KeyRange)> {
+        let (start, end) = slot_bounds(descriptor.slots);
+        vec![(Family::Metadata, KeyRange::new(start, end))]
+    }
+}
+
+/// The rows of an entry: a key of 8 bytes and its value.
+fn rows(payload: &Bytes) -> std::slice::Chunks<'_, u8> {
+    payload.get(8..).unwrap_or_default().chunks(72)
 }
 
 /// The n-th argument, or a default.
@@ -101,7 +125,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                             (key >> 33) % 1_000_000
                         })
                         .collect();
-                    if region.propose(commands).await.is_err() {
+                    if region.propose(epoch, commands).await.is_err() {
                         return;
                     }
                     done.fetch_add(pipeline as u64, Ordering::Relaxed);

@@ -2,11 +2,14 @@
 //!
 //! A front end asks two questions about a failed write: *did it happen?* and *where to next?* The
 //! first decides whether a retry is harmless, so it is part of the type: everything except
-//! [`ProposeError::Unknown`] certainly had no effect.
+//! [`ProposeError::Unknown`] certainly had no effect. A write that was meant for slots which the
+//! Region does not have is no error: its command comes back, to be routed again
+//! ([`Done::Misrouted`](crate::Done)).
 
 use std::sync::Arc;
 
 use neokv_encoding::DecodeError;
+use neokv_encoding::region::Descriptor;
 use neokv_engine::EngineError;
 
 /// What the caller of a failed operation should do.
@@ -26,12 +29,17 @@ pub enum Action {
     Stop,
 }
 
+/// Where a Region is led instead.
+fn led_by(leader: Option<u64>) -> String {
+    leader.map_or("leader unknown".into(), |store| format!("store {store} leads it"))
+}
+
 /// Why [`propose`](crate::Region::propose) did not answer with replies.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProposeError {
     /// Another replica leads this Region.
-    #[error("region {region} is not led here (leader: store {leader:?})")]
+    #[error("region {region} is not led here: {}", led_by(*leader))]
     NotLeader {
         /// The Region.
         region: u64,
@@ -47,12 +55,12 @@ pub enum ProposeError {
         /// What it waits for.
         why: &'static str,
     },
-    /// The Region's queue is full.
-    #[error("region {region} has too many writes waiting ({waiting} bytes)")]
+    /// Too much waits for an entry, in the Region or in all Regions of the store.
+    #[error("region {region} has too many writes waiting ({waiting} bytes on this store)")]
     Busy {
         /// The Region.
         region: u64,
-        /// Bytes in the queue.
+        /// Bytes that wait on this store.
         waiting: usize,
     },
     /// The disk is full. Reads go on; writes resume by themselves when space returns.
@@ -107,8 +115,19 @@ pub enum ReadError {
         /// The Region.
         region: u64,
     },
+    /// The Region has another shape than the caller saw: its slots are elsewhere now, or it is
+    /// frozen by a merge. Route again, by the descriptor.
+    #[error(
+        "region {}: the epoch is now {}; re-read the descriptor",
+        descriptor.id,
+        descriptor.epoch
+    )]
+    StaleEpoch {
+        /// The Region as it is.
+        descriptor: Arc<Descriptor>,
+    },
     /// Another replica leads this Region.
-    #[error("region {region} is not led here (leader: store {leader:?})")]
+    #[error("region {region} is not led here: {}", led_by(*leader))]
     NotLeader {
         /// The Region.
         region: u64,
@@ -139,7 +158,7 @@ impl ReadError {
     pub fn action(&self) -> Action {
         match self {
             Self::NeedsQuorum { .. } | Self::NotReady { .. } => Action::Retry,
-            Self::NotLeader { .. } => Action::Elsewhere,
+            Self::NotLeader { .. } | Self::StaleEpoch { .. } => Action::Elsewhere,
             Self::Stopped { .. } => Action::Stop,
         }
     }
@@ -170,15 +189,67 @@ pub enum StoreError {
         /// Which record.
         what: &'static str,
     },
-    /// The descriptor cannot be bootstrapped here.
+    /// An entry of a Raft log is not where it must be.
+    #[error("the log of region {region} is damaged at index {index}: {why}")]
+    DamagedLog {
+        /// The Region.
+        region: u64,
+        /// Index of the entry.
+        index: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The replica cannot be created here.
     #[error("region {region} cannot be created on store {store}: {why}")]
-    Bootstrap {
+    Create {
         /// The Region.
         region: u64,
         /// This store.
         store: u64,
         /// What is wrong with it.
         why: &'static str,
+    },
+    /// The Region has another shape than the operation was made for.
+    #[error(
+        "region {}: the epoch is now {}; re-read the descriptor",
+        descriptor.id,
+        descriptor.epoch
+    )]
+    StaleEpoch {
+        /// The Region as it is.
+        descriptor: Arc<Descriptor>,
+    },
+    /// Only the leader can do this.
+    #[error("region {region} is not led here: {}", led_by(*leader))]
+    NotLeader {
+        /// The Region.
+        region: u64,
+        /// The store whose replica leads, if known.
+        leader: Option<u64>,
+    },
+    /// The leader is not ready for it. Nothing happened.
+    #[error("region {region} is not ready: {why}")]
+    NotReady {
+        /// The Region.
+        region: u64,
+        /// What it waits for.
+        why: &'static str,
+    },
+    /// The operation does not fit the Region. Nothing happened.
+    #[error("region {region}: {why}")]
+    Refused {
+        /// The Region.
+        region: u64,
+        /// What does not fit.
+        why: String,
+    },
+    /// The operation was handed to the log but its fate is not known.
+    #[error("region {region}: outcome unknown: {why}; look at the region before trying again")]
+    Unknown {
+        /// The Region.
+        region: u64,
+        /// What happened.
+        why: String,
     },
     /// A Raft group could not be started or operated.
     #[error("region {region}: {why}")]
@@ -216,9 +287,15 @@ impl StoreError {
     /// What to do about it.
     pub fn action(&self) -> Action {
         match self {
-            Self::Engine(EngineError::NoSpace { .. }) => Action::Retry,
-            Self::Engine(_) | Self::Record { .. } | Self::Missing { .. } => Action::Stop,
-            Self::Bootstrap { .. } => Action::FixInput,
+            Self::Engine(EngineError::NoSpace { .. }) | Self::NotReady { .. } => Action::Retry,
+            Self::Engine(_)
+            | Self::Record { .. }
+            | Self::Missing { .. }
+            | Self::DamagedLog { .. } => Action::Stop,
+            Self::Create { .. } => Action::FixInput,
+            Self::StaleEpoch { .. } | Self::NotLeader { .. } => Action::Elsewhere,
+            Self::Refused { .. } => Action::FixInput,
+            Self::Unknown { .. } => Action::Ask,
             Self::Group { .. } | Self::Io { .. } => Action::Stop,
             Self::UnknownRegion { .. } => Action::Elsewhere,
             Self::Snapshot { .. } => Action::Retry,

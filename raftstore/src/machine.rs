@@ -5,9 +5,9 @@
 //! does three things:
 //!
 //! ```text
-//!   leader, proposer task:   commands ──encode(stamp)──▶ bytes          (once per log entry)
-//!   every replica, apply:    bytes ──apply(cx)──▶ effects in cx.batch, replies
-//!   connection on the leader:                replies ◀── split back to the submissions they came from
+//!   leader, proposer task:  commands ──encode(stamp)──▶ bytes        (once per log entry)
+//!   every replica, apply:   bytes ──apply(cx)──▶ effects in cx.batch, an outcome per command
+//!   connection on the leader:      outcomes ◀── split back to the submissions they came from
 //! ```
 //!
 //! # The laws of `apply`
@@ -15,21 +15,36 @@
 //! 1. It is a pure function of (state, entry): no clock, no random number, no iteration over an
 //!    unordered map, no local identity. The leader puts what it needs into the entry: the
 //!    [`Stamp`].
-//! 2. Effects go into [`ApplyContext::batch`] and nowhere else. The batch is written together with
-//!    the applied index and the clock in one write, or not at all; after a crash (or a full disk)
-//!    the same entry is applied again to the same state.
+//! 2. Effects go into [`ApplyContext::batch`]; what the machine keeps in memory about the data
+//!    goes into [`ApplyContext::pending`]. The batch is written together with the applied index
+//!    and the clock in one write, or not at all. After the write the machine gets `pending` back
+//!    ([`StateMachine::committed`]); after a crash, or while the disk is full, the same entry is
+//!    applied again to the same state.
 //! 3. It moves [`ApplyContext::clock`]: `base = max(stamp.hlc, clock)`, command number `i` owns
 //!    `base + i`, and afterwards `clock = base + number of commands`. So the clock grows strictly
 //!    within a Region.
 //! 4. A command that fails is still applied: its effect is its error reply. Only bytes that cannot
 //!    be understood, or an engine that cannot be read, are an [`ApplyError`], and that stops the
 //!    Region loudly.
+//! 5. The Region may have another shape than when the entry was proposed. A command whose slots the
+//!    Region does not own *now* ([`ApplyContext::owns`]) has no effect and is
+//!    [`Outcome::Misrouted`]. So is one that was meant for all of the Region, if the Region had
+//!    another range when the caller looked ([`ApplyContext::is_as_routed`]).
+//!
+//! # Machines with memory
+//!
+//! A machine may mirror a part of the data in memory. It loads it when a Region starts or its data
+//! is replaced ([`StateMachine::loaded`]), changes it in [`StateMachine::committed`] and forgets it
+//! in [`StateMachine::removed`]. It keeps what it knows by slot or by key, not by Region: when a
+//! Region is split, no data moves and the machine is told nothing but that the child starts. One
+//! that acts only where it leads watches [`StateMachine::leadership`].
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use neokv_encoding::region::Descriptor;
-use neokv_engine::{Batch, EngineError};
+use neokv_encoding::family::Family;
+use neokv_encoding::region::{Descriptor, Epoch, RegionState};
+use neokv_engine::{Batch, Engine, EngineError, KeyRange};
 
 /// What the leader adds to an entry, because apply may neither look at a clock nor throw dice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +56,35 @@ pub struct Stamp {
     pub seed: u64,
 }
 
+/// What has become of one command of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome<R> {
+    /// It was carried out; its answer.
+    Reply(R),
+    /// The Region does not own its slots any more: it had no effect. The caller routes it again.
+    Misrouted,
+}
+
+/// A replica's part in its group changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leadership {
+    /// It leads and has applied an entry of its own term: it serves.
+    Gained {
+        /// The term that it leads.
+        term: u64,
+    },
+    /// It leads no more, or has stopped.
+    Lost,
+}
+
 /// What a Region's log entries do to the data. See the module for the laws.
 pub trait StateMachine: Send + Sync + 'static {
     /// One write command, as the front end hands it in.
     type Command: Send + 'static;
     /// What applying one command answers.
     type Reply: Send + 'static;
+    /// What the machine has to change in its memory once a batch is written. `()` without memory.
+    type Pending: Default + Send;
 
     /// Approximate size of the command in its entry, in bytes. Bounds queues and entries.
     fn weight(&self, command: &Self::Command) -> usize;
@@ -58,13 +96,21 @@ pub trait StateMachine: Send + Sync + 'static {
     /// The payload of the entry that carries these commands, in order. Called on the leader only.
     fn encode(&self, stamp: Stamp, commands: &[Self::Command]) -> Bytes;
 
-    /// Applies one entry: a reply for each command, in order. Runs on an apply thread and may block
-    /// on the engine.
+    /// The commands of an entry, in order: the inverse of [`encode`](Self::encode). Called on the
+    /// leader, for commands that go back to their callers.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::Undecodable`].
+    fn decode(&self, payload: &Bytes) -> Result<Vec<Self::Command>, ApplyError>;
+
+    /// Applies one entry: an outcome for each command, in order. Runs on an apply thread and may
+    /// block on the engine.
     ///
     /// The machine may leave the last commands of an entry out, if those before them did much: it
-    /// then returns fewer replies, at least one. That is a decision like any other: a pure function
-    /// of state and entry (law 1), the same on every replica. The leader proposes the commands
-    /// again that were left out.
+    /// then returns fewer outcomes, at least one. That is a decision like any other: a pure
+    /// function of state and entry (law 1), the same on every replica. The leader proposes the
+    /// commands again that were left out.
     ///
     /// # Errors
     ///
@@ -72,34 +118,40 @@ pub trait StateMachine: Send + Sync + 'static {
     /// entry is kept then.
     fn apply(
         &self,
-        cx: &mut ApplyContext<'_>,
+        cx: &mut ApplyContext<'_, Self::Pending>,
         payload: &Bytes,
-    ) -> Result<Vec<Self::Reply>, ApplyError>;
+    ) -> Result<Vec<Outcome<Self::Reply>>, ApplyError>;
 
-    /// The commands of an entry, in order, without the first `done` of them. Called on the leader,
-    /// where [`apply`] has left commands out, with the payload that [`encode`] made.
+    /// The key ranges that hold the data of a Region of this shape, in every family of the machine.
+    /// Regions whose slots do not overlap must have ranges that do not overlap.
+    fn ranges(&self, descriptor: &Descriptor) -> Vec<(Family, KeyRange)>;
+
+    /// Entries of a Region were written: `pending` is what [`apply`](Self::apply) gathered. Runs on
+    /// the apply thread, after the write and before replies leave and readers see the new index.
+    fn committed(&self, region: u64, pending: Self::Pending) {
+        let _ = (region, pending);
+    }
+
+    /// A Region starts on this store, or a snapshot has replaced its data: read from the engine
+    /// what the machine keeps in memory about it. Nothing is applied to the Region meanwhile.
     ///
     /// # Errors
     ///
-    /// [`ApplyError::Undecodable`]; also from a machine that never leaves commands out, which need
-    /// not implement this.
-    ///
-    /// [`apply`]: Self::apply
-    /// [`encode`]: Self::encode
-    fn commands_behind(
-        &self,
-        payload: &Bytes,
-        done: usize,
-    ) -> Result<Vec<Self::Command>, ApplyError> {
-        let _ = (payload, done);
-        Err(ApplyError::Undecodable(
-            "the machine left commands out of an entry and cannot name them".to_owned(),
-        ))
+    /// The engine failed, or a record is damaged: the Region does not start.
+    fn loaded(&self, engine: &Engine, descriptor: &Descriptor) -> Result<(), EngineError> {
+        let _ = (engine, descriptor);
+        Ok(())
     }
 
-    /// The Region's data has been replaced by a snapshot: drop what was cached about it in memory.
-    fn installed(&self, descriptor: &Descriptor) {
-        let _ = descriptor;
+    /// The data of these ranges has left this store: forget what is in memory about it.
+    fn removed(&self, region: u64, ranges: &[(Family, KeyRange)]) {
+        let _ = (region, ranges);
+    }
+
+    /// A replica gained or lost leadership. Called in order, from any thread, while a lock of the
+    /// Region is held: it must not block or call the Region, but leave that to a thread of its own.
+    fn leadership(&self, region: u64, change: Leadership) {
+        let _ = (region, change);
     }
 }
 
@@ -109,26 +161,53 @@ pub trait StateMachine: Send + Sync + 'static {
 /// A machine that needs a batch for one entry alone (because it deletes ranges, which reads of the
 /// same batch do not see) returns [`ApplyError::NeedsFreshBatch`] before any effect unless
 /// [`is_fresh`](Self::is_fresh), and calls [`seal`](Self::seal) so that nothing comes after it.
-pub struct ApplyContext<'e> {
+pub struct ApplyContext<'e, P = ()> {
     /// All effects. Reads of it see its own writes over the engine's state.
     pub batch: Batch<'e>,
     /// The Region as of this entry.
-    pub descriptor: &'e Descriptor,
+    pub descriptor: Arc<Descriptor>,
+    /// The epoch that the Region had when the entry was proposed.
+    pub proposed: Epoch,
     /// The Region's hybrid logical clock: the next unused value. The machine must move it, see the
     /// module.
     pub clock: u64,
     /// Bytes of memory that the replies so far take, about. The machine adds to it: they wait for
     /// the write, so that many of them end the batch as large effects do.
     pub answered: u64,
+    /// What the machine has to change in its memory once the batch is written.
+    pub pending: P,
     pub(crate) fresh: bool,
     pub(crate) sealed: bool,
 }
 
-impl<'e> ApplyContext<'e> {
+impl<'e, P: Default> ApplyContext<'e, P> {
     /// A context over an empty batch. Public for the tests of state machines; the store makes its
     /// own.
-    pub fn new(batch: Batch<'e>, descriptor: &'e Descriptor, clock: u64) -> ApplyContext<'e> {
-        ApplyContext { batch, descriptor, clock, answered: 0, fresh: true, sealed: false }
+    pub fn new(batch: Batch<'e>, descriptor: Arc<Descriptor>, clock: u64) -> ApplyContext<'e, P> {
+        ApplyContext {
+            batch,
+            proposed: descriptor.epoch,
+            descriptor,
+            clock,
+            answered: 0,
+            pending: P::default(),
+            fresh: true,
+            sealed: false,
+        }
+    }
+}
+
+impl<P> ApplyContext<'_, P> {
+    /// Whether the Region owns this slot as of this entry, and is not frozen by a merge.
+    pub fn owns(&self, slot: u16) -> bool {
+        self.descriptor.state == RegionState::Normal && self.descriptor.slots.contains(slot)
+    }
+
+    /// Whether the Region has the range, as of this entry, that it had when the entry was proposed,
+    /// and is not frozen by a merge.
+    pub fn is_as_routed(&self) -> bool {
+        let now = &self.descriptor;
+        now.state == RegionState::Normal && now.epoch.version == self.proposed.version
     }
 
     /// Whether no entry before this one shares the batch.
@@ -142,12 +221,12 @@ impl<'e> ApplyContext<'e> {
     }
 }
 
-impl std::fmt::Debug for ApplyContext<'_> {
+impl<P> std::fmt::Debug for ApplyContext<'_, P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ApplyContext")
             .field("region", &self.descriptor.id)
             .field("clock", &self.clock)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

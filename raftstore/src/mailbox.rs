@@ -2,8 +2,8 @@
 //!
 //! The thread takes everything that waits at once, and sleeps when nothing does. It never spins
 //! before it sleeps: the time until more work comes is that of an fsync or of a client's answer,
-//! and where cores are few a spinning thread takes them from those that produce the work. Whoever
-//! sends wakes the thread only if it sleeps.
+//! and where cores are few a spinning thread takes them from those that produce the work. A
+//! sender wakes the thread only if it sleeps.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// The end that work is put in. Clones share it.
+/// The end that work is put in. Clones share it; when the last one goes, the mailbox closes.
 pub(crate) struct Mailbox<T>(Arc<Shared<T>>);
 
 /// The end of the thread that takes the work out. When it goes, the mailbox closes and what is left
@@ -27,9 +27,11 @@ struct State<T> {
     items: Vec<T>,
     asleep: bool,
     closed: bool,
+    /// Mailboxes that share this state.
+    senders: usize,
 }
 
-/// The mailbox is closed: nobody will take this item out.
+/// The mailbox is closed: this item will not be taken out.
 #[derive(Debug)]
 pub(crate) struct Closed;
 
@@ -46,14 +48,26 @@ pub(crate) enum Taken {
 
 /// A mailbox and its inbox.
 pub(crate) fn mailbox<T>() -> (Mailbox<T>, Inbox<T>) {
-    let state = State { items: Vec::new(), asleep: false, closed: false };
+    let state = State { items: Vec::new(), asleep: false, closed: false, senders: 1 };
     let shared = Arc::new(Shared { state: Mutex::new(state), filled: Condvar::new() });
     (Mailbox(Arc::clone(&shared)), Inbox(shared))
 }
 
 impl<T> Clone for Mailbox<T> {
     fn clone(&self) -> Self {
+        self.0.state.lock().senders += 1;
         Mailbox(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Drop for Mailbox<T> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.senders -= 1;
+        if state.senders == 0 {
+            state.closed = true;
+            self.0.wake(&mut state);
+        }
     }
 }
 
@@ -86,20 +100,20 @@ impl<T> Shared<T> {
 }
 
 impl<T> Inbox<T> {
-    /// Moves all items, in order, to the end of `into`; waits for one, at most for `patience`.
-    pub(crate) fn take(&self, into: &mut VecDeque<T>, patience: Option<Duration>) -> Taken {
+    /// Moves all items, in order, to the end of `into`; waits for one, at most for `limit`.
+    pub(crate) fn take(&self, into: &mut VecDeque<T>, limit: Option<Duration>) -> Taken {
         let mut state = self.0.state.lock();
         while state.items.is_empty() {
             if state.closed {
                 return Taken::Closed;
             }
             state.asleep = true;
-            let timed_out = match patience {
+            let timed_out = match limit {
                 None => {
                     self.0.filled.wait(&mut state);
                     false
                 }
-                Some(patience) => self.0.filled.wait_for(&mut state, patience).timed_out(),
+                Some(limit) => self.0.filled.wait_for(&mut state, limit).timed_out(),
             };
             state.asleep = false;
             if timed_out && state.items.is_empty() {
@@ -113,11 +127,6 @@ impl<T> Inbox<T> {
     /// Moves all items, in order, to the end of `into`, without waiting.
     pub(crate) fn take_waiting(&self, into: &mut VecDeque<T>) {
         into.extend(self.0.state.lock().items.drain(..));
-    }
-
-    /// Whether nothing comes any more.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.0.state.lock().closed
     }
 }
 
@@ -165,14 +174,25 @@ mod tests {
         assert_eq!(inbox.take(&mut taken, Some(Duration::ZERO)), Taken::Timeout);
         mailbox.send(1).unwrap();
         mailbox.close();
-        assert!(inbox.is_closed());
         assert_eq!(inbox.take(&mut taken, None), Taken::Items);
         assert_eq!(taken, [1]);
         assert_eq!(inbox.take(&mut taken, None), Taken::Closed);
     }
 
     #[test]
-    fn what_nobody_will_take_is_dropped_so_that_who_waits_for_it_knows() {
+    fn the_last_sender_that_goes_closes_the_mailbox() {
+        let (mailbox, inbox) = mailbox();
+        let other = mailbox.clone();
+        drop(mailbox);
+        other.send(1).unwrap();
+        drop(other);
+        let mut taken = VecDeque::new();
+        assert_eq!(inbox.take(&mut taken, None), Taken::Items);
+        assert_eq!(inbox.take(&mut taken, None), Taken::Closed);
+    }
+
+    #[test]
+    fn items_left_behind_are_dropped_so_that_their_senders_know() {
         let (mailbox, inbox) = mailbox();
         let (answer, mut wait) = tokio::sync::oneshot::channel::<()>();
         mailbox.send(answer).unwrap();

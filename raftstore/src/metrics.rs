@@ -33,29 +33,43 @@ macro_rules! declare {
     ($($id:ident, $name:literal, $kind:ident, $help:literal;)*) => {
         $(const $id: &str = $name;)*
         /// Every metric of this crate.
-        pub const METRICS: &[Metric] = &[$(Metric { name: $name, kind: Kind::$kind, help: $help },)*];
+        pub const METRICS: &[Metric] =
+            &[$(Metric { name: $name, kind: Kind::$kind, help: $help },)*];
     };
 }
 
 declare! {
-    LOG_WRITES, "neokv_raft_log_writes_total", Counter, "Batches of the log writer, one fsync each with sync always.";
-    LOG_OPS, "neokv_raft_log_operations_total", Counter, "Appends, votes, truncations and purges in those batches.";
-    LOG_WRITE_SECONDS, "neokv_raft_log_write_seconds", Histogram, "Time to write (and sync) one batch.";
+    LOG_WRITES, "neokv_raft_log_writes_total", Counter,
+        "Batches of the log writer, one fsync each with sync always.";
+    LOG_OPS, "neokv_raft_log_operations_total", Counter,
+        "Appends, votes, truncations and purges in those batches.";
+    LOG_WRITE_SECONDS, "neokv_raft_log_write_seconds", Histogram,
+        "Time to write (and sync) one batch.";
+    LOG_BYTES, "neokv_raft_log_bytes", Gauge, "Bytes of log that the Regions hold, about.";
+    STALLED, "neokv_raft_log_stalled", Gauge, "1 while the disk is full and writes are refused.";
+    PURGES, "neokv_raft_log_purges_total", Counter, "Purges of applied log entries.";
     ENTRIES, "neokv_raft_entries_proposed_total", Counter, "Log entries proposed.";
     COMMANDS, "neokv_raft_commands_proposed_total", Counter, "Commands in those entries.";
-    REFUSED, "neokv_raft_proposals_refused_total", Counter, "Submissions refused before they reached the log.";
-    UNKNOWN, "neokv_raft_proposals_unknown_total", Counter, "Submissions whose outcome could not be told.";
-    LEFT_OUT, "neokv_raft_commands_left_out_total", Counter, "Commands proposed again, after others of their entry did much.";
-    QUEUE_BYTES, "neokv_raft_queue_bytes", Gauge, "Bytes waiting for an entry, of the Region that proposed last.";
+    QUEUE_BYTES, "neokv_raft_queue_bytes", Gauge, "Bytes that wait for entries.";
+    REFUSED, "neokv_raft_proposals_refused_total", Counter,
+        "Submissions refused before they reached the log.";
+    UNKNOWN, "neokv_raft_proposals_unknown_total", Counter,
+        "Submissions whose outcome could not be told.";
+    LEFT_OUT, "neokv_raft_commands_left_out_total", Counter,
+        "Commands proposed again, after others of their entry did much.";
+    MISROUTED, "neokv_raft_commands_misrouted_total", Counter,
+        "Commands that came for another shape of their Region and were routed again.";
     APPLIED, "neokv_raft_entries_applied_total", Counter, "Log entries applied.";
     APPLY_WRITES, "neokv_raft_apply_writes_total", Counter, "Engine writes that applied them.";
     APPLY_SECONDS, "neokv_raft_apply_seconds", Histogram, "Time to apply one group of entries.";
-    STALLED, "neokv_raft_log_stalled", Gauge, "1 while the disk is full and writes are refused.";
+    PANICS, "neokv_raft_apply_panics_total", Counter,
+        "Entries whose apply panicked; each stopped its Region.";
     REGIONS, "neokv_raft_regions", Gauge, "Regions with a replica on this store.";
-    STOPPED, "neokv_raft_regions_stopped", Gauge, "Regions that have died.";
+    STOPPED, "neokv_raft_regions_stopped", Gauge, "Regions that have stopped after a failure.";
     SNAPSHOTS_SENT, "neokv_raft_snapshots_sent_total", Counter, "Snapshots sent to peers.";
     SNAPSHOTS_INSTALLED, "neokv_raft_snapshots_installed_total", Counter, "Snapshots installed.";
-    PURGES, "neokv_raft_log_purges_total", Counter, "Purges of applied log entries.";
+    CLOCK_OFFSET, "neokv_raft_clock_offset_seconds", Gauge,
+        "By how much the wall clock is ahead of the clock that expiry is judged by.";
 }
 
 pub(crate) fn log_write(took: Duration, operations: usize) {
@@ -76,6 +90,22 @@ pub(crate) fn refused() {
 
 pub(crate) fn unknown(submissions: usize) {
     metrics::counter!(UNKNOWN).increment(submissions as u64);
+}
+
+pub(crate) fn misrouted(commands: usize) {
+    metrics::counter!(MISROUTED).increment(commands as u64);
+}
+
+pub(crate) fn apply_panicked() {
+    metrics::counter!(PANICS).increment(1);
+}
+
+pub(crate) fn log_bytes(bytes: u64) {
+    metrics::gauge!(LOG_BYTES).set(bytes as f64);
+}
+
+pub(crate) fn clock_offset(ms: i64) {
+    metrics::gauge!(CLOCK_OFFSET).set(ms as f64 / 1000.0);
 }
 
 pub(crate) fn left_out(commands: usize) {

@@ -1,13 +1,25 @@
 //! Linearizable reads: proof that this replica still leads, then a local read.
 //!
 //! ```text
-//!   lone voter:   serving?  ── yes ──▶ ReadPoint            no await, no lock (see `published`)
-//!   more voters:  join the NEXT round ──▶ leader asks its majority "still me?" ──▶ wait until applied ──▶ ReadPoint
+//!   lone voter:   serving?  ── yes ────────────────────────────────▶ ReadPoint   no await, no lock
+//!   more voters:  join the NEXT round ──▶ leader asks its majority
+//!                 "still me?" ──▶ wait until applied ───────────────▶ ReadPoint
+//!
+//!   ReadPoint ──▶ Region::read_…(point, work) ──▶ work reads the engine ──▶ same shape? ── answer
 //! ```
 //!
 //! A round of heartbeats costs the same for one read or ten thousand. So one round is in flight per
 //! Region, and reads that arrive meanwhile join the next one. They must not join the one in flight:
 //! its question may have been asked before an earlier write of theirs was acknowledged elsewhere.
+//!
+//! # The fence
+//!
+//! While a read waits, or while it runs, the Region may be split, and the half that it reads may be
+//! led, written, moved away and cleared by others. So the shape is compared twice: after the wait,
+//! with the epoch that the caller routed by; and after the work, when everything has been read. A
+//! read whose Region has changed answers [`ReadError::StaleEpoch`], and the caller routes it again.
+//! In the same way a read is given up whose replica lost its leadership and had its data replaced
+//! by a snapshot meanwhile. No other code reads the engine for a client.
 //!
 //! Leases would save the round; they are not used, because a restarted follower forgets the promise
 //! that makes them safe.
@@ -15,30 +27,36 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use neokv_encoding::region::Descriptor;
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::raft::linearizable_read::LinearizerOption;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::apply::Adapter;
 use crate::error::ReadError;
+use crate::group::Raft;
 use crate::machine::StateMachine;
-use crate::published::Published;
-use crate::types::TypeConfig;
 
 /// Reads that may wait for a round.
 const WAITING: usize = 65_536;
 
-/// Permission to read this replica's engine: it holds every write acknowledged before the read
+/// Permission to read a Region: its replica here holds every write acknowledged before the read
 /// began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ReadPoint {
-    /// The Region's applied hybrid logical clock. What has expired by it has expired for every
-    /// reader from now on.
-    pub applied_clock: u64,
+    /// The Region as it was when the permission was given.
+    pub descriptor: Arc<Descriptor>,
+    /// The instant at which expiry is judged: milliseconds since 1970. Never before an instant at
+    /// which something has expired for an earlier read or write.
+    pub now_ms: u64,
+    /// How often the data here had been replaced before leadership was looked at.
+    pub(crate) replaced: u64,
 }
 
-type Asker = oneshot::Sender<Result<ReadPoint, ReadError>>;
+type Asker = oneshot::Sender<Result<(), ReadError>>;
+
+/// Reads that wait for the next round.
+pub(crate) type Asked = mpsc::Receiver<Asker>;
 
 /// The queue of reads that wait for a round.
 pub(crate) struct ReadRounds {
@@ -48,13 +66,14 @@ pub(crate) struct ReadRounds {
 
 impl ReadRounds {
     /// The queue, and the end that [`run`] works on.
-    pub(crate) fn new(region: u64) -> (ReadRounds, mpsc::Receiver<Asker>) {
+    pub(crate) fn new(region: u64) -> (ReadRounds, Asked) {
         let (queue, asked) = mpsc::channel(WAITING);
         (ReadRounds { queue, region }, asked)
     }
 
-    /// Joins the next round.
-    pub(crate) async fn join(&self) -> Result<ReadPoint, ReadError> {
+    /// Joins the next round: returns when a majority has confirmed this replica, and it has applied
+    /// what was committed then.
+    pub(crate) async fn join(&self) -> Result<(), ReadError> {
         let (answer, wait) = oneshot::channel();
         let not_ready = |why| ReadError::NotReady { region: self.region, why };
         self.queue.try_send(answer).map_err(|_| not_ready("too many reads are waiting"))?;
@@ -64,15 +83,17 @@ impl ReadRounds {
 
 /// The task that makes the rounds.
 pub(crate) async fn run<M: StateMachine>(
-    raft: openraft::Raft<TypeConfig, Adapter<M>>,
-    published: Arc<Published>,
+    raft: Raft<M>,
     region: u64,
     timeout: Duration,
-    mut asked: mpsc::Receiver<Asker>,
+    mut asked: Asked,
 ) {
     let mut round = Vec::new();
     while asked.recv_many(&mut round, WAITING).await > 0 {
-        let outcome = confirm(&raft, &published, region, timeout).await;
+        // Raft answers in time, unless its core waits for the disk. Reads do not wait with it.
+        let outcome = tokio::time::timeout(timeout * 2, confirm(&raft, region, timeout)).await;
+        let busy = ReadError::NotReady { region, why: "its group is busy with its disk" };
+        let outcome = outcome.unwrap_or(Err(busy));
         for asker in round.drain(..) {
             let _ = asker.send(outcome.clone());
         }
@@ -81,11 +102,10 @@ pub(crate) async fn run<M: StateMachine>(
 
 /// One round: the majority confirms us, and we have applied what was committed when it was asked.
 async fn confirm<M: StateMachine>(
-    raft: &openraft::Raft<TypeConfig, Adapter<M>>,
-    published: &Published,
+    raft: &Raft<M>,
     region: u64,
     timeout: Duration,
-) -> Result<ReadPoint, ReadError> {
+) -> Result<(), ReadError> {
     let stopped = |why: String| ReadError::Stopped { region, why: Arc::from(why) };
     let option = LinearizerOption::from(ReadPolicy::ReadIndex).with_wait_timeout(timeout);
     let linearizer = raft.get_read_linearizer(option).await.map_err(|error| match error {
@@ -97,10 +117,8 @@ async fn confirm<M: StateMachine>(
         }
         RaftError::Fatal(fatal) => stopped(fatal.to_string()),
     })?;
-    let applied = linearizer
-        .try_await_ready(raft, Some(timeout))
-        .await
-        .map_err(|fatal| stopped(fatal.to_string()))?;
+    let applied = linearizer.try_await_ready(raft, Some(timeout)).await;
+    let applied = applied.map_err(|fatal| stopped(fatal.to_string()))?;
     applied.map_err(|_| ReadError::NotReady { region, why: "apply lags behind" })?;
-    Ok(ReadPoint { applied_clock: published.clock() })
+    Ok(())
 }

@@ -1,9 +1,9 @@
-//! The alarm of a full disk.
+//! The alarm of a full disk, and the one loop that waits for space.
 //!
 //! The log writer and the apply threads meet a full disk each on their own, keep what they hold and
-//! wait for space. Clients must not wait with them: as long as anybody waits, new writes are
-//! refused, and those in flight are told that their outcome is unknown. The alarm is over when the
-//! last of those who wait has gone on:
+//! wait for space ([`SpaceAlarm::retry`]). Clients must not wait with them: as long as one of them
+//! waits, new writes are refused, and those in flight are told that their outcome is unknown. The
+//! alarm is over when the last of them has gone on:
 //!
 //! ```text
 //!   log writer   ──────█ waits ████████──────────
@@ -13,39 +13,114 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
-/// Counts who waits for space and tells the proposers. Shared by all threads of a store that write.
+use neokv_engine::{Engine, EngineError};
+
+use crate::error::StoreError;
+
+/// Pause between two attempts while the disk is full.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Counts the threads that wait for space and tells the proposers. Shared by all threads of a store
+/// that write.
 pub(crate) struct SpaceAlarm {
     waiting: AtomicUsize,
     tell: Box<dyn Fn(bool) + Send + Sync>,
 }
 
+/// An error that may be a full disk.
+pub(crate) trait MayBeFull: std::fmt::Display {
+    /// Whether the same attempt may succeed when space returns.
+    fn is_full(&self) -> bool;
+}
+
+impl MayBeFull for EngineError {
+    fn is_full(&self) -> bool {
+        matches!(self, EngineError::NoSpace { .. })
+    }
+}
+
+impl MayBeFull for StoreError {
+    fn is_full(&self) -> bool {
+        use std::io::ErrorKind;
+        match self {
+            StoreError::Engine(error) => error.is_full(),
+            StoreError::Io { source, .. } => {
+                matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl SpaceAlarm {
-    /// An alarm that calls `tell` with `true` when somebody begins to wait and again whenever they
-    /// have waited in vain, and with `false` when nobody waits any more.
+    /// An alarm that calls `tell` with `true` when a thread begins to wait and again whenever it
+    /// has waited in vain, and with `false` when none waits any more.
     pub(crate) fn new(tell: impl Fn(bool) + Send + Sync + 'static) -> Arc<SpaceAlarm> {
         Arc::new(SpaceAlarm { waiting: AtomicUsize::new(0), tell: Box::new(tell) })
     }
 
+    /// Attempts something until it succeeds, fails for another reason than a full disk, or
+    /// `give_up` returns why to end. Blocks the thread. `what` names the work for the operator.
+    pub(crate) fn retry<T, E: MayBeFull>(
+        &self,
+        engine: &Engine,
+        what: &str,
+        give_up: impl Fn() -> Option<E>,
+        mut attempt: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut waiting = None;
+        loop {
+            match attempt() {
+                Err(error) if error.is_full() => {
+                    if let Some(error) = give_up() {
+                        return Err(error);
+                    }
+                    if waiting.is_none() {
+                        tracing::error!(%error, "no space to write {what}; waiting until there is some");
+                    }
+                    waiting.get_or_insert_with(|| self.raise()).sound();
+                    thread::sleep(PAUSE);
+                    if let Err(error) = engine.resume() {
+                        tracing::debug!(%error, "the engine cannot resume yet");
+                    }
+                }
+                outcome => {
+                    if waiting.is_some() {
+                        tracing::info!("there is space to write {what} again");
+                    }
+                    return outcome;
+                }
+            }
+        }
+    }
+
+    /// Whether anything waits for space.
+    pub(crate) fn is_raised(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
     /// Begins to wait. The wait ends when the result is dropped.
-    pub(crate) fn wait(self: &Arc<Self>) -> Waiting {
+    pub(crate) fn raise(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        Waiting(Arc::clone(self))
+        Waiting(self)
     }
 }
 
-/// Somebody who waits for space.
-pub(crate) struct Waiting(Arc<SpaceAlarm>);
+/// A thread that waits for space.
+pub(crate) struct Waiting<'a>(&'a SpaceAlarm);
 
-impl Waiting {
-    /// There still is no space: whatever has slipped into flight since the last call is answered as
-    /// well.
-    pub(crate) fn sound(&self) {
+impl Waiting<'_> {
+    /// There still is no space: writes that have got into flight since the last call are answered
+    /// as well.
+    fn sound(&self) {
         (self.0.tell)(true);
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if self.0.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
             (self.0.tell)(false);
@@ -60,19 +135,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_alarm_lasts_until_nobody_waits() {
+    fn the_alarm_lasts_until_no_thread_waits() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let alarm = SpaceAlarm::new({
             let told = Arc::clone(&told);
             move |full| told.lock().push(full)
         });
-        let log = alarm.wait();
+        assert!(!alarm.is_raised());
+        let log = alarm.raise();
         log.sound();
-        let apply = alarm.wait();
+        let apply = alarm.raise();
         apply.sound();
         drop(log);
         assert_eq!(*told.lock(), [true, true], "apply still waits");
+        assert!(alarm.is_raised());
         drop(apply);
+        assert!(!alarm.is_raised());
         assert_eq!(*told.lock(), [true, true, false]);
     }
 }

@@ -7,11 +7,11 @@
 //! ```text
 //!   here (openraft)                              stored (neokv_encoding::raft)
 //!   NodeId  u64  = peer id, never reused         Peer.id
-//!   Node    StoreNode = store id                 Peer.store; addresses are looked up, an address change is no entry
+//!   Node    StoreNode = store id                 Peer.store; its address is looked up
 //!   LogId   (term, index)                        LogId, 16 bytes
 //!   Vote    (term, peer, committed)              Vote
 //!   D       Data: opaque payload or admin        Payload::Command, Payload::Admin
-//!   R       Replies: opaque box                  never stored
+//!   R       Answer: opaque box                   never stored
 //! ```
 //!
 //! The leader id is the standard one (`leader_id_std`): at most one leader per term, so a log id is
@@ -24,6 +24,7 @@ use std::fmt;
 use bytes::Bytes;
 use neokv_encoding::proto::AdminCommand;
 use neokv_encoding::raft as stored;
+use neokv_encoding::region::Epoch;
 use openraft::entry::EntryPayload;
 use openraft::impls::leader_id_std::LeaderId;
 use openraft::raft::ClientWriteResult;
@@ -33,41 +34,51 @@ use parking_lot::Mutex;
 /// What Raft orders: an opaque payload of the state machine, or a command to the Region itself.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Data {
-    /// The state machine's bytes.
-    Command(Bytes),
+    /// Commands of the state machine.
+    Command {
+        /// Shape of the Region that they were proposed for.
+        epoch: Epoch,
+        /// The state machine's bytes.
+        command: Bytes,
+    },
     /// A change of the Region (split, merge, ...).
-    Admin(Box<AdminCommand>),
+    Admin {
+        /// Shape of the Region that it was proposed for.
+        epoch: Epoch,
+        /// The change.
+        command: Box<AdminCommand>,
+    },
 }
 
 impl fmt::Display for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Command(bytes) => write!(f, "command of {} bytes", bytes.len()),
-            Self::Admin(_) => f.write_str("admin command"),
+            Self::Command { command, .. } => write!(f, "command of {} bytes", command.len()),
+            Self::Admin { .. } => f.write_str("admin command"),
         }
     }
 }
 
-/// The replies of one entry, of a type only the state machine knows: a boxed `Vec<M::Reply>`, or
-/// nothing.
+/// The answer to one entry, of a type that only its proposer knows: the outcomes of the state
+/// machine's commands, what became of an admin command, or nothing.
 #[derive(Default)]
-pub(crate) struct Replies(Mutex<Option<Box<dyn Any + Send>>>);
+pub(crate) struct Answer(Mutex<Option<Box<dyn Any + Send>>>);
 
-impl Replies {
-    /// Boxes the replies.
-    pub(crate) fn of<R: Send + 'static>(replies: Vec<R>) -> Replies {
-        Replies(Mutex::new(Some(Box::new(replies))))
+impl Answer {
+    /// Boxes an answer.
+    pub(crate) fn of<T: Send + 'static>(answer: T) -> Answer {
+        Answer(Mutex::new(Some(Box::new(answer))))
     }
 
-    /// Takes them out again; `None` if there are none or they are of another type.
-    pub(crate) fn take<R: 'static>(self) -> Option<Vec<R>> {
-        self.0.into_inner()?.downcast::<Vec<R>>().ok().map(|replies| *replies)
+    /// Takes it out again; `None` if there is none or it is of another type.
+    pub(crate) fn take<T: 'static>(self) -> Option<T> {
+        self.0.into_inner()?.downcast::<T>().ok().map(|answer| *answer)
     }
 }
 
-impl fmt::Debug for Replies {
+impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Replies")
+        f.write_str("Answer")
     }
 }
 
@@ -78,8 +89,8 @@ pub(crate) struct StoreNode {
     pub(crate) store: u64,
 }
 
-/// What follows the fate of a write with the result `T`.
-pub(crate) trait Follow<T>: Send {
+/// Who is told what becomes of a write with the result `T`.
+pub(crate) trait Completion<T>: Send {
     /// The entry is committed; it will be applied.
     fn committed(&mut self);
     /// The entry is applied, or it was refused.
@@ -87,12 +98,12 @@ pub(crate) trait Follow<T>: Send {
 }
 
 /// How replies get back to the proposer without a channel in between.
-pub(crate) struct Responder<T>(Box<dyn Follow<T>>);
+pub(crate) struct Responder<T>(Box<dyn Completion<T>>);
 
 impl<T> Responder<T> {
-    /// A responder that tells `follower`.
-    pub(crate) fn new(follower: impl Follow<T> + 'static) -> Self {
-        Responder(Box::new(follower))
+    /// A responder that tells `completion`.
+    pub(crate) fn new(completion: impl Completion<T> + 'static) -> Self {
+        Responder(Box::new(completion))
     }
 }
 
@@ -112,7 +123,7 @@ pub(crate) struct TypeConfig;
 
 impl openraft::RaftTypeConfig for TypeConfig {
     type D = Data;
-    type R = Replies;
+    type R = Answer;
     type NodeId = u64;
     type Node = StoreNode;
     type Term = u64;
@@ -134,6 +145,8 @@ impl openraft::RaftTypeConfig for TypeConfig {
 }
 
 pub(crate) type Entry = alias::EntryOf<TypeConfig>;
+/// The term of a log id.
+pub(crate) type CommittedLeaderId = alias::CommittedLeaderIdOf<TypeConfig>;
 pub(crate) type LogId = alias::LogIdOf<TypeConfig>;
 pub(crate) type Vote = alias::VoteOf<TypeConfig>;
 pub(crate) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
@@ -156,8 +169,8 @@ pub(crate) fn log_id_out(id: &LogId) -> stored::LogId {
     stored::LogId { term: id.leader_id.term, index: id.index }
 }
 
-/// A stored vote. A vote for nobody cannot be stored by this program; it is read as a vote for peer
-/// 0.
+/// A stored vote. A vote without a candidate cannot be stored by this program; it is read as a vote
+/// for peer 0.
 pub(crate) fn vote_in(vote: stored::Vote) -> Vote {
     let leader_id = LeaderId { term: vote.term, voted_for: vote.node.unwrap_or(0) };
     Vote { leader_id, committed: vote.committed }
@@ -208,8 +221,12 @@ pub(crate) fn is_sole_voter(configs: &[BTreeSet<u64>], peer: u64) -> bool {
 pub(crate) fn entry_in(entry: stored::Entry) -> Entry {
     let payload = match entry.payload {
         stored::Payload::Blank => EntryPayload::Blank,
-        stored::Payload::Command(bytes) => EntryPayload::Normal(Data::Command(bytes)),
-        stored::Payload::Admin(admin) => EntryPayload::Normal(Data::Admin(Box::new(admin))),
+        stored::Payload::Command { epoch, command } => {
+            EntryPayload::Normal(Data::Command { epoch, command })
+        }
+        stored::Payload::Admin { epoch, command } => {
+            EntryPayload::Normal(Data::Admin { epoch, command: Box::new(command) })
+        }
         stored::Payload::Membership(membership) => EntryPayload::Membership(config_in(&membership)),
     };
     Entry { log_id: log_id_in(entry.log_id), payload }
@@ -219,8 +236,12 @@ pub(crate) fn entry_in(entry: stored::Entry) -> Entry {
 pub(crate) fn entry_out(entry: &Entry) -> stored::Entry {
     let payload = match &entry.payload {
         EntryPayload::Blank => stored::Payload::Blank,
-        EntryPayload::Normal(Data::Command(bytes)) => stored::Payload::Command(bytes.clone()),
-        EntryPayload::Normal(Data::Admin(admin)) => stored::Payload::Admin((**admin).clone()),
+        EntryPayload::Normal(Data::Command { epoch, command }) => {
+            stored::Payload::Command { epoch: *epoch, command: command.clone() }
+        }
+        EntryPayload::Normal(Data::Admin { epoch, command }) => {
+            stored::Payload::Admin { epoch: *epoch, command: (**command).clone() }
+        }
         EntryPayload::Membership(membership) => {
             stored::Payload::Membership(config_out(Some(&entry.log_id), membership))
         }
@@ -232,8 +253,8 @@ pub(crate) fn entry_out(entry: &Entry) -> stored::Entry {
 pub(crate) fn entry_weight(entry: &Entry) -> usize {
     const OVERHEAD: usize = 64;
     match &entry.payload {
-        EntryPayload::Normal(Data::Command(bytes)) => bytes.len().saturating_add(OVERHEAD),
-        _ => OVERHEAD.saturating_mul(4),
+        EntryPayload::Normal(Data::Command { command, .. }) => command.len() + OVERHEAD,
+        _ => OVERHEAD * 4,
     }
 }
 
@@ -254,7 +275,10 @@ mod tests {
         .unwrap();
         let payloads = [
             EntryPayload::Blank,
-            EntryPayload::Normal(Data::Command(Bytes::from_static(b"payload"))),
+            EntryPayload::Normal(Data::Command {
+                epoch: Epoch { version: 3, conf_ver: 2 },
+                command: Bytes::from_static(b"payload"),
+            }),
             EntryPayload::Membership(membership),
         ];
         for payload in payloads {
@@ -291,8 +315,8 @@ mod tests {
 
     #[test]
     fn replies_of_another_type_are_none() {
-        assert_eq!(Replies::of(vec![1u8, 2]).take::<u8>(), Some(vec![1, 2]));
-        assert_eq!(Replies::of(vec![1u8, 2]).take::<u16>(), None);
-        assert_eq!(Replies::default().take::<u8>(), None);
+        assert_eq!(Answer::of(vec![1u8, 2]).take::<Vec<u8>>(), Some(vec![1, 2]));
+        assert_eq!(Answer::of(vec![1u8, 2]).take::<Vec<u16>>(), None);
+        assert_eq!(Answer::default().take::<u8>(), None);
     }
 }

@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 
 use neokv_redis::config::{self, Request};
-use neokv_redis::node::Node;
+use neokv_redis::node::{Deployment, Node};
 use neokv_resp::client::encode_command;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Request::Serve(settings) = config::load(arguments, [])? else {
         return Err("not a request to serve".into());
     };
-    let mut node = Node::open(settings).await?;
+    let mut node = Node::open(settings, Deployment::standalone(1)).await?;
     let port = node.serve().await?;
     println!("serving on port {port}");
 

@@ -1,191 +1,216 @@
-//! The background removal of keys whose time is over.
+//! The background removal of expired keys.
 //!
 //! Reads hide such keys at once; this gives their space back. It works on the leader of each
 //! Region, in two steps, so that every replica removes the same keys at the same place of its
 //! history:
 //!
 //! ```text
-//! find      walk over family `expire` (slot, instant, key) from where the last round ended, skipping in every slot to
-//! the
-//!           next one as soon as an instant lies ahead: one seek per slot that has expiries at all
-//! propose   PurgeExpired { slot, key, expire_ms } × up to BATCH, through the log
-//! apply     removes a key if its record still has exactly that expiry and the entry's clock has reached it
+//! find      walk over family `expire` (slot, instant, key) from where the last round ended, with one
+//!           iterator for the whole store; in every slot, skip to the next one as soon as an instant
+//!           lies ahead: one seek per slot that has expiries at all
+//! propose   to the leader's Region of each key: PurgeExpired { key, expire_ms } × up to BATCH
+//! apply     removes a key if its record still has exactly that expiry and the entry's clock has
+//!           reached it
 //! ```
 //!
 //! Between finding and applying a client may have changed the key. Then its expiry is another one,
-//! and apply leaves it alone. The cleaner's own clock matters little: should it run ahead, apply,
-//! which has the entry's clock, removes nothing.
+//! and apply leaves it alone; so it does if the key's slot is another Region's by then. The
+//! cleaner's own clock matters little: should it run ahead, apply, which has the entry's clock,
+//! removes nothing.
 //!
-//! A round looks at a bounded number of rows and slots, so that a mass expiry does not crowd out
+//! A round examines a bounded number of rows and slots, so that a mass expiry does not crowd out
 //! clients. When a round found a full batch the next one follows at once, otherwise after a pause.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use neokv_encoding::family::Family;
 use neokv_encoding::key::{ExpireKey, slot_bounds};
+use neokv_encoding::region::Epoch;
 use neokv_encoding::slot::SlotRange;
-use neokv_engine::{Direction, Engine, KeyRange, Read};
-use neokv_raftstore::{Region, Store};
+use neokv_engine::{Direction, KeyRange, Read};
+use neokv_raftstore::{Done, Region, Store};
 use neokv_resp::Reply;
 
-use crate::command::CommandError;
-use crate::machine::{Command, ExpiredKey, RedisMachine};
+use crate::error::CommandError;
+use crate::machine::{ExpiredKey, LogCommand, RedisMachine};
 
-/// Keys per proposal.
+/// Keys per round.
 pub const BATCH: usize = 512;
 /// Seeks per round.
 const SEEKS: usize = 4096;
 
-/// How often the cleaner looks when there is nothing to do.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// Pause after a round that found less than a full batch.
-    pub pause: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace { pause: Duration::from_millis(100) }
-    }
-}
-
 /// What one round found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// Keys that are over, at most [`BATCH`].
-    pub keys: Vec<ExpiredKey>,
+pub struct ExpiredBatch {
+    /// Expired keys, at most [`BATCH`], in the order of their slots.
+    pub keys: Vec<Expired>,
     /// The slot where the next round starts.
     pub next: u16,
 }
 
-/// Looks for keys of `slots` that are over at `now_ms`, from slot `from` on. Bounded work.
+/// One expired key.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// Its slot.
+    pub slot: u16,
+    /// Its namespace.
+    pub namespace: u32,
+    /// What apply must know of it.
+    pub key: ExpiredKey,
+}
+
+/// Looks for keys that have expired at `now_ms`, from slot `from` on, in slots that `is_ours`.
+/// Bounded work.
 ///
 /// # Errors
 ///
 /// If the engine cannot be read or a row is damaged.
 pub fn find(
     read: &dyn Read,
-    slots: SlotRange,
     from: u16,
     now_ms: u64,
-) -> Result<Found, CommandError> {
-    let from = if slots.contains(from) { from } else { slots.start };
-    let (start, end) = slot_bounds(SlotRange { start: from, end: slots.end });
+    is_ours: impl Fn(u16) -> bool,
+) -> Result<ExpiredBatch, CommandError> {
+    let (start, end) = slot_bounds(SlotRange { start: from, ..SlotRange::ALL });
     let mut rows = read.cursor(Family::Expire, KeyRange::new(start, end), Direction::Forward)?;
-    let mut found = Found { keys: Vec::new(), next: slots.start };
+    let mut found = ExpiredBatch::default();
     let mut seeks = 0;
+    let mut ours = None;
     while let Some((row, _)) = rows.next()? {
-        let row = ExpireKey::decode(row)?;
+        let ExpireKey { slot, expire_ms, namespace, key } = ExpireKey::decode(row)?;
         if found.keys.len() >= BATCH || seeks >= SEEKS {
-            found.next = row.slot;
+            found.next = slot;
             break;
         }
-        if row.expire_ms <= now_ms {
-            let ExpireKey { slot, expire_ms, namespace, key } = row;
-            found.keys.push(ExpiredKey { slot, namespace, key, expire_ms });
+        // Asked once for every slot.
+        if !matches!(ours, Some((known, _)) if known == slot) {
+            ours = Some((slot, is_ours(slot)));
+        }
+        if expire_ms <= now_ms && matches!(ours, Some((_, true))) {
+            found.keys.push(Expired { slot, namespace, key: ExpiredKey { key, expire_ms } });
         } else {
             seeks += 1;
-            rows.seek(&row.slot.saturating_add(1).to_be_bytes())?;
+            rows.seek(&(slot + 1).to_be_bytes())?;
         }
     }
     Ok(found)
 }
 
-/// Cleans every Region that this store leads, until `stop` becomes true or its sender is gone.
-/// `removed` hears of every number of keys that were removed.
+/// Removes the expired keys of every Region that this store leads, until `stop` becomes true or its
+/// sender is gone. Waits for `pause` after a round that found less than a full batch. `removed` is
+/// called with every number of keys that were removed.
 pub async fn run(
     store: Arc<Store<RedisMachine>>,
-    engine: Engine,
-    pace: Pace,
+    pause: Duration,
     mut stop: tokio::sync::watch::Receiver<bool>,
     removed: impl Fn(u64) + Send + Sync,
 ) {
-    // Where the next round of each Region starts. Kept in memory only: after a restart the walk
-    // starts over.
-    let mut positions: HashMap<u64, u16> = HashMap::new();
+    // Where the next round starts. Kept in memory only: after a restart the walk starts over.
+    let mut next = 0;
     loop {
-        let mut busy = false;
-        for region in store.regions() {
-            if *stop.borrow() {
-                return;
-            }
-            busy |= clean(&region, &engine, &mut positions, &removed).await;
-        }
-        let pause = if busy { Duration::ZERO } else { pace.pause };
+        let is_busy = round(&store, &mut next, &removed).await;
+        let wait = if is_busy { Duration::ZERO } else { pause };
         tokio::select! {
             changed = stop.changed() => if changed.is_err() || *stop.borrow() { return },
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }
 
-/// One round over one Region. True if there is more to do at once.
-async fn clean(
-    region: &Region<RedisMachine>,
-    engine: &Engine,
-    positions: &mut HashMap<u64, u16>,
+/// One round. True if there is more to do at once.
+async fn round(
+    store: &Arc<Store<RedisMachine>>,
+    next: &mut u16,
     removed: &(impl Fn(u64) + Sync),
 ) -> bool {
-    if !region.is_serving() {
-        // Another replica leads, and cleans.
-        return false;
-    }
-    let descriptor = region.descriptor();
-    let (id, slots) = (descriptor.id, descriptor.slots);
-    let from = positions.get(&id).copied().unwrap_or(slots.start);
-    let reader = engine.clone();
-    let found = tokio::task::spawn_blocking(move || find(&reader, slots, from, now_ms())).await;
-    let found = match found {
+    let (reader, from) = (Arc::clone(store), *next);
+    let found = tokio::task::spawn_blocking(move || {
+        // The leader's clock only decides what is proposed, never what is applied.
+        let now_ms = reader.config().clock.now_ms();
+        // Where another replica leads, that one cleans.
+        let is_ours = |slot| reader.region_of_slot(slot).is_some_and(|region| region.is_serving());
+        find(reader.engine(), from, now_ms, is_ours)
+    });
+    let found = match found.await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
-            tracing::warn!(region = id, %error, "cannot look for expired keys");
+            tracing::warn!(%error, "cannot look for expired keys");
             return false;
         }
         Err(_) => return false,
     };
-    positions.insert(id, found.next);
-    if found.keys.is_empty() {
-        return false;
-    }
-    let full = found.keys.len() >= BATCH;
-    match region.propose(vec![Command::Purge(found.keys)]).await {
-        Ok(replies) => {
-            let counts = replies.iter().filter_map(|reply| match reply {
-                Reply::Integer(count) => u64::try_from(*count).ok(),
-                _ => None,
-            });
-            let count = counts.sum();
-            removed(count);
-            // A full batch that removed nothing holds instants which the log's clock has not
-            // reached: give it time.
-            full && count > 0
-        }
-        Err(error) => {
-            tracing::debug!(region = id, %error, "expired keys stay for now");
-            false
-        }
-    }
+    *next = found.next;
+    let is_full = found.keys.len() >= BATCH;
+    let counts = join_all(purges(store, found.keys).into_values().map(Purge::propose)).await;
+    let count = counts.iter().sum();
+    removed(count);
+    // A full batch that removed nothing holds instants which the log's clock has not reached: give
+    // it time.
+    is_full && count > 0
 }
 
-/// The leader's clock, in milliseconds since the Unix epoch. It only decides what is proposed,
-/// never what is applied.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// What is proposed to one Region.
+struct Purge {
+    region: Arc<Region<RedisMachine>>,
+    epoch: Epoch,
+    by_namespace: BTreeMap<u32, Vec<ExpiredKey>>,
+}
+
+/// The keys by Region.
+fn purges(store: &Store<RedisMachine>, keys: Vec<Expired>) -> BTreeMap<u64, Purge> {
+    let mut purges = BTreeMap::new();
+    for Expired { slot, namespace, key } in keys {
+        // Without a Region, the next round finds the key again.
+        let Some(region) = store.region_of_slot(slot) else { continue };
+        let purge = purges.entry(region.id()).or_insert_with(|| {
+            let epoch = region.descriptor().epoch;
+            Purge { region, epoch, by_namespace: BTreeMap::new() }
+        });
+        purge.by_namespace.entry(namespace).or_default().push(key);
+    }
+    purges
+}
+
+impl Purge {
+    /// Proposes it; returns how many keys were removed.
+    async fn propose(self) -> u64 {
+        let commands = self.by_namespace.into_iter();
+        let commands = commands.map(|(namespace, keys)| LogCommand::Purge { namespace, keys });
+        match self.region.propose(self.epoch, commands.collect()).await {
+            Ok(outcomes) => {
+                let counts = outcomes.iter().filter_map(|outcome| match outcome {
+                    Done::Reply(Reply::Integer(count)) => u64::try_from(*count).ok(),
+                    _ => None,
+                });
+                counts.sum()
+            }
+            Err(error) => {
+                tracing::debug!(region = self.region.id(), %error, "expired keys stay for now");
+                0
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keyspace::NAMESPACE;
     use crate::testing::Bench;
 
-    fn names(found: &Found) -> Vec<String> {
+    fn names(found: &ExpiredBatch) -> Vec<String> {
         let mut names: Vec<String> =
-            found.keys.iter().map(|key| String::from_utf8(key.key.to_vec()).unwrap()).collect();
+            found.keys.iter().map(|of| String::from_utf8(of.key.key.to_vec()).unwrap()).collect();
         names.sort();
         names
+    }
+
+    fn purge(found: ExpiredBatch) -> LogCommand {
+        let keys = found.keys.into_iter().map(|of| of.key).collect();
+        LogCommand::Purge { namespace: NAMESPACE, keys }
     }
 
     #[test]
@@ -198,14 +223,14 @@ mod tests {
             bench.run(&format!("SET {key} v PX {ms}"));
         }
         bench.run("SET ever v");
-        let found = find(&bench.engine, SlotRange::ALL, 0, bench.now_ms + 10).unwrap();
+        let found = find(&bench.engine, 0, bench.now_ms + 10, |_| true).unwrap();
         assert_eq!(names(&found), ["b", "{a}1", "{a}2"]);
         assert_eq!(found.next, 0);
         bench.advance(10);
-        bench.apply(vec![Command::Purge(found.keys)]).unwrap();
+        bench.apply(vec![purge(found)]).unwrap();
         bench.check(&[("DBSIZE", "4")]);
-        let found = find(&bench.engine, SlotRange::ALL, 0, bench.now_ms).unwrap();
-        assert_eq!(found, Found { keys: Vec::new(), next: 0 });
+        let found = find(&bench.engine, 0, bench.now_ms, |_| true).unwrap();
+        assert_eq!(found, ExpiredBatch { keys: Vec::new(), next: 0 });
     }
 
     #[test]
@@ -218,11 +243,11 @@ mod tests {
         bench.advance(1);
         let (mut from, mut rounds) = (0, 0);
         while bench.run("DBSIZE") != "0" {
-            let found = find(&bench.engine, SlotRange::ALL, from, bench.now_ms).unwrap();
+            let found = find(&bench.engine, from, bench.now_ms, |_| true).unwrap();
             assert!(found.keys.len() <= BATCH);
-            assert!(found.keys.iter().all(|key| key.slot >= from));
+            assert!(found.keys.iter().all(|of| of.slot >= from));
             from = found.next;
-            bench.apply(vec![Command::Purge(found.keys)]).unwrap();
+            bench.apply(vec![purge(found)]).unwrap();
             rounds += 1;
             assert!(rounds <= 4);
         }
@@ -230,14 +255,15 @@ mod tests {
     }
 
     #[test]
-    fn a_position_outside_the_region_starts_over() {
+    fn slots_of_others_are_left_to_them() {
         let mut bench = Bench::new();
         bench.run("SET k v PX 1");
+        bench.run("SET other v PX 1");
         let slot = neokv_encoding::slot::slot_of(b"k");
-        let slots = SlotRange { start: slot, end: slot + 1 };
-        let found = find(&bench.engine, slots, 0, bench.now_ms + 1).unwrap();
-        assert_eq!((names(&found), found.next), (vec!["k".to_owned()], slot));
-        let slots = SlotRange { start: slot + 1, end: slot + 2 };
-        assert!(find(&bench.engine, slots, slot, bench.now_ms + 1).unwrap().keys.is_empty());
+        let found = find(&bench.engine, 0, bench.now_ms + 1, |other| other == slot).unwrap();
+        assert_eq!(names(&found), ["k"]);
+        // The round begins behind it.
+        let found = find(&bench.engine, slot + 1, bench.now_ms + 1, |other| other == slot).unwrap();
+        assert_eq!(names(&found), Vec::<String>::new());
     }
 }

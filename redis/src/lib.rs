@@ -4,11 +4,11 @@
 //! One request travels through the modules in this order:
 //!
 //! ```text
-//! socket ── server ──► command::table ──► server (session commands answer here)
+//! socket ── server ──► command::table ──► server (commands about the connection answer here)
 //!                           │
 //!             read ◄────────┴────────► write
 //!              │                         │
-//!     keyspace::View over        machine::Command ──► raftstore (log, fsync, commit)
+//!     keyspace::View over      machine::LogCommand ──► raftstore (log, fsync, commit)
 //!     the engine or a snapshot                           │
 //!              │                         machine::RedisMachine::apply, once per replica
 //!              │                                         │
@@ -16,27 +16,54 @@
 //!      command::{string, hash, …} ◄──────────────────────┘
 //! ```
 //!
-//! * [`command`]: every command is declared once, in a table next to its handler. Arity checks,
-//!   routing, `COMMAND`, the flags that decide where a command runs and the documentation all
-//!   follow from that declaration.
-//! * [`keyspace`]: what a user key is in terms of the engine's column families. Handlers speak of
-//!   strings, collections, subkeys and scores; only this module knows about expiry rows, key counts
-//!   and the older one-family format.
-//! * [`machine`]: what a log entry means. It is a pure function of the state and the entry: no
-//!   clock, no random source, no address of this process enters it.
-//! * [`cleaner`]: finds keys whose time is over and has their removal agreed through the log.
-//! * [`server`], [`config`], [`metrics`], [`node`], [`process`]: sockets, sessions, options,
-//!   numbers, and the process around them.
+//! # Modules
+//!
+//! A module uses only those above it in this list:
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`error`], [`number`], [`stable_hash`], [`clock`], [`password`] | they need nothing else |
+//! | [`config`], [`process`] | options; exit, signals, logs, memory and processor time |
+//! | [`keyspace`] | what a user key is in terms of the engine's column families |
+//! | [`clients`], [`session`] | all connections, and the state of one |
+//! | [`stats`], [`facts`], [`identity`], [`disk`] | counters, what INFO tells, names, free space |
+//! | [`topology`] | which Regions and nodes there are |
+//! | [`host`] | the process as commands about the connection see it |
+//! | [`command`] | every command: its declaration and its code |
+//! | [`machine`] | what a log entry means |
+//! | [`server`] | sockets: from bytes to commands, and where these run |
+//! | [`cleaner`], [`metrics`] | removal of expired keys; numbers for Prometheus |
+//! | [`node`] | all of them together, opened and stopped in order |
+//!
+//! Commands know neither the server nor the node: what they see is a [`View`](keyspace::View), a
+//! [`Tx`](keyspace::Tx) or a [`Host`](host::Host). What a log entry does is a pure function of the
+//! state and the entry: no clock, no random source, no address of this process enters it.
 
 pub mod cleaner;
+pub mod clients;
+pub mod clock;
 pub mod command;
 pub mod config;
+pub mod disk;
+pub mod error;
+pub mod facts;
+pub mod host;
+pub mod identity;
 pub mod keyspace;
 pub mod machine;
 pub mod metrics;
 pub mod node;
+pub mod number;
+pub mod password;
 pub mod process;
 pub mod server;
+pub mod session;
+pub mod stable_hash;
+pub mod stats;
+pub mod topology;
 
 #[cfg(test)]
 pub(crate) mod testing;
+
+/// The version of Redis whose commands and texts this server follows, for HELLO and INFO.
+pub const REDIS_VERSION: &str = "7.0.15";

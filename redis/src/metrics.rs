@@ -22,7 +22,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use neokv_raftstore::metrics as raft;
 use tokio::net::TcpListener;
 
-use crate::node::facts::Facts;
+use crate::facts::Facts;
 
 /// How often the recorder folds the values of distributions into their quantiles: without it they
 /// would pile up until somebody asks.
@@ -30,7 +30,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// How a metric's values move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only grows while the process lives.
     Counter,
     /// Goes up and down.
@@ -44,7 +44,7 @@ pub struct Metric {
     /// Its name at the endpoint.
     pub name: &'static str,
     /// Whether it only grows.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// One sentence.
     pub help: &'static str,
     /// Its value. Counters are whole numbers.
@@ -56,7 +56,7 @@ pub struct Labelled {
     /// Its name at the endpoint.
     pub name: &'static str,
     /// Whether it only grows.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// The label's name.
     pub label: &'static str,
     /// One sentence.
@@ -70,7 +70,7 @@ macro_rules! metrics_table {
         /// Every metric without labels.
         pub const METRICS: &[Metric] = &[$(Metric {
             name: $name,
-            kind: Kind::$kind,
+            kind: MetricKind::$kind,
             help: $help,
             read: $read,
         }),*];
@@ -87,27 +87,36 @@ metrics_table! {
     "neokv_input_bytes_total", Counter, "Bytes received from clients.", |f| f.server.input_bytes;
     "neokv_output_bytes_total", Counter, "Bytes sent to clients.", |f| f.server.output_bytes;
     "neokv_error_replies_total", Counter, "Replies that were errors.", |f| f.server.error_replies;
-    "neokv_expired_keys_total", Counter, "Keys removed because their time was over.", |f| f.server.expired_keys;
+    "neokv_expired_keys_total", Counter, "Expired keys that were removed.",
+        |f| f.server.expired_keys;
     "neokv_keys", Gauge, "Keys, including expired ones that are not yet removed.", |f| f.keys;
     "neokv_keys_with_expiry", Gauge, "Keys with an expiry; an estimate when there are many.",
         |f| f.expires.count;
     "neokv_memory_allocated_bytes", Gauge, "Memory that the program holds, RocksDB included.",
         |f| f.memory.allocated;
     "neokv_memory_resident_bytes", Gauge, "Resident memory of the process.", |f| f.memory.rss;
-    "neokv_disk_free_bytes", Gauge, "Free space on the disk under the data directory.", |f| f.disk.free;
+    "neokv_disk_free_bytes", Gauge, "Free space on the disk under the data directory.",
+        |f| f.disk.free;
     "neokv_disk_used_bytes", Gauge, "Space that the data directory takes.", |f| f.disk.used;
-    "neokv_disk_writes_refused", Gauge, "1 while writes are refused because the disk is nearly full.",
+    "neokv_disk_writes_refused", Gauge,
+        "1 while writes are refused because the disk is nearly full.",
         |f| u64::from(f.disk.refusing);
-    "neokv_raft_regions_leading", Gauge, "Regions that are led from this store.", |f| f.raft.leading;
+    "neokv_raft_regions_leading", Gauge, "Regions that are led from this store.",
+        |f| f.raft.leading;
     "neokv_raft_term", Gauge, "The largest term of the Regions here.", |f| f.raft.term;
-    "neokv_raft_last_index", Gauge, "Last appended log index, all Regions together.", |f| f.raft.last;
-    "neokv_raft_committed_index", Gauge, "Last committed log index, all Regions together.", |f| f.raft.committed;
-    "neokv_raft_applied_index", Gauge, "Last applied log index, all Regions together.", |f| f.raft.applied;
-    "neokv_raft_purged_index", Gauge, "Last purged log index, all Regions together.", |f| f.raft.purged;
-    "neokv_raft_log_bytes", Gauge, "Log held for followers and restarts.", |f| f.raft.log_bytes;
+    "neokv_raft_last_index", Gauge, "Last appended log index, all Regions together.",
+        |f| f.raft.last;
+    "neokv_raft_committed_index", Gauge, "Last committed log index, all Regions together.",
+        |f| f.raft.committed;
+    "neokv_raft_applied_index", Gauge, "Last applied log index, all Regions together.",
+        |f| f.raft.applied;
+    "neokv_raft_purged_index", Gauge, "Last purged log index, all Regions together.",
+        |f| f.raft.purged;
     "neokv_raft_log_entries", Gauge, "Entries of log held.", |f| f.raft.log_entries;
-    "neokv_rocksdb_memtable_bytes", Gauge, "Memory for writes that are not yet flushed.", |f| f.engine.memtable_bytes;
-    "neokv_rocksdb_block_cache_bytes", Gauge, "Memory for blocks read from disk.", |f| f.engine.block_cache_bytes;
+    "neokv_rocksdb_memtable_bytes", Gauge, "Memory for writes that are not yet flushed.",
+        |f| f.engine.memtable_bytes;
+    "neokv_rocksdb_block_cache_bytes", Gauge, "Memory for blocks read from disk.",
+        |f| f.engine.block_cache_bytes;
     "neokv_rocksdb_block_cache_pinned_bytes", Gauge, "Cached blocks that are in use.",
         |f| f.engine.block_cache_pinned_bytes;
     "neokv_rocksdb_table_reader_bytes", Gauge, "Memory for indexes and filters outside the cache.",
@@ -116,20 +125,25 @@ metrics_table! {
         |f| f.engine.block_cache_hits;
     "neokv_rocksdb_block_cache_misses_total", Counter, "Block look-ups that went to a file.",
         |f| f.engine.block_cache_misses;
-    "neokv_rocksdb_bloom_useful_total", Counter, "Look-ups that a bloom filter kept from reading a file.",
-        |f| f.engine.bloom_useful;
-    "neokv_rocksdb_wal_bytes_total", Counter, "Bytes appended to the write-ahead log.", |f| f.engine.wal_bytes;
-    "neokv_rocksdb_wal_syncs_total", Counter, "Syncs of the write-ahead log.", |f| f.engine.wal_syncs;
-    "neokv_rocksdb_flush_bytes_total", Counter, "Bytes that flushes wrote.", |f| f.engine.flush_bytes;
+    "neokv_rocksdb_bloom_useful_total", Counter,
+        "Look-ups that a bloom filter kept from reading a file.", |f| f.engine.bloom_useful;
+    "neokv_rocksdb_wal_bytes_total", Counter, "Bytes appended to the write-ahead log.",
+        |f| f.engine.wal_bytes;
+    "neokv_rocksdb_wal_syncs_total", Counter, "Syncs of the write-ahead log.",
+        |f| f.engine.wal_syncs;
+    "neokv_rocksdb_flush_bytes_total", Counter, "Bytes that flushes wrote.",
+        |f| f.engine.flush_bytes;
     "neokv_rocksdb_compaction_read_bytes_total", Counter, "Bytes that compactions read.",
         |f| f.engine.compaction_read_bytes;
     "neokv_rocksdb_compaction_write_bytes_total", Counter, "Bytes that compactions wrote.",
         |f| f.engine.compaction_write_bytes;
-    "neokv_rocksdb_stall_microseconds_total", Counter, "Time that writers waited for flushes and compactions.",
-        |f| f.engine.stall_micros;
-    "neokv_rocksdb_stalls_total", Counter, "Times that writes began to be slowed down or stopped.", |f| f.engine.stalls;
+    "neokv_rocksdb_stall_microseconds_total", Counter,
+        "Time that writers waited for flushes and compactions.", |f| f.engine.stall_micros;
+    "neokv_rocksdb_stalls_total", Counter, "Times that writes began to be slowed down or stopped.",
+        |f| f.engine.stalls;
     "neokv_rocksdb_running_flushes", Gauge, "Flushes that run now.", |f| f.engine.running_flushes;
-    "neokv_rocksdb_running_compactions", Gauge, "Compactions that run now.", |f| f.engine.running_compactions;
+    "neokv_rocksdb_running_compactions", Gauge, "Compactions that run now.",
+        |f| f.engine.running_compactions;
     "neokv_rocksdb_open_snapshots", Gauge, "Open snapshots.", |f| f.engine.open_snapshots;
 }
 
@@ -137,21 +151,21 @@ metrics_table! {
 pub const LABELLED: &[Labelled] = &[
     Labelled {
         name: "neokv_command_calls_total",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         label: "command",
         help: "Calls by command.",
         read: |f| {
-            f.server.commandstats.iter().map(|stat| (stat.name.to_owned(), stat.calls)).collect()
+            f.server.command_stats.iter().map(|stat| (stat.name.to_owned(), stat.calls)).collect()
         },
     },
     Labelled {
         name: "neokv_command_microseconds_total",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         label: "command",
         help: "Time from dispatch to reply by command.",
         read: |f| {
             f.server
-                .commandstats
+                .command_stats
                 .iter()
                 .map(|stat| (stat.name.to_owned(), stat.microseconds))
                 .collect()
@@ -159,14 +173,14 @@ pub const LABELLED: &[Labelled] = &[
     },
     Labelled {
         name: "neokv_errors_total",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         label: "code",
         help: "Error replies by code.",
-        read: |f| f.server.errorstats.clone(),
+        read: |f| f.server.error_stats.clone(),
     },
     Labelled {
         name: "neokv_rocksdb_family_bytes",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         label: "family",
         help: "Size of the live files by column family.",
         read: |f| {
@@ -179,7 +193,7 @@ pub const LABELLED: &[Labelled] = &[
     },
     Labelled {
         name: "neokv_rocksdb_family_keys",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         label: "family",
         help: "Estimated keys by column family.",
         read: |f| {
@@ -215,7 +229,7 @@ pub async fn serve(address: SocketAddr) -> Result<(), MetricsError> {
     for metric in declared() {
         describe(metric);
     }
-    tokio::spawn(endpoint::answer_all(listener, page.clone(), endpoint::Limits::default()));
+    tokio::spawn(endpoint::answer_all(listener, page.clone(), endpoint::EndpointLimits::default()));
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(UPKEEP).await;
@@ -231,7 +245,7 @@ pub struct Declared {
     /// Its name at the endpoint.
     pub name: &'static str,
     /// How its values move.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// One sentence.
     pub help: &'static str,
 }
@@ -251,9 +265,9 @@ pub fn declared() -> Vec<Declared> {
     });
     let raft = raft::METRICS.iter().map(|metric| {
         let kind = match metric.kind {
-            raft::Kind::Counter => Kind::Counter,
-            raft::Kind::Gauge => Kind::Gauge,
-            raft::Kind::Histogram => Kind::Distribution,
+            raft::Kind::Counter => MetricKind::Counter,
+            raft::Kind::Gauge => MetricKind::Gauge,
+            raft::Kind::Histogram => MetricKind::Distribution,
         };
         Declared { name: metric.name, kind, help: metric.help }
     });
@@ -262,9 +276,9 @@ pub fn declared() -> Vec<Declared> {
 
 fn describe(metric: Declared) {
     match metric.kind {
-        Kind::Counter => metrics::describe_counter!(metric.name, metric.help),
-        Kind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
-        Kind::Distribution => metrics::describe_histogram!(metric.name, metric.help),
+        MetricKind::Counter => metrics::describe_counter!(metric.name, metric.help),
+        MetricKind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
+        MetricKind::Distribution => metrics::describe_histogram!(metric.name, metric.help),
     }
 }
 
@@ -273,17 +287,19 @@ pub fn publish(facts: &Facts) {
     for metric in METRICS {
         let value = (metric.read)(facts);
         match metric.kind {
-            Kind::Counter => metrics::counter!(metric.name).absolute(value),
-            Kind::Gauge | Kind::Distribution => metrics::gauge!(metric.name).set(float(value)),
+            MetricKind::Counter => metrics::counter!(metric.name).absolute(value),
+            MetricKind::Gauge | MetricKind::Distribution => {
+                metrics::gauge!(metric.name).set(float(value))
+            }
         }
     }
     for metric in LABELLED {
         for (series, value) in (metric.read)(facts) {
             match metric.kind {
-                Kind::Counter => {
+                MetricKind::Counter => {
                     metrics::counter!(metric.name, metric.label => series).absolute(value)
                 }
-                Kind::Gauge | Kind::Distribution => {
+                MetricKind::Gauge | MetricKind::Distribution => {
                     metrics::gauge!(metric.name, metric.label => series).set(float(value));
                 }
             }
@@ -310,7 +326,7 @@ mod tests {
             assert!(seen.insert(name), "{name} is declared twice");
             assert!(name.starts_with("neokv_"), "{name}");
             assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
-            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
+            assert_eq!(name.ends_with("_total"), kind == MetricKind::Counter, "{name}");
             assert!(help.ends_with('.'), "{name}: {help}");
         }
     }
@@ -321,7 +337,7 @@ mod tests {
         let page = recorder.handle();
         let mut facts = Facts { keys: 42, ..Facts::default() };
         facts.server.commands = 7;
-        facts.server.errorstats = vec![("WRONGTYPE".to_owned(), 3)];
+        facts.server.error_stats = vec![("WRONGTYPE".to_owned(), 3)];
         metrics::with_local_recorder(&recorder, || {
             for metric in declared() {
                 describe(metric);
@@ -345,7 +361,8 @@ mod tests {
     #[test]
     fn the_documentation_lists_every_metric() {
         let mut page = String::from(
-            "# Metrics\n\n`neokv --metrics-bind 127.0.0.1:9121` serves these under `http://127.0.0.1:9121/metrics`.\n\n\
+            "# Metrics\n\n`neokv --metrics-bind 127.0.0.1:9121` serves these under \
+             `http://127.0.0.1:9121/metrics`.\n\n\
              | name | kind | meaning |\n| --- | --- | --- |\n",
         );
         for Declared { name, kind, help } in declared() {

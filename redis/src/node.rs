@@ -1,11 +1,12 @@
-//! The standalone node: one store, one Region over all slots with one replica, and a server in
-//! front of it.
+//! The node: a store with its Regions, and a server in front of it.
 //!
 //! ```text
-//! Node::open    engine (claims the directory) ─► identity ─► Raft store ─► Region 1, made at the first start
-//! Node::serve   disk guard, cleaner, metrics, listeners ─► port
+//! Node::open    engine (claims the directory) ─► identity ─► Raft store ─► its first Regions
+//! Node::serve   disk guard, metrics, cleaner, listeners ─► port
 //! Node::stop    listeners first, then what is under way, then cleaner and Raft, the engine last
 //! ```
+//!
+//! Whether it stands alone or is one of many is in the [`Deployment`] that it is opened with.
 //!
 //! The order of stopping is the order of dependence: nothing that is still used is taken away.
 //! Every acknowledged write is durable before its OK, so a stop saves nothing that a crash would
@@ -15,16 +16,11 @@
 //! serves sockets; the Raft store has its own runtime and its own threads for log and apply; the
 //! disk guard has one thread. A slow client, a big reply or a stalled disk therefore never delays a
 //! heartbeat.
-//!
-//! * [`facts`] is what INFO and the metrics tell, [`report`] reads it; [`disk`] guards the free
-//!   space; [`identity`] is what the node is called. What connections share is the server's
-//!   [`Context`].
 
-pub mod disk;
+pub mod deployment;
 mod error;
-pub mod facts;
-pub mod identity;
-pub mod report;
+#[cfg(test)]
+mod tests;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -32,26 +28,24 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use neokv_encoding::identity::Identity;
-use neokv_encoding::raft::{Peer, PeerRole};
-use neokv_encoding::region::{Descriptor, Epoch, RegionState};
-use neokv_encoding::slot::SlotRange;
+use neokv_encoding::region::Descriptor;
 use neokv_engine::{Engine, Options};
-use neokv_raftstore::transport::NoPeers;
 use neokv_raftstore::{ReadError, Store, Sync as LogSync};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::disk::DiskGuard;
+pub use self::deployment::Deployment;
 pub use self::error::NodeError;
-use self::identity::Names;
-use crate::cleaner::{self, Pace};
-use crate::config::{Config, Settings, Source, Sync};
-use crate::machine::RedisMachine;
-use crate::server::{Context, Server};
-use crate::{metrics, process};
+use crate::config::{Config, DamagedLog, Settings, Source, Sync};
+use crate::disk::{DiskGuard, Watcher};
+use crate::identity::{self, NodeIdentity};
+use crate::machine::{Bounds, RedisMachine};
+use crate::process::memory_limit::memory_limit;
+use crate::server::{Context, ContextSource, Server, report};
+use crate::{cleaner, metrics, process};
 
-/// The id of the only store, its only Region, and that Region's only peer.
-const STANDALONE: u64 = 1;
+/// How often is looked whether a Region has stopped.
+const WATCH: Duration = Duration::from_millis(250);
 /// How often metrics are sampled.
 const SAMPLE: Duration = Duration::from_secs(1);
 /// How long a stop waits for requests under way before it cuts them off.
@@ -61,7 +55,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct Node {
     context: Arc<Context>,
     server: Option<Server>,
-    watcher: Option<disk::Watcher>,
+    disk_watcher: Option<Watcher>,
     /// True ends the cleaner.
     stop: watch::Sender<bool>,
     cleaner: Option<JoinHandle<()>>,
@@ -69,28 +63,37 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the data directory, recovers it, and waits until its Region leads.
+    /// Opens the data directory, recovers it, makes the Regions of a first start, and waits until
+    /// those that have no other replica serve.
     ///
     /// # Errors
     /// The directory is in use, of another format, of another store, damaged, or cannot be written.
-    pub async fn open(settings: Settings) -> Result<Node, NodeError> {
+    pub async fn open(settings: Settings, deployment: Deployment) -> Result<Node, NodeError> {
+        let Deployment { store_id, cluster_id, first_regions, transport, topology } = deployment;
         let config = &settings.config;
-        let (engine, identity) = open_engine(config.clone()).await?;
-        let machine = Arc::new(RedisMachine);
-        let store =
-            Store::open(engine.clone(), machine, store_config(config), Arc::new(NoPeers)).await?;
-        if let Err(error) = lead(&store).await {
+        let (engine, identity) = open_engine(config.clone(), store_id, cluster_id).await?;
+        let machine = Arc::new(RedisMachine::new(bounds(config)));
+        let store_config = store_config(config, store_id);
+        let store = Store::open(engine.clone(), machine, store_config, transport).await?;
+        if let Err(error) = start_regions(&store, first_regions).await {
             store.shutdown().await;
             return Err(error);
         }
-        let disk = Arc::new(DiskGuard::new(config.disk_reserve));
-        let names = Names::new(&identity, config_file(&settings));
-        let context = Context::new(Arc::new(store), engine, disk, Arc::new(settings), names);
+        let store = Arc::new(store);
+        let identity = NodeIdentity::new(&identity, config_file(&settings));
+        let context = Context::new(ContextSource {
+            topology: topology(Arc::clone(&store), &identity),
+            store,
+            engine,
+            disk: Arc::new(DiskGuard::new(config.disk_reserve)),
+            settings: Arc::new(settings),
+            identity,
+        });
         let (stop, _) = watch::channel(false);
         Ok(Node {
             context: Arc::new(context),
             server: None,
-            watcher: None,
+            disk_watcher: None,
             stop,
             cleaner: None,
             sampler: None,
@@ -104,37 +107,54 @@ impl Node {
     pub async fn serve(&mut self) -> Result<u16, NodeError> {
         let context = &self.context;
         let config = &context.settings.config;
-        let measured = context.engine.clone();
-        let watcher =
-            disk::Watcher::start(Arc::clone(&context.disk), move || measured.free_space().ok())
-                .map_err(|source| NodeError::Runtime { what: "the disk guard", source })?;
-        self.watcher = Some(watcher);
+        let engine = context.engine.clone();
+        let watcher = Watcher::start(Arc::clone(&context.disk), move || engine.free_space().ok())
+            .map_err(|source| NodeError::Runtime { what: "the disk guard", source })?;
+        self.disk_watcher = Some(watcher);
         if let Some(address) = config.metrics_bind {
             metrics::serve(address).await?;
             // The first scrape must not come before the first sample.
             publish(Arc::clone(context)).await;
             self.sampler = Some(tokio::spawn(sample(Arc::clone(context))));
         }
-        let pace = Pace { pause: config.expire_interval };
-        let counting = Arc::clone(context);
-        let removed = move |keys| {
-            counting.stats.expired_keys.fetch_add(keys, Ordering::Relaxed);
-        };
-        let (store, engine) = (Arc::clone(&context.store), context.engine.clone());
-        let cleaner = cleaner::run(store, engine, pace, self.stop.subscribe(), removed);
-        self.cleaner = Some(tokio::spawn(cleaner));
+        self.cleaner = Some(self.start_cleaner());
         let server = Server::listen(Arc::clone(context), &config.bind, config.port).await?;
         let port = server.port();
-        context.names.set_port(port);
+        context.identity.set_port(port);
         self.server = Some(server);
         tracing::info!(port, dir = %config.dir.display(), sync = ?config.sync, "ready");
         Ok(port)
+    }
+
+    /// Starts the removal of expired keys.
+    fn start_cleaner(&self) -> JoinHandle<()> {
+        let context = Arc::clone(&self.context);
+        let store = Arc::clone(&context.store);
+        let pause = context.settings.config.expire_interval;
+        let count = move |keys| {
+            context.stats.expired_keys.fetch_add(keys, Ordering::Relaxed);
+        };
+        tokio::spawn(cleaner::run(store, pause, self.stop.subscribe(), count))
     }
 
     /// What connections, INFO and metrics see of the node.
     #[must_use]
     pub fn context(&self) -> &Arc<Context> {
         &self.context
+    }
+
+    /// Waits until a Region has stopped, which it does not do by itself unless it cannot go on: its
+    /// log or data are damaged, or the program is. Where its replica is the only one, its part of
+    /// the keyspace is served no more.
+    pub async fn failed(&self) -> NodeError {
+        loop {
+            for region in self.context.store.regions() {
+                if let Some(why) = region.stopped() {
+                    return NodeError::RegionStopped { region: region.id(), why };
+                }
+            }
+            tokio::time::sleep(WATCH).await;
+        }
     }
 
     /// Stops: no new connections, requests under way finish, then everything closes.
@@ -153,23 +173,33 @@ impl Node {
             // A cleaner that crashed has stopped too.
             let _stopped = cleaner.await;
         }
-        drop(self.watcher.take());
+        drop(self.disk_watcher.take());
         self.context.store.shutdown().await;
         flush(self.context.engine.clone()).await;
         tracing::info!("stopped");
     }
 }
 
-/// Makes the Region at the first start, and waits until it leads.
-async fn lead(store: &Store<RedisMachine>) -> Result<(), NodeError> {
-    // A first start that was killed between the two steps has an identity and no Region.
-    if store.regions().is_empty() {
-        store.bootstrap(first_region()).await?;
+/// Makes the Regions of a first start, and waits until every Region serves whose only replica is
+/// here. Others need stores that may not be running.
+async fn start_regions(
+    store: &Store<RedisMachine>,
+    first_regions: Vec<Descriptor>,
+) -> Result<(), NodeError> {
+    // Later starts find their slots taken, whatever Regions were split or merged meanwhile. A first
+    // start that was killed halfway has an identity and only some of the Regions.
+    for descriptor in first_regions {
+        if store.region_of_slot(descriptor.slots.start).is_none() {
+            store.bootstrap(descriptor).await?;
+        }
     }
     for region in store.regions() {
-        let wrong =
-            |error: ReadError| NodeError::Region { region: region.id(), why: error.to_string() };
-        region.wait_serving().await.map_err(wrong)?;
+        if region.descriptor().peers.len() == 1 {
+            region.wait_serving().await.map_err(|error: ReadError| NodeError::Region {
+                region: region.id(),
+                why: error.to_string(),
+            })?;
+        }
     }
     Ok(())
 }
@@ -216,33 +246,37 @@ fn config_file(settings: &Settings) -> String {
 
 /// Opens the directory and gives a new one its identity. Recovery reads the disk, so this runs on
 /// the blocking pool.
-async fn open_engine(config: Config) -> Result<(Engine, Identity), NodeError> {
+async fn open_engine(
+    config: Config,
+    store_id: u64,
+    cluster_id: Option<u64>,
+) -> Result<(Engine, Identity), NodeError> {
     let opening = tokio::task::spawn_blocking(move || {
         let at = |source| NodeError::Directory { dir: config.dir.clone(), source };
         let engine = Engine::open(&config.dir, &engine_options(&config)).map_err(at)?;
         let known = neokv_engine::identity::read(&engine).map_err(at)?;
-        let cluster_id = known.map_or_else(identity::random, |identity| identity.cluster_id);
-        let new = neokv_engine::identity::establish(&engine, cluster_id, STANDALONE).map_err(at)?;
-        tracing::info!(dir = %config.dir.display(), cluster = format!("{cluster_id:016x}"), new, "directory opened");
-        let identity = Identity {
-            format_version: neokv_encoding::FORMAT_VERSION,
-            cluster_id,
-            store_id: STANDALONE,
-        };
-        Ok((engine, identity))
+        let cluster_id = cluster_id
+            .or(known.map(|identity| identity.cluster_id))
+            .unwrap_or_else(identity::random);
+        let new = neokv_engine::identity::establish(&engine, cluster_id, store_id).map_err(at)?;
+        let (dir, cluster) = (config.dir.display(), format!("{cluster_id:016x}"));
+        tracing::info!(%dir, cluster, new, "directory opened");
+        let format_version = neokv_encoding::FORMAT_VERSION;
+        Ok((engine, Identity { format_version, cluster_id, store_id }))
     });
     opening.await.map_err(|error| NodeError::Crashed(error.to_string()))?
 }
 
-/// Region 1: all slots, one voter.
-fn first_region() -> Descriptor {
-    Descriptor {
-        id: STANDALONE,
-        slots: SlotRange::ALL,
-        epoch: Epoch { version: 1, conf_ver: 1 },
-        peers: vec![Peer { id: STANDALONE, store: STANDALONE, role: PeerRole::Voter }],
-        state: RegionState::Normal,
+/// What one log entry may do, by the memory that is left beside caches and memtables.
+fn bounds(config: &Config) -> Bounds {
+    let bytes = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+    let bounds =
+        Bounds::for_memory(memory_limit(), bytes(config.block_cache) + bytes(config.write_buffer));
+    if bounds != Bounds::default() {
+        let command_bytes = bounds.command_bytes;
+        tracing::info!(command_bytes, "memory is small: commands that write more are refused");
     }
+    bounds
 }
 
 fn engine_options(config: &Config) -> Options {
@@ -253,11 +287,15 @@ fn engine_options(config: &Config) -> Options {
         background_bytes_per_second: NonZeroU64::new(config.background_io_limit),
         background_jobs: config.background_jobs,
         low_space_bytes: config.disk_reserve,
+        damaged_log: match config.damaged_log {
+            DamagedLog::Refuse => neokv_engine::DamagedLog::Refuse,
+            DamagedLog::Accept => neokv_engine::DamagedLog::Accept,
+        },
         ..Options::default()
     }
 }
 
-fn store_config(config: &Config) -> neokv_raftstore::Config {
+fn store_config(config: &Config, store_id: u64) -> neokv_raftstore::Config {
     let sync = match config.sync {
         Sync::Always => LogSync::Always,
         Sync::EverySec => LogSync::EverySecond,
@@ -273,6 +311,6 @@ fn store_config(config: &Config) -> neokv_raftstore::Config {
         window: config.proposer_window,
         log_bytes: config.raft_log_bytes,
         log_entries: config.raft_log_entries,
-        ..neokv_raftstore::Config::new(STANDALONE, config.dir.join("snapshots"))
+        ..neokv_raftstore::Config::new(store_id, config.dir.join("snapshots"))
     }
 }

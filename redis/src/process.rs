@@ -6,8 +6,9 @@
 //!   a clean stop.
 //! * After a failed write or fsync of the log the state on disk is unknown, so [`die`] says so and
 //!   aborts. The next start recovers from what is really there.
-//! * [`usage`] reports what the process takes from the machine.
+//! * [`usage`] reports what the process takes from the machine, [`memory_limit`] what it may take.
 
+pub mod memory_limit;
 pub mod usage;
 
 use std::io::IsTerminal;
@@ -20,12 +21,14 @@ use crate::config::{Config, LogFormat};
 
 /// Exit code of a clean stop.
 pub const EXIT_OK: u8 = 0;
+/// Exit code when the server had to stop, because a Region did.
+pub const EXIT_STOPPED: u8 = 1;
 /// Exit code for wrong flags, variables or files.
 pub const EXIT_USAGE: u8 = 2;
 /// Exit code when the data directory or an address cannot be opened.
 pub const EXIT_CANNOT_OPEN: u8 = 3;
 
-/// Sends log lines to stderr in the configured format. The Raft library's own narration only shows
+/// Sends log lines to stderr in the configured format. The Raft library's own messages only show
 /// from `debug` on.
 pub fn init_logging(config: &Config) {
     let level = config.log_level;
@@ -83,10 +86,13 @@ pub fn end_at_once() {
 
 /// Ends the process after a failure that leaves the state on disk unknown.
 pub fn die(error: &FatalError) {
-    tracing::error!(what = error.what, cause = %error.cause, "fatal: the log could not be written or synced");
+    let (what, cause) = (error.what, &error.cause);
+    tracing::error!(what, %cause, "fatal: the log could not be written or synced");
     eprintln!(
-        "fatal: {}\n  why: {}\n  state: what the last writes left on disk is unknown, so this process must not go on\n  \
-         try: check the disk and its file system, then start again; recovery keeps every acknowledged write it finds",
+        "fatal: {}\n  why: {}\n  \
+         state: what the last writes left on disk is unknown, so this process must not go on\n  \
+         try: check the disk and its file system, then start again; recovery keeps every \
+         acknowledged write it finds",
         error.what, error.cause
     );
     std::process::abort();

@@ -1,5 +1,7 @@
-//! A bench for commands: a store in a temporary directory, driven the way the server drives one.
+//! What tests share: a bench for commands, and stand-ins for the process ([`TestHost`]) and the
+//! cluster ([`FixedTopology`]).
 //!
+//! A [`Bench`] is a store in a temporary directory, driven the way the server drives one.
 //! Writes are encoded as log entries and applied by [`RedisMachine`]; reads run over a snapshot.
 //! Time stands still unless [`Bench::advance`] moves it. When a bench is dropped it checks what
 //! must be true of every store (see [`Bench::check_invariants`]).
@@ -16,23 +18,30 @@
 //! | set | `<"a", "b">`, sorted |
 //! | map, pairs | `{"a": 1, "b": 2}` |
 
-use std::collections::{BTreeMap, BTreeSet};
+mod host;
 
-use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
 use neokv_encoding::family::Family;
 use neokv_encoding::hlc;
-use neokv_encoding::key::{self, ExpireKey, RegionKind, UserKey};
+use neokv_encoding::key::{self, ExpireKey, UserKey};
 use neokv_encoding::metadata::decode_header;
-use neokv_encoding::region::{Descriptor, Epoch, RegionState, Stats};
+use neokv_encoding::region::{Descriptor, Epoch, RegionState};
 use neokv_encoding::slot::SlotRange;
-use neokv_engine::{Budget, Direction, Durability, Engine, KeyRange, Options, Read};
-use neokv_raftstore::{ApplyContext, ApplyError, Stamp, StateMachine};
-use neokv_resp::{Reply, Shape, format_double};
+use neokv_encoding::slot_stats::SlotStats;
+use neokv_engine::{Direction, Durability, Engine, KeyRange, Options, Read, ReadBudget};
+use neokv_raftstore::{ApplyContext, ApplyError, Outcome, Stamp, StateMachine};
+use neokv_resp::{Protocol, Reply, Shape, format_double};
 use tempfile::TempDir;
 
-use crate::command::{CommandError, Flag, Handler, table};
-use crate::keyspace::{CursorTable, View, ViewSource};
-use crate::machine::{Command, NAMESPACE, RedisMachine};
+pub(crate) use self::host::{FixedTopology, TestHost};
+use crate::command::declare::{ReadHandler, ReadMode};
+use crate::command::{Handler, table};
+use crate::error::CommandError;
+use crate::keyspace::{CursorTable, NAMESPACE, View, ViewSource};
+use crate::machine::{LogCommand, RedisMachine};
 
 /// The Region of every bench.
 pub(crate) const REGION: u64 = 1;
@@ -42,11 +51,13 @@ pub(crate) const START_MS: u64 = 1_700_000_000_000;
 /// A store for one test.
 pub(crate) struct Bench {
     pub engine: Engine,
-    pub descriptor: Descriptor,
+    pub descriptor: Arc<Descriptor>,
     pub clock: u64,
     pub now_ms: u64,
     pub seed: u64,
     pub cursors: CursorTable,
+    /// Where SCAN goes on behind this Region.
+    pub next_slot: Option<u16>,
     _dir: TempDir,
 }
 
@@ -54,15 +65,24 @@ impl Bench {
     pub fn new() -> Bench {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(dir.path(), &Options::default()).unwrap();
-        let descriptor = Descriptor {
+        let descriptor = Arc::new(Descriptor {
             id: REGION,
             slots: SlotRange::ALL,
             epoch: Epoch { version: 1, conf_ver: 1 },
             peers: Vec::new(),
             state: RegionState::Normal,
-        };
+        });
         let cursors = CursorTable::new();
-        Bench { engine, descriptor, clock: 0, now_ms: START_MS, seed: 1, cursors, _dir: dir }
+        Bench {
+            engine,
+            descriptor,
+            clock: 0,
+            now_ms: START_MS,
+            seed: 1,
+            cursors,
+            next_slot: None,
+            _dir: dir,
+        }
     }
 
     /// Lets time pass.
@@ -80,56 +100,64 @@ impl Bench {
             read,
             now_ms: self.now_ms.max(hlc::ms(self.clock)),
             namespace: NAMESPACE,
-            region: REGION,
             slots: self.descriptor.slots,
+            next_slot: self.next_slot,
             seed: self.seed,
             cursors: Some(&self.cursors),
-            most: u64::MAX,
+            max_reply_bytes: u64::MAX,
         })
     }
 
     /// Runs a line of a script and returns the reply in the notation of this module.
     pub fn run(&mut self, line: &str) -> String {
-        let args = neokv_resp::inline::split_args(line.as_bytes()).unwrap();
-        show(&self.call(args.into_iter().map(Bytes::from).collect()))
+        show(&self.call(words(line)))
     }
 
     /// Runs a command.
     pub fn call(&mut self, args: Vec<Bytes>) -> Reply {
-        let Some(command) = table::lookup(&args[0]) else { panic!("no command {:?}", args[0]) };
+        let Ok((_, command)) = table::find(&args) else { panic!("no command {:?}", args[0]) };
         if let Err(error) = command.check_arity(&args) {
             return error.reply();
         }
         self.seed += 1;
         match command.handler {
-            Handler::Read(handler) => {
-                let over = |read: &dyn Read| {
-                    handler(&self.view_over(read), &args)
-                        .unwrap_or_else(|error: CommandError| error.reply())
-                };
-                let reply = over(&self.engine.snapshot());
-                let glance = self.engine.glance(Budget { rows: 256, bytes: 64 << 10 });
-                let glanced = command.has(Flag::Walk).then(|| over(&glance));
-                if let Some(glanced) = glanced.filter(|_| !glance.is_spent()) {
-                    assert_eq!(
-                        show(&glanced),
-                        show(&reply),
-                        "{args:?} answers differently where it is"
-                    );
-                }
-                reply
+            Handler::Read(handler, mode) => self.read(handler, mode, &args),
+            Handler::Write(_) | Handler::WriteAlone(_) => self
+                .apply(vec![LogCommand::Client { namespace: NAMESPACE, command, args }])
+                .unwrap()
+                .remove(0),
+            Handler::Session(_) | Handler::Container => {
+                panic!("{} is not for benches", command.name)
             }
-            Handler::Write(_) => {
-                self.apply(vec![Command::Client { command, args }]).unwrap().remove(0)
-            }
-            Handler::Session(_) => panic!("{} is not for benches", command.name),
         }
     }
 
+    /// Runs a read over a snapshot. A budgeted one must answer the same within a budget that is
+    /// enough for it.
+    fn read(&self, handler: ReadHandler, mode: ReadMode, args: &[Bytes]) -> Reply {
+        let run = |read: &dyn Read| {
+            handler(&self.view_over(read), args).unwrap_or_else(|error: CommandError| error.reply())
+        };
+        let reply = run(&self.engine.snapshot());
+        if mode == ReadMode::Budgeted {
+            let budgeted = self.engine.budgeted_read(ReadBudget { rows: 256, bytes: 64 << 10 });
+            let other = run(&budgeted);
+            if !budgeted.is_spent() {
+                assert_eq!(show(&other), show(&reply), "{args:?} within a budget");
+            }
+        }
+        reply
+    }
+
+    /// Where the next entry is applied.
+    pub fn context(&self) -> ApplyContext<'_> {
+        ApplyContext::new(self.engine.batch(), Arc::clone(&self.descriptor), self.clock)
+    }
+
     /// Applies one entry with these commands.
-    pub fn apply(&mut self, commands: Vec<Command>) -> Result<Vec<Reply>, ApplyError> {
+    pub fn apply(&mut self, commands: Vec<LogCommand>) -> Result<Vec<Reply>, ApplyError> {
         let stamp = Stamp { hlc: hlc::from_ms(self.now_ms).max(self.clock), seed: self.seed };
-        let payload = RedisMachine.encode(stamp, &commands);
+        let payload = RedisMachine::default().encode(stamp, &commands);
         self.apply_entry(&payload)
     }
 
@@ -140,13 +168,14 @@ impl Bench {
 
     /// Applies consecutive entries in one write, as a replica that catches up does.
     pub fn apply_group(&mut self, payloads: &[Bytes]) -> Result<Vec<Vec<Reply>>, ApplyError> {
-        let mut cx = ApplyContext::new(self.engine.batch(), &self.descriptor, self.clock);
+        let mut cx = self.context();
         let replies = payloads
             .iter()
-            .map(|payload| RedisMachine.apply(&mut cx, payload))
-            .collect::<Result<_, _>>()?;
-        self.clock = cx.clock;
-        self.engine.write(cx.batch, Durability::Buffered)?;
+            .map(|payload| Ok(replies(RedisMachine::default().apply(&mut cx, payload)?)))
+            .collect::<Result<_, ApplyError>>()?;
+        let ApplyContext { batch, clock, .. } = cx;
+        self.engine.write(batch, Durability::Buffered)?;
+        self.clock = clock;
         Ok(replies)
     }
 
@@ -188,10 +217,19 @@ impl Bench {
             names(&expected),
             "the expire family is not in step with the records"
         );
-        let stats =
-            self.engine.get(Family::Region, &key::region(REGION, RegionKind::Stats)).unwrap();
-        let keys = stats.map_or(0, |bytes| Stats::decode(&bytes).unwrap().keys);
-        assert_eq!(keys, records.len() as u64, "the number of keys is wrong");
+        let mut keys = BTreeMap::new();
+        for row in records.keys() {
+            let UserKey { slot, namespace, .. } = UserKey::decode_metadata(row).unwrap();
+            keys.entry((slot, namespace)).or_insert(SlotStats::default()).keys += 1;
+        }
+        let counted: BTreeMap<(u16, u32), SlotStats> = self
+            .rows(Family::SlotStats)
+            .iter()
+            .map(|(row, value)| {
+                (key::decode_slot_stats(row).unwrap(), SlotStats::decode(value).unwrap())
+            })
+            .collect();
+        assert_eq!(counted, keys, "the number of keys of a slot is wrong");
     }
 }
 
@@ -201,6 +239,28 @@ impl Drop for Bench {
             self.check_invariants();
         }
     }
+}
+
+/// The replies of an entry all of whose commands are for its Region.
+fn replies(outcomes: Vec<Outcome<Reply>>) -> Vec<Reply> {
+    let reply = |outcome| match outcome {
+        Outcome::Reply(reply) => reply,
+        Outcome::Misrouted => panic!("a bench has all slots"),
+    };
+    outcomes.into_iter().map(reply).collect()
+}
+
+/// The words of an inline command.
+pub(crate) fn words(line: &str) -> Vec<Bytes> {
+    let words = neokv_resp::inline::split_args(line.as_bytes()).unwrap();
+    words.into_iter().map(Bytes::from).collect()
+}
+
+/// A reply as RESP2 sends it.
+pub(crate) fn wire(reply: &Reply) -> String {
+    let mut out = BytesMut::new();
+    reply.write(Protocol::Resp2, &mut out);
+    String::from_utf8(out.to_vec()).unwrap()
 }
 
 /// A reply in the notation of this module.

@@ -6,7 +6,7 @@
 
 use bytes::BytesMut;
 use neokv_resp::client::{decode, encode_command};
-use neokv_resp::{Limits, Parser, Protocol, ProtocolError, Reply};
+use neokv_resp::{Parser, ParserLimits, Protocol, ProtocolError, Reply};
 
 fn main() -> Result<(), ProtocolError> {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
@@ -17,7 +17,7 @@ fn main() -> Result<(), ProtocolError> {
     let mut wire = BytesMut::new();
     encode_command(&words, &mut wire);
     println!("command  {}", wire.escape_ascii());
-    let mut parser = Parser::new(Limits::default());
+    let mut parser = Parser::new(ParserLimits::default());
     while let Some(args) = parser.next(&mut wire)? {
         println!("parsed   {args:?}\n");
     }

@@ -57,7 +57,7 @@ pub enum Value {
     Map(Vec<(Value, Value)>),
     /// `~` a set, in the order of the wire.
     Set(Vec<Value>),
-    /// `,` a double, as its digits; [`Value::as_double`] converts.
+    /// `,` a double, as its digits.
     Double(String),
     /// `#` true or false.
     Boolean(bool),
@@ -77,15 +77,6 @@ impl Value {
             Value::Simple(text) | Value::Error(text) => Some(text),
             Value::Bulk(bytes) | Value::Verbatim(_, bytes) => std::str::from_utf8(bytes).ok(),
             _ => None,
-        }
-    }
-
-    /// The number in a double, or in a string that spells one as RESP2 does.
-    #[must_use]
-    pub fn as_double(&self) -> Option<f64> {
-        match self {
-            Value::Double(text) => text.parse().ok(),
-            other => other.as_text()?.parse().ok(),
         }
     }
 
@@ -122,12 +113,18 @@ fn length_of_first(input: &[u8]) -> Result<Option<usize>, ProtocolError> {
     while missing > 0 {
         let Some(rest) = input.get(at..) else { return Ok(None) };
         let Some((line, used)) = first_line(rest)? else { return Ok(None) };
-        at = at.saturating_add(used);
+        at += used;
         missing -= 1;
+        let too_long = || ProtocolError::MalformedReply("length");
         match Header::parse(line)? {
             Header::Value(_) => {}
-            Header::Text(_, length) => at = at.saturating_add(length).saturating_add(2),
-            Header::Items(_, count) => missing = missing.saturating_add(count),
+            Header::Text(_, length) => {
+                let with_end = length.checked_add(2).ok_or_else(too_long)?;
+                at = at.checked_add(with_end).ok_or_else(too_long)?;
+            }
+            Header::Items(_, count) => {
+                missing = missing.checked_add(count).ok_or_else(too_long)?;
+            }
         }
     }
     Ok((at <= input.len()).then_some(at))
@@ -183,14 +180,14 @@ impl Header {
                 usize::try_from(length(text)?)
                     .map_err(|_| ProtocolError::MalformedReply("length"))?,
             ),
-            b'%' => Header::Items(*kind, length(text)?.saturating_mul(2)),
+            b'%' => Header::Items(*kind, length(text)? * 2),
             b'*' | b'~' | b'>' => Header::Items(*kind, length(text)?),
             other => return Err(ProtocolError::UnknownType(*other)),
         })
     }
 }
 
-/// A length that is not negative.
+/// A length that is not negative; at most `i64::MAX`.
 fn length(text: &[u8]) -> Result<u64, ProtocolError> {
     parse_integer(text)
         .and_then(|number| u64::try_from(number).ok())
@@ -237,7 +234,8 @@ impl Decoder {
     )]
     fn part(&mut self, input: &mut BytesMut) -> Result<Option<Option<Value>>, ProtocolError> {
         if let Some((kind, length)) = self.text {
-            if input.len() < length.saturating_add(2) {
+            // A length is at most i64::MAX, so the sum fits.
+            if input.len() < length + 2 {
                 return Ok(None);
             }
             let text = input.split_to(length).freeze();

@@ -57,7 +57,7 @@ pub fn format_double(value: f64) -> String {
 /// `0.00012`, `12.5`, `1200`: the point moved by `exponent` places.
 fn plain(sign: &str, digits: &str, exponent: i32) -> String {
     let Ok(exponent) = usize::try_from(exponent) else {
-        let zeros = usize::try_from(exponent.unsigned_abs()).unwrap_or_default().saturating_sub(1);
+        let zeros = usize::try_from(exponent.unsigned_abs()).unwrap_or_default() - 1;
         return format!("{sign}0.{}{digits}", "0".repeat(zeros));
     };
     let integer_places = exponent + 1;

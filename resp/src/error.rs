@@ -9,11 +9,11 @@
 #[non_exhaustive]
 pub enum ProtocolError {
     /// The number after `*` is no integer, or more arguments than
-    /// [`Limits::max_args`](crate::Limits::max_args).
+    /// [`ParserLimits::max_args`](crate::ParserLimits::max_args).
     #[error("Protocol error: invalid multibulk length")]
     InvalidMultibulkLength,
     /// The number after `$` is no integer, negative, or more than
-    /// [`Limits::max_bulk`](crate::Limits::max_bulk).
+    /// [`ParserLimits::max_bulk`](crate::ParserLimits::max_bulk).
     #[error("Protocol error: invalid bulk length")]
     InvalidBulkLength,
     /// More than ten arguments from a peer that has not authenticated yet.
@@ -26,19 +26,19 @@ pub enum ProtocolError {
     #[error("Protocol error: expected '$', got '{}'", char::from(*.0))]
     ExpectedBulk(u8),
     /// An inline command without an end of line within
-    /// [`Limits::max_inline`](crate::Limits::max_inline).
+    /// [`ParserLimits::max_inline`](crate::ParserLimits::max_inline).
     #[error("Protocol error: too big inline request")]
     TooBigInline,
     /// A `*` header without an end of line within
-    /// [`Limits::max_inline`](crate::Limits::max_inline).
+    /// [`ParserLimits::max_inline`](crate::ParserLimits::max_inline).
     #[error("Protocol error: too big mbulk count string")]
     TooBigMultibulkCount,
     /// A `$` header without an end of line within
-    /// [`Limits::max_inline`](crate::Limits::max_inline).
+    /// [`ParserLimits::max_inline`](crate::ParserLimits::max_inline).
     #[error("Protocol error: too big bulk count string")]
     TooBigBulkCount,
     /// The arguments of one command together exceed
-    /// [`Limits::max_command`](crate::Limits::max_command).
+    /// [`ParserLimits::max_command`](crate::ParserLimits::max_command).
     #[error("Protocol error: too big request")]
     TooBigCommand,
     /// An inline command with an open quote, or text directly behind a closing one.

@@ -12,7 +12,8 @@
 //!
 //! ```
 //! use neokv_resp::inline::split_args;
-//! assert_eq!(split_args(br#"SET "a b" '\x' "\x41\n""#).unwrap(), [&b"SET"[..], b"a b", br"\x", b"A\n"]);
+//! let words = split_args(br#"SET "a b" '\x' "\x41\n""#).unwrap();
+//! assert_eq!(words, [&b"SET"[..], b"a b", br"\x", b"A\n"]);
 //! assert!(split_args(b"SET \"a").is_err());
 //! ```
 

@@ -38,10 +38,10 @@
 //!
 //! ```
 //! use bytes::BytesMut;
-//! use neokv_resp::{Limits, Parser, Protocol, Reply};
+//! use neokv_resp::{ParserLimits, Parser, Protocol, Reply};
 //!
 //! let mut input = BytesMut::from(&b"*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\nPING\r\n*1\r\n$4"[..]);
-//! let mut parser = Parser::new(Limits::default());
+//! let mut parser = Parser::new(ParserLimits::default());
 //! assert_eq!(parser.next(&mut input).unwrap().unwrap(), ["ECHO", "hi"]);
 //! assert_eq!(parser.next(&mut input).unwrap().unwrap(), ["PING"]);
 //! assert_eq!(parser.next(&mut input).unwrap(), None); // the third command has not fully arrived
@@ -55,8 +55,8 @@
 //!
 //! Nothing is allocated for bytes that were only announced: `$536870912` and `*1048576` cost a few
 //! integers until the bytes arrive. Work is linear in the bytes received, whatever their chunking.
-//! [`Limits`] bound one command; bounding the number of connections and the output is the server's
-//! part.
+//! [`ParserLimits`] bound one command; bounding the number of connections and the output is the
+//! server's part.
 //!
 //! # What is left out
 //!
@@ -73,5 +73,5 @@ mod reply;
 pub use double::format_double;
 pub use error::ProtocolError;
 pub use number::parse_integer;
-pub use parser::{Limits, Parser};
+pub use parser::{Parser, ParserLimits};
 pub use reply::{Bulks, Protocol, Reply, Shape};

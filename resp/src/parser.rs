@@ -5,8 +5,9 @@
 //! buffer and remembers where it is, so that a command may arrive in pieces of any size:
 //!
 //! ```text
-//!   buffer:  *2␍␊ $3␍␊ GET␍␊ $5␍␊ he            state afterwards: one argument read, bulk of 5 bytes awaited,
-//!            └──────────eaten──────────┘└ left     2 bytes of it in the buffer: the next call checks one length
+//!   buffer   *2␍␊ $3␍␊ GET␍␊ $5␍␊ he
+//!            └───── eaten ──────┘ └ left
+//!   state    one argument read, one of 5 bytes awaited: the next call compares one length
 //! ```
 //!
 //! Arguments are cut out of the buffer without copying ([`BytesMut::split_to`]). They share its
@@ -35,7 +36,7 @@ use crate::number::parse_integer;
 
 /// Bounds on one command. Exceeding any of them is a [`ProtocolError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ParserLimits {
     /// Largest argument, in bytes. Redis: `proto-max-bulk-len`.
     pub max_bulk: usize,
     /// Most arguments of one command, its name included.
@@ -46,9 +47,9 @@ pub struct Limits {
     pub max_command: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
+impl Default for ParserLimits {
+    fn default() -> ParserLimits {
+        ParserLimits {
             max_bulk: 512 << 20,
             max_args: 1 << 20,
             max_inline: 64 << 10,
@@ -57,12 +58,13 @@ impl Default for Limits {
     }
 }
 
-/// What an unauthenticated peer may send: enough for `HELLO 3 AUTH user password SETNAME name`.
-const STRANGER_ARGS: i64 = 10;
-/// Largest argument of an unauthenticated peer, in bytes.
-const STRANGER_BULK: i64 = 16 << 10;
-/// How many arguments are provided for on the word of a header alone.
-const TRUSTED_ARGS: usize = 16;
+/// Most arguments from an unauthenticated peer: enough for `HELLO 3 AUTH user password SETNAME
+/// name`.
+const UNAUTHENTICATED_ARGS: i64 = 10;
+/// Largest argument from an unauthenticated peer, in bytes.
+const UNAUTHENTICATED_BULK: i64 = 16 << 10;
+/// For so many arguments memory is reserved when a header announces them.
+const RESERVED_ARGS: usize = 16;
 
 /// Where in a command the parser stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +83,8 @@ enum State {
 /// `Idle` state; `missing` is at least one in the other states.
 #[derive(Debug)]
 pub struct Parser {
-    limits: Limits,
-    stranger: bool,
+    limits: ParserLimits,
+    unauthenticated: bool,
     state: State,
     scanned: usize,
     size: usize,
@@ -92,10 +94,10 @@ pub struct Parser {
 impl Parser {
     /// A parser at the start of a stream.
     #[must_use]
-    pub fn new(limits: Limits) -> Parser {
+    pub fn new(limits: ParserLimits) -> Parser {
         Parser {
             limits,
-            stranger: false,
+            unauthenticated: false,
             state: State::Idle,
             scanned: 0,
             size: 0,
@@ -103,10 +105,10 @@ impl Parser {
         }
     }
 
-    /// Whether the peer still has to authenticate. A stranger may send ten arguments of 16 KiB at
-    /// most, so that nobody without the password can make the server buffer a gigabyte.
-    pub fn set_stranger(&mut self, stranger: bool) {
-        self.stranger = stranger;
+    /// Whether the peer still has to authenticate. Until then it may send ten arguments of 16 KiB
+    /// at most, so that nobody without the password can make the server buffer a gigabyte.
+    pub fn set_unauthenticated(&mut self, unauthenticated: bool) {
+        self.unauthenticated = unauthenticated;
     }
 
     /// How many bytes, beyond those in `input`, the argument being read still needs at least. A
@@ -115,15 +117,10 @@ impl Parser {
     #[must_use]
     pub fn wanted(&self, input: &BytesMut) -> usize {
         match self.state {
-            State::Bulk { length, .. } => length.saturating_add(2).saturating_sub(input.len()),
+            // Nothing is missing if more than the argument has arrived.
+            State::Bulk { length, .. } => (length + 2).saturating_sub(input.len()),
             State::Idle | State::Header { .. } => 0,
         }
-    }
-
-    /// Whether a command has begun to arrive.
-    #[must_use]
-    pub fn is_midway(&self, input: &BytesMut) -> bool {
-        self.state != State::Idle || !input.is_empty()
     }
 
     /// The next complete command, or `None` if more bytes are needed. Never returns an empty
@@ -194,7 +191,7 @@ impl Parser {
                 .get(1..end)
                 .and_then(parse_integer)
                 .ok_or(ProtocolError::InvalidMultibulkLength)?;
-            if self.stranger && count > STRANGER_ARGS {
+            if self.unauthenticated && count > UNAUTHENTICATED_ARGS {
                 return Err(ProtocolError::UnauthenticatedMultibulkLength);
             }
             input.advance(end + 2);
@@ -204,7 +201,7 @@ impl Parser {
             if missing > self.limits.max_args {
                 return Err(ProtocolError::InvalidMultibulkLength);
             }
-            args.reserve(missing.min(TRUSTED_ARGS));
+            args.reserve(missing.min(RESERVED_ARGS));
             self.state = State::Header { missing };
             return Ok(true);
         }
@@ -223,7 +220,7 @@ impl Parser {
             self.state = State::Bulk { missing, length };
         }
         let State::Bulk { missing, length } = self.state else { return Ok(None) };
-        if input.len() < length.saturating_add(2) {
+        if input.len() < length + 2 {
             return Ok(None);
         }
         self.args.push(input.split_to(length).freeze());
@@ -245,10 +242,10 @@ impl Parser {
         if length > self.limits.max_bulk {
             return Err(ProtocolError::InvalidBulkLength);
         }
-        if self.stranger && number > STRANGER_BULK {
+        if self.unauthenticated && number > UNAUTHENTICATED_BULK {
             return Err(ProtocolError::UnauthenticatedBulkLength);
         }
-        self.size = self.size.saturating_add(length);
+        self.size += length;
         if self.size > self.limits.max_command {
             return Err(ProtocolError::TooBigCommand);
         }

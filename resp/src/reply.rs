@@ -3,7 +3,7 @@
 //! A command handler says what it means with a [`Reply`]; the connection's [`Protocol`] decides how
 //! that is spelled. The table in the [crate documentation](crate) lists the differences.
 //!
-//! Two kinds need a word:
+//! Two of them are not obvious:
 //!
 //! * [`Reply::Pairs`] is for members with scores and fields with values *in order* (`ZRANGE ..
 //!   WITHSCORES`, `HRANDFIELD .. WITHVALUES`, `ZPOPMIN key count`). RESP2 has them flat, RESP3 as
@@ -112,7 +112,7 @@ impl Reply {
         Reply::Error(text.into())
     }
 
-    /// A count or a length. Saturates at `i64::MAX`, which no collection reaches.
+    /// A count or a length; no collection has more than `i64::MAX` parts.
     #[must_use]
     pub fn count(number: u64) -> Reply {
         Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX))
@@ -152,7 +152,7 @@ impl Reply {
                 }
             }
             Reply::Map(pairs) | Reply::Pairs(pairs) => {
-                put_length(b'*', pairs.len().saturating_mul(2), out);
+                put_length(b'*', pairs.len() * 2, out);
                 put_flat(pairs, protocol, out);
             }
             Reply::Double(value) => put_double(*value, protocol, out),
@@ -170,7 +170,7 @@ impl Reply {
 /// Appends `$length`, the bytes and a line end. What [`Reply::Bulk`] writes, for callers that hold
 /// only a slice.
 pub(crate) fn put_bulk(value: &[u8], out: &mut BytesMut) {
-    out.reserve(value.len().saturating_add(HEADER_MAX).saturating_add(2));
+    out.reserve(value.len() + HEADER_MAX + 2);
     put_length(b'$', value.len(), out);
     out.put_slice(value);
     out.put_slice(b"\r\n");
@@ -223,7 +223,7 @@ fn put_verbatim(format: &str, text: &[u8], protocol: Protocol, out: &mut BytesMu
     if protocol == Protocol::Resp2 {
         return put_bulk(text, out);
     }
-    put_length(b'=', text.len().saturating_add(4), out);
+    put_length(b'=', text.len() + 4, out);
     out.put_slice(format.as_bytes());
     out.put_u8(b':');
     out.put_slice(text);

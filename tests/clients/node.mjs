@@ -24,6 +24,12 @@ async function withIoredis() {
   const binary = Buffer.from([0, 255, 13, 10, 0]);
   await client.set("binary", binary);
   assert.deepEqual(await client.getBuffer("binary"), binary);
+  // Transactions are refused; what matters is that nothing of them happens.
+  await client.set("n", 0);
+  await assert.rejects(client.multi().incr("n").incr("n").exec(), /EXECABORT/);
+  await assert.rejects(client.watch("n"), /transactions are not supported/);
+  assert.equal(await client.get("n"), "0");
+  assert.equal(await client.incr("n"), 1);
   await client.flushall();
   client.disconnect();
 }
@@ -40,6 +46,10 @@ async function withNodeRedis(RESP) {
   assert.equal(await client.hSet("user", { name: "Ada" }), 1);
   assert.deepEqual({ ...(await client.hGetAll("user")) }, { name: "Ada" });
   assert.deepEqual([...(await client.sMembers("missing"))], []);
+  await client.set("n", 0);
+  await assert.rejects(client.multi().incr("n").exec());
+  assert.equal(await client.get("n"), "0");
+  assert.equal(await client.incr("n"), 1);
   await client.flushAll();
   await client.close();
 }

@@ -58,6 +58,26 @@ def errors(client):
         raise AssertionError("LPUSH on a string went through")
 
 
+def transactions(client):
+    """Transactions are refused; what matters is that nothing of them happens."""
+    client.set("n", 0)
+    for watched in (False, True):
+        pipe = client.pipeline(transaction=True)
+        try:
+            if watched:
+                pipe.watch("n")
+                pipe.multi()
+            pipe.incr("n").incr("n").execute()
+        except redis.ResponseError as error:
+            assert "transactions are not supported" in str(error), error
+        else:
+            raise AssertionError("a transaction went through")
+        finally:
+            pipe.reset()
+        assert client.get("n") == b"0"
+    assert client.incr("n") == 1
+
+
 def administration(client):
     assert client.ping()
     assert client.client_setname("tests")
@@ -74,7 +94,7 @@ def main():
     port = int(sys.argv[1])
     for protocol in (2, 3):
         client = redis.Redis(port=port, protocol=protocol)
-        for step in (strings, collections, iteration, errors, administration):
+        for step in (strings, collections, iteration, errors, transactions, administration):
             step(client)
         client.close()
     print("ok")

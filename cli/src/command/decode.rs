@@ -5,11 +5,11 @@ use serde::Serialize;
 
 use super::explain::Reading;
 use crate::args;
+use crate::environment::Environment;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::output::json::UserBytes;
 use crate::output::table::Page;
-use crate::world::World;
 
 /// Every plausible reading.
 #[derive(Debug, Serialize)]
@@ -23,8 +23,11 @@ pub struct Readings {
 ///
 /// # Errors
 /// Bytes that are not written as they should be.
-pub fn decode(args: &args::Decode, world: &mut World<'_>) -> Result<Readings, CliError> {
-    let input = args.bytes.read("BYTES", world)?;
+pub fn decode(
+    args: &args::Decode,
+    environment: &mut Environment<'_>,
+) -> Result<Readings, CliError> {
+    let input = args.bytes.read("BYTES", environment)?;
     let readings = explanation::guess(&input).into_iter().map(Reading::from).collect();
     Ok(Readings { input: UserBytes(input), readings })
 }
@@ -34,7 +37,7 @@ impl Answer for Readings {
 
     fn page(&self, page: &mut Page) {
         for (number, reading) in self.readings.iter().enumerate() {
-            page.heading(&format!("{}. {} ({})", number + 1, reading.what, reading.judgement()));
+            page.heading(&format!("{}. {} ({})", number + 1, reading.what, reading.plausibility()));
             branch(&reading.explained.root, "   ", page);
         }
     }
@@ -65,15 +68,16 @@ fn branch(span: &Span, indent: &str, page: &mut Page) {
     }
 }
 
-/// What is worth a line: not the tags of a message's fields, nor a value that its field has told.
+/// The children that get a line: not the tags of a message's fields, and not a value that its field
+/// shows already.
 fn children(span: &Span) -> Vec<&Span> {
-    let told: Vec<&Span> = span.children.iter().filter(|child| child.field != "tag").collect();
-    match told.as_slice() {
+    let shown: Vec<&Span> = span.children.iter().filter(|child| child.field != "tag").collect();
+    match shown.as_slice() {
         [only]
             if only.children.is_empty() && only.value == span.value && only.problem.is_none() =>
         {
             Vec::new()
         }
-        _ => told,
+        _ => shown,
     }
 }

@@ -1,40 +1,45 @@
 //! `dump-key`: everything that is stored for one user key, in every family.
 //!
-//! | family | rows of a key | role |
-//! | --- | --- | --- |
-//! | `metadata` | one | what the key is |
-//! | `subkey` | of the version in the metadata | live: fields, members, elements |
-//! | | of any other version | orphans: invisible, dropped by compaction |
-//! | | with the tag of the older format | live, or shadowed if there is a metadata record |
-//! | `zset_score` | as in `subkey` | members by score |
-//! | `expire` | the one that the metadata names; others | live; stale |
-//!
-//! The parts must agree with each other: as many live rows as the metadata says, a row in `expire`
-//! for a key that expires. What does not agree is a problem of the answer.
-//!
-//! [`collect`] reads, [`page`] prints.
+//! [`neokv_inspect::key_dump`] tells which rows a key can have, and what they are to it. Here is
+//! how they are printed: as JSON below, as a page in [`page`].
 
-mod collect;
 mod page;
 
 use bytes::Bytes;
-use neokv_encoding::explain::{self, Explained};
-use neokv_encoding::family::Family;
-use neokv_encoding::metadata::DataType;
-use serde::Serialize;
-use serde::ser::{SerializeStruct as _, Serializer};
+use neokv_encoding::key::UserKey;
+use neokv_encoding::slot::hash_tag;
+use neokv_inspect::Source;
+use neokv_inspect::key_dump::{self, Group, KeyDump, StoredRow};
+use serde::{Serialize, Serializer};
 
-pub use self::collect::dump_key;
-use crate::args::Annotate;
+use super::limit;
+use crate::args::{self, Annotate};
 use crate::bytes_input::escape;
+use crate::error::CliError;
 use crate::output::Answer;
 use crate::output::json::{Field, Moment, Number, UserBytes};
 use crate::output::stored_key::StoredKey;
 use crate::output::table::Page;
 
 /// Everything stored for one user key.
-#[derive(Debug, Serialize)]
-pub struct KeyDump {
+#[derive(Debug)]
+pub struct Dump {
+    dump: KeyDump,
+    annotate: Annotate,
+}
+
+/// Collects everything that is stored for a key.
+///
+/// # Errors
+/// The metadata record cannot be read. Damage elsewhere is a problem of the answer.
+pub fn dump_key(args: &args::DumpKey, user: UserKey, source: &Source) -> Result<Dump, CliError> {
+    let dump = key_dump::dump(source, user, limit(args.limit))?;
+    Ok(Dump { dump, annotate: args.annotate })
+}
+
+/// A key in JSON.
+#[derive(Serialize)]
+struct DumpView<'a> {
     key: UserBytes,
     namespace: u32,
     slot: u16,
@@ -53,104 +58,88 @@ pub struct KeyDump {
     size: Option<Number>,
     /// Version that live parts carry; null for strings.
     version: Option<Number>,
-    groups: Vec<Group>,
-    #[serde(skip)]
-    annotate: Annotate,
-    #[serde(skip)]
-    problems: Vec<String>,
+    groups: Vec<GroupView<'a>>,
 }
 
 /// Rows of one family in one role.
-#[derive(Debug, Serialize)]
-struct Group {
+#[derive(Serialize)]
+struct GroupView<'a> {
     family: &'static str,
-    role: Role,
-    rows: Vec<StoredRow>,
+    role: &'static str,
+    rows: Vec<RowView<'a>>,
     /// Whether rows were left out because of the limit.
     more: bool,
 }
 
-/// What rows are to the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Role {
-    /// Part of the key as clients see it.
-    Live,
-    /// Part of an older life of the key.
-    Orphan,
-    /// An older record behind a newer one.
-    Shadowed,
-    /// An expiry that the key does not have any more.
-    Stale,
-    /// A key that no decoder reads.
-    Damaged,
-}
-
-/// One record.
-#[derive(Debug)]
-struct StoredRow {
-    key: StoredKey,
-    value: Bytes,
-    /// What the value is known to be part of.
-    part_of: Option<DataType>,
-}
-
-impl StoredRow {
-    fn explained_key(&self) -> Explained {
-        explain::key(self.key.family, &self.key.bytes)
-    }
-
-    fn explained_value(&self) -> Explained {
-        match self.part_of {
-            Some(kind) if self.key.family == Family::Subkey => explain::part(kind, &self.value),
-            _ => explain::value(self.key.family, &self.key.bytes, &self.value),
-        }
-    }
-
-    /// What is wrong with the record.
-    fn problems(&self) -> Vec<String> {
-        let of = |explained: &Explained| -> Vec<String> {
-            let spans = explained
-                .problems()
-                .filter_map(|span| span.problem.as_ref().map(|text| (span.field, text)));
-            spans.map(|(field, text)| format!("{}, {field}: {text}", explained.what)).collect()
-        };
-        let mut problems = of(&self.explained_key());
-        problems.extend(of(&self.explained_value()));
-        problems
-    }
-}
+/// One record; serialised as it is printed, so that only one is decoded at a time.
+struct RowView<'a>(&'a StoredRow);
 
 /// `{key: {hex, escaped, decoded}, value: {hex, escaped, decoded}}`; decoded values are fields.
-impl Serialize for StoredRow {
+impl Serialize for RowView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Record {
+            key: StoredKey,
+            value: Value,
+        }
         #[derive(Serialize)]
         struct Value {
             hex: String,
             escaped: String,
             decoded: Field,
         }
-        let decoded = Field::from(&self.explained_value().root);
-        let value = Value { hex: hex::encode(&self.value), escaped: escape(&self.value), decoded };
-        let mut fields = serializer.serialize_struct("StoredRow", 2)?;
-        fields.serialize_field("key", &self.key)?;
-        fields.serialize_field("value", &value)?;
-        fields.end()
+        let StoredRow { family, key, value, .. } = self.0;
+        let decoded = Field::from(&self.0.explained_value().root);
+        let value = Value { hex: hex::encode(value), escaped: escape(value), decoded };
+        Record { key: StoredKey { family: *family, bytes: key.clone() }, value }
+            .serialize(serializer)
     }
 }
 
-impl Answer for KeyDump {
+impl<'a> From<&'a Group> for GroupView<'a> {
+    fn from(group: &'a Group) -> GroupView<'a> {
+        GroupView {
+            family: group.family.name(),
+            role: group.role.name(),
+            rows: group.rows.iter().map(RowView).collect(),
+            more: group.more,
+        }
+    }
+}
+
+impl Serialize for Dump {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let KeyDump { user, region, kind, state, expire_ms, size, version, groups, .. } =
+            &self.dump;
+        DumpView {
+            key: UserBytes(user.key.clone()),
+            namespace: user.namespace,
+            slot: user.slot,
+            hashed: UserBytes(Bytes::copy_from_slice(hash_tag(&user.key))),
+            region: region.map(Number),
+            kind: kind.map(|kind| kind.name()),
+            state: state.name(),
+            expire: expire_ms.map(Moment),
+            size: size.map(Number),
+            version: version.map(Number),
+            groups: groups.iter().map(GroupView::from).collect(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl Answer for Dump {
     const SCHEMA: &'static str = "dump-key";
 
     fn page(&self, page: &mut Page) {
-        page::write(self, page);
+        page::write(&self.dump, self.annotate, page);
     }
 
     fn is_negative(&self) -> bool {
-        self.groups.is_empty()
+        self.dump.groups.is_empty()
     }
 
     fn problems(&self) -> Vec<String> {
-        self.problems.clone()
+        self.dump.problems.clone()
     }
 }

@@ -3,18 +3,18 @@
 use bytes::Bytes;
 use neokv_encoding::double;
 use neokv_encoding::family::Family;
-use neokv_encoding::key::{self, UserKey};
+use neokv_encoding::key;
 use neokv_encoding::metadata::{Collection, DataType, LIST_MIDDLE, encode_string};
 use neokv_encoding::slot::slot_of;
 use neokv_encoding::v1;
 use serde::Serialize;
 
-use crate::args::{self, CollectionValue, Encode, Life, StringValue};
+use crate::args::{CollectionValue, DataKey, Encode, EncodedValue, Life, StringValue, SystemKey};
 use crate::bytes_input::escape;
+use crate::environment::Environment;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::output::table::Page;
-use crate::world::World;
 
 /// Encoded bytes, in every form that something can be pasted into.
 #[derive(Debug, Serialize)]
@@ -34,7 +34,7 @@ pub struct Encoded {
 struct Made {
     what: &'static str,
     family: Option<Family>,
-    value: bool,
+    is_value: bool,
     bytes: Vec<u8>,
 }
 
@@ -42,99 +42,80 @@ struct Made {
 ///
 /// # Errors
 /// Bytes that are not written as they should be, or a list that would end after the last position.
-pub fn encode(args: &Encode, world: &mut World<'_>) -> Result<Encoded, CliError> {
+pub fn encode(args: &Encode, environment: &mut Environment<'_>) -> Result<Encoded, CliError> {
     let made = match args {
-        Encode::RaftLogKey { region, index } => {
-            Made::key("raft_log key", Family::RaftLog, key::raft_log(*region, *index))
-        }
-        Encode::RaftStateKey { region, record } => {
-            Made::key("raft_state key", Family::RaftState, key::raft_state(*region, *record))
-        }
-        Encode::RegionKey { region, record } => {
-            Made::key("region key", Family::Region, key::region(*region, *record))
-        }
-        Encode::IdentityKey => Made::key("default key", Family::Default, key::IDENTITY),
-        Encode::Score { score } => Made {
-            what: "score of a zset member",
-            family: None,
-            value: true,
-            bytes: double::encode_value(*score).to_vec(),
-        },
-        Encode::Slot { key } => {
-            let slot = slot_of(&key.read("KEY", world)?);
-            Made { what: "slot", family: None, value: false, bytes: slot.to_be_bytes().to_vec() }
-        }
-        Encode::String(_)
-        | Encode::V1String(_)
-        | Encode::Hash(_)
-        | Encode::List { .. }
-        | Encode::Set(_)
-        | Encode::Zset(_) => value(args, world)?,
-        _ => data_key(args, world)?,
+        Encode::DataKey(key) => data_key(key, environment)?,
+        Encode::SystemKey(key) => system_key(key),
+        Encode::Value(args) => value(args, environment)?,
     };
     Ok(made.finish())
 }
 
 /// Keys of users' data.
-fn data_key(args: &Encode, world: &mut World<'_>) -> Result<Made, CliError> {
+fn data_key(args: &DataKey, environment: &mut Environment<'_>) -> Result<Made, CliError> {
     Ok(match args {
-        Encode::Subkey { user, version, subkey } => {
-            let (user, subkey) = (user_key(user, world)?, subkey.read("SUBKEY", world)?);
+        DataKey::MetadataKey(user) => {
+            Made::key("metadata key", Family::Metadata, user.read(environment)?.metadata())
+        }
+        DataKey::Subkey { user, version, subkey } => {
+            let (user, subkey) = (user.read(environment)?, subkey.read("SUBKEY", environment)?);
             Made::key("subkey key", Family::Subkey, user.subkey(*version, &subkey))
         }
-        Encode::Element { user, version, position } => {
-            let user = user_key(user, world)?;
+        DataKey::Element { user, version, position } => {
+            let user = user.read(environment)?;
             Made::key("subkey key", Family::Subkey, user.subkey(*version, &position.to_be_bytes()))
         }
-        Encode::ScoreKey { user, version, score, member } => {
-            let (user, member) = (user_key(user, world)?, member.read("MEMBER", world)?);
+        DataKey::ScoreKey { user, version, score, member } => {
+            let (user, member) = (user.read(environment)?, member.read("MEMBER", environment)?);
             Made::key("zset_score key", Family::ZsetScore, user.score(*version, *score, &member))
         }
-        Encode::ExpireKey { user, expire_ms } => {
-            Made::key("expire key", Family::Expire, user_key(user, world)?.expire(*expire_ms))
+        DataKey::ExpireKey { user, expire_ms } => {
+            Made::key("expire key", Family::Expire, user.read(environment)?.expire(*expire_ms))
         }
-        Encode::V1Key(user) => Made::key(
-            "subkey key of a phase-1 string",
-            Family::Subkey,
-            user_key(user, world)?.v1_string(),
-        ),
-        Encode::MetadataKey(user) => {
-            Made::key("metadata key", Family::Metadata, user_key(user, world)?.metadata())
+        DataKey::SlotStatsKey { slot, namespace } => {
+            let key = key::slot_stats(*slot, *namespace);
+            Made::key("slot_stats key", Family::SlotStats, key)
         }
-        other => return Err(not_a_key(other)),
+        DataKey::V1Key(user) => {
+            let key = user.read(environment)?.v1_string();
+            Made::key("subkey key of a phase-1 string", Family::Subkey, key)
+        }
     })
 }
 
-/// The two functions above and below share all kinds between them; this says which one a new kind
-/// was forgotten in.
-fn not_a_key(kind: &Encode) -> CliError {
-    CliError::Usage {
-        what: "cannot encode this".into(),
-        why: format!("nobody wrote how: {kind:?}"),
-        hint: "another kind of neoctl encode --help".into(),
+/// Keys of bookkeeping.
+fn system_key(args: &SystemKey) -> Made {
+    match args {
+        SystemKey::RaftLogKey { region, index } => {
+            Made::key("raft_log key", Family::RaftLog, key::raft_log(*region, *index))
+        }
+        SystemKey::RaftStateKey { region, record } => {
+            Made::key("raft_state key", Family::RaftState, key::raft_state(*region, *record))
+        }
+        SystemKey::RegionKey { region, record } => {
+            Made::key("region key", Family::Region, key::region(*region, *record))
+        }
+        SystemKey::IdentityKey => Made::key("default key", Family::Default, key::IDENTITY),
     }
 }
 
 /// Values.
-fn value(args: &Encode, world: &mut World<'_>) -> Result<Made, CliError> {
-    let collection = |kind, args: &CollectionValue| {
-        Collection { size: args.size, ..alive(kind, args.life) }.encode()
-    };
+fn value(args: &EncodedValue, environment: &mut Environment<'_>) -> Result<Made, CliError> {
     Ok(match args {
-        Encode::String(StringValue { value, expire_ms }) => Made::metadata(
-            "metadata value of a string",
-            encode_string(*expire_ms, &value.read("VALUE", world)?),
-        ),
-        Encode::Hash(args) => {
+        EncodedValue::String(StringValue { value, expire_ms }) => {
+            let value = encode_string(*expire_ms, &value.read("VALUE", environment)?);
+            Made::metadata("metadata value of a string", value)
+        }
+        EncodedValue::Hash(args) => {
             Made::metadata("metadata value of a hash", collection(DataType::Hash, args))
         }
-        Encode::Set(args) => {
+        EncodedValue::Set(args) => {
             Made::metadata("metadata value of a set", collection(DataType::Set, args))
         }
-        Encode::Zset(args) => {
+        EncodedValue::Zset(args) => {
             Made::metadata("metadata value of a zset", collection(DataType::Zset, args))
         }
-        Encode::List { life, head, size } => {
+        EncodedValue::List { life, head, size } => {
             let head = head.unwrap_or(LIST_MIDDLE);
             let tail = head.checked_add(*size).ok_or_else(|| CliError::Usage {
                 what: "such a list is too long".into(),
@@ -144,36 +125,46 @@ fn value(args: &Encode, world: &mut World<'_>) -> Result<Made, CliError> {
             let list = Collection { size: *size, head, tail, ..alive(DataType::List, *life) };
             Made::metadata("metadata value of a list", list.encode())
         }
-        Encode::V1String(StringValue { value, expire_ms }) => {
-            let bytes = v1::encode_value(*expire_ms, &value.read("VALUE", world)?);
-            Made { what: "subkey value of a phase-1 string", family: None, value: true, bytes }
+        EncodedValue::Score { score } => {
+            Made::part("score of a zset member", double::encode_value(*score))
         }
-        other => return Err(not_a_key(other)),
+        EncodedValue::V1String(StringValue { value, expire_ms }) => {
+            let value = v1::encode_value(*expire_ms, &value.read("VALUE", environment)?);
+            Made::part("subkey value of a phase-1 string", value)
+        }
+        EncodedValue::Slot { key } => {
+            Made::part("slot", slot_of(&key.read("KEY", environment)?).to_be_bytes())
+        }
     })
+}
+
+fn collection(kind: DataType, args: &CollectionValue) -> Vec<u8> {
+    Collection { size: args.size, ..alive(kind, args.life) }.encode()
 }
 
 fn alive(kind: DataType, life: Life) -> Collection {
     Collection { expire_ms: life.expire_ms, ..Collection::new(kind, life.version) }
 }
 
-fn user_key(user: &args::User, world: &mut World<'_>) -> Result<UserKey, CliError> {
-    Ok(UserKey::new(user.namespace, user.key.read("KEY", world)?))
-}
-
 impl Made {
     fn key(what: &'static str, family: Family, bytes: impl Into<Vec<u8>>) -> Made {
-        Made { what, family: Some(family), value: false, bytes: bytes.into() }
+        Made { what, family: Some(family), is_value: false, bytes: bytes.into() }
     }
 
     fn metadata(what: &'static str, bytes: Vec<u8>) -> Made {
-        Made { what, family: Some(Family::Metadata), value: true, bytes }
+        Made { what, family: Some(Family::Metadata), is_value: true, bytes }
+    }
+
+    /// Bytes that mean something only inside a record, or below a key.
+    fn part(what: &'static str, bytes: impl Into<Vec<u8>>) -> Made {
+        Made { what, family: None, is_value: true, bytes: bytes.into() }
     }
 
     fn finish(self) -> Encoded {
         let bytes = Bytes::from(self.bytes);
         let hex = hex::encode(&bytes);
         let family = self.family.map(|family| format!(" --family {family}")).unwrap_or_default();
-        let value = if self.value && self.family.is_some() { " --value" } else { "" };
+        let value = if self.is_value && self.family.is_some() { " --value" } else { "" };
         Encoded {
             what: self.what,
             family: self.family.map(Family::name),

@@ -7,12 +7,12 @@ use neokv_encoding::key::IDENTITY;
 use serde::Serialize;
 
 use crate::args;
+use crate::environment::Environment;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::output::json::{Field, UserBytes};
 use crate::output::stored_key::Decoded;
 use crate::output::table::Page;
-use crate::world::World;
 
 /// Bytes and what they may be.
 #[derive(Debug, Serialize)]
@@ -73,9 +73,9 @@ impl Reading {
         self.explained.problems().map(problem).collect()
     }
 
-    /// `clean, 34 bits of evidence`.
+    /// How plausible the reading is: `clean, 34 bits of evidence`.
     #[must_use]
-    pub fn judgement(&self) -> String {
+    pub fn plausibility(&self) -> String {
         let problems = self.explained.problems().count();
         match (self.is_raw(), problems) {
             (true, _) => "always possible".to_string(),
@@ -90,9 +90,12 @@ impl Reading {
 ///
 /// # Errors
 /// Bytes that are not written as they should be, or a value whose meaning needs its key.
-pub fn explain(args: &args::Explain, world: &mut World<'_>) -> Result<Explanation, CliError> {
-    let input = args.bytes.read("BYTES", world)?;
-    let key = args.key.as_ref().map(|key| key.read("--key", world)).transpose()?;
+pub fn explain(
+    args: &args::Explain,
+    environment: &mut Environment<'_>,
+) -> Result<Explanation, CliError> {
+    let input = args.bytes.read("BYTES", environment)?;
+    let key = args.key.as_ref().map(|key| key.read("--key", environment)).transpose()?;
     let (readings, inverse) = match args.family {
         None => (explanation::guess(&input), None),
         Some(family) if args.value => {
@@ -118,7 +121,11 @@ pub fn explain(args: &args::Explain, world: &mut World<'_>) -> Result<Explanatio
 fn needless_key(family: Family) -> Result<Bytes, CliError> {
     match family {
         Family::Default => Ok(Bytes::from_static(IDENTITY)),
-        Family::RaftLog | Family::Metadata | Family::ZsetScore | Family::Expire => Ok(Bytes::new()),
+        Family::RaftLog
+        | Family::Metadata
+        | Family::ZsetScore
+        | Family::Expire
+        | Family::SlotStats => Ok(Bytes::new()),
         Family::RaftState | Family::Region | Family::Subkey => Err(CliError::Usage {
             what: format!("a value of family {family} needs its key"),
             why: "the key says which of several formats the value has".into(),
@@ -146,7 +153,7 @@ impl Answer for Explanation {
                 page.heading(&format!(
                     "reading {place} of {}: {}",
                     self.readings.len(),
-                    reading.judgement()
+                    reading.plausibility()
                 ));
             }
             page.explained(&reading.explained, &self.input.0);
@@ -160,7 +167,7 @@ impl Answer for Explanation {
             page.dim("also possible (--all shows them in full):");
         }
         for reading in self.readings.iter().skip(shown) {
-            page.text(&format!("  {}: {}", reading.what, reading.judgement()));
+            page.text(&format!("  {}: {}", reading.what, reading.plausibility()));
         }
     }
 

@@ -4,55 +4,81 @@ pub mod decode;
 pub mod dump_key;
 pub mod encode;
 pub mod explain;
+pub mod keys;
 pub mod raft;
 pub mod region;
 pub mod slot;
 pub mod store;
 
-use crate::args::{Args, Command, Raft, Region};
+use neokv_inspect::Source;
+
+use crate::args::{Args, Command, Keys, Raft, Region};
+use crate::environment::Environment;
 use crate::error::{CliError, Exit};
-use crate::output::print;
-use crate::source::Source;
-use crate::world::World;
+use crate::output::header::Header;
+use crate::output::{Answer, print};
+
+/// What a store has none of before a server has run on it.
+const NO_REGION: &str =
+    "The store has no Region: the first one is made at the first start of a server.";
 
 /// Runs the command of `args` and prints its answer.
 ///
 /// # Errors
 /// There is no answer: wrong bytes, no store, no such Region, a closed stream.
-pub fn run(args: &Args, world: &mut World<'_>) -> Result<Exit, CliError> {
+pub fn run(args: &Args, environment: &mut Environment<'_>) -> Result<Exit, CliError> {
+    let options = &args.output;
     match &args.command {
-        Command::Explain(explain) => print(&explain::explain(explain, world)?, None, args, world),
-        Command::Decode(decode) => print(&decode::decode(decode, world)?, None, args, world),
-        Command::Encode(encode) => print(&encode::encode(encode, world)?, None, args, world),
-        Command::Slot(slot) => print(&slot::slot(slot, world)?, None, args, world),
+        Command::Explain(explain) => {
+            print(&explain::explain(explain, environment)?, None, options, environment)
+        }
+        Command::Decode(decode) => {
+            print(&decode::decode(decode, environment)?, None, options, environment)
+        }
+        Command::Encode(encode) => {
+            print(&encode::encode(encode, environment)?, None, options, environment)
+        }
+        Command::Slot(slot) => print(&slot::slot(slot, environment)?, None, options, environment),
         Command::DumpKey(dump) => {
-            let key = dump.user.key.read("KEY", world)?;
-            let source = Source::open(&args.dir, world.now_ms)?;
-            print(&dump_key::dump_key(dump, key, &source)?, Some(&source.header), args, world)
+            // Standard input is read before the store is opened: it may take its time.
+            let user = dump.user.read(environment)?;
+            answer(args, environment, |source| dump_key::dump_key(dump, user, source))
         }
-        Command::Raft(command) => {
-            let source = Source::open(&args.dir, world.now_ms)?;
-            match command {
-                Raft::Log(log) => {
-                    print(&raft::log(log, &source)?, Some(&source.header), args, world)
-                }
-                Raft::State { region } => {
-                    print(&raft::state(*region, &source)?, Some(&source.header), args, world)
-                }
-            }
+        Command::Keys(Keys::List(list)) => {
+            let query = keys::query(list, environment)?;
+            answer(args, environment, |source| keys::list(&query, source))
         }
-        Command::Region(command) => {
-            let source = Source::open(&args.dir, world.now_ms)?;
-            match command {
-                Region::List => print(&region::list(&source), Some(&source.header), args, world),
-                Region::Show { id } => {
-                    print(&region::show(*id, &source)?, Some(&source.header), args, world)
-                }
-            }
+        Command::Raft(Raft::Log(log)) => answer(args, environment, |source| raft::log(log, source)),
+        Command::Raft(Raft::State { region }) => {
+            answer(args, environment, |source| raft::state(*region, source))
         }
-        Command::Store => {
-            let source = Source::open(&args.dir, world.now_ms)?;
-            print(&store::store(&source), Some(&source.header), args, world)
+        Command::Region(Region::List) => {
+            answer(args, environment, |source| Ok(region::list(source)))
         }
+        Command::Region(Region::Show { id }) => {
+            answer(args, environment, |source| region::show(*id, source))
+        }
+        Command::Store => answer(args, environment, |source| Ok(store::store(source))),
     }
+}
+
+/// Opens the store and prints what `ask` finds in it.
+fn answer<A: Answer>(
+    args: &Args,
+    environment: &mut Environment<'_>,
+    ask: impl FnOnce(&Source) -> Result<A, CliError>,
+) -> Result<Exit, CliError> {
+    let source = Source::open(&args.dir, environment.now_ms)?;
+    let header = Header::from(&source);
+    print(&ask(&source)?, Some(&header), &args.output, environment)
+}
+
+/// A dash for what is not there.
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_string(), |value| value.to_string())
+}
+
+/// A limit of the command line, where 0 is none.
+fn limit(number: usize) -> usize {
+    if number == 0 { usize::MAX } else { number }
 }

@@ -1,24 +1,26 @@
 //! `region list` and `region show`: what the Regions of a store are, and how far they are.
 
 use neokv_encoding::hlc;
-use neokv_encoding::raft::Peer;
-use neokv_encoding::region::Descriptor;
-use serde::Serialize;
+use neokv_encoding::raft::{Peer, PeerRole};
+use neokv_encoding::region::{Descriptor, Replica};
+use neokv_inspect::Source;
+use neokv_inspect::region::{self, Region};
+use serde::{Serialize, Serializer};
 
+use super::{NO_REGION, or_dash};
 use crate::error::CliError;
 use crate::output::Answer;
-use crate::output::json::{Moment, Number};
+use crate::output::json::{EpochView, LogIdView, Moment, Number};
 use crate::output::table::{Overflow, Page, Row, Table};
-use crate::source::Source;
-use crate::source::regions::{LogIdView, RegionRecords};
 
-/// A Region, as its records say. What cannot be read is null.
+/// A Region in JSON. What cannot be read is null.
 #[derive(Debug, Serialize)]
-pub struct RegionView {
+struct RegionView {
     id: Number,
-    slots: Option<Slots>,
-    epoch: Option<Epoch>,
+    slots: Option<SlotsView>,
+    epoch: Option<EpochView>,
     state: Option<&'static str>,
+    replica: Option<ReplicaView>,
     peers: Vec<PeerView>,
     applied: Option<LogIdView>,
     /// The next unused stamp of the hybrid logical clock.
@@ -31,23 +33,21 @@ pub struct RegionView {
 
 /// A range of slots.
 #[derive(Debug, Serialize)]
-struct Slots {
+struct SlotsView {
     /// First slot.
     start: u16,
     /// One past the last slot.
     end: u16,
-    #[serde(skip)]
-    text: String,
 }
 
-/// Which shape of a Region.
+/// The peer that lives on this store, or the last one that did.
 #[derive(Debug, Serialize)]
-struct Epoch {
-    version: Number,
-    conf_ver: Number,
+struct ReplicaView {
+    peer: Number,
+    state: &'static str,
 }
 
-/// A replica.
+/// A peer of the Region.
 #[derive(Debug, Serialize)]
 struct PeerView {
     id: Number,
@@ -55,75 +55,94 @@ struct PeerView {
     role: &'static str,
 }
 
-impl From<&RegionRecords> for RegionView {
-    fn from(records: &RegionRecords) -> RegionView {
-        let descriptor: Option<&Descriptor> =
-            records.descriptor.as_ref().and_then(|record| record.as_ref().ok());
-        let applied = records.applied.as_ref().and_then(|record| record.as_ref().ok());
-        let stats = records.stats.as_ref().and_then(|record| record.as_ref().ok());
+impl From<&Region> for RegionView {
+    fn from(region: &Region) -> RegionView {
+        let records = &region.records;
+        let (descriptor, applied) = (records.descriptor(), records.applied());
         let peer = |peer: &Peer| PeerView {
             id: Number(peer.id),
             store: Number(peer.store),
             role: peer.role.name(),
         };
+        let replica = |replica: &Replica| ReplicaView {
+            peer: Number(replica.peer),
+            state: replica.state.name(),
+        };
         RegionView {
             id: Number(records.id),
-            slots: descriptor.map(|Descriptor { slots, .. }| Slots {
-                start: slots.start,
-                end: slots.end,
-                text: slots.to_string(),
-            }),
-            epoch: descriptor.map(|Descriptor { epoch, .. }| Epoch {
-                version: Number(epoch.version),
-                conf_ver: Number(epoch.conf_ver),
-            }),
+            slots: descriptor
+                .map(|Descriptor { slots, .. }| SlotsView { start: slots.start, end: slots.end }),
+            epoch: descriptor.map(|descriptor| descriptor.epoch.into()),
             state: descriptor.map(|descriptor| descriptor.state.name()),
-            peers: descriptor
-                .map(|descriptor| descriptor.peers.iter().map(peer).collect())
-                .unwrap_or_default(),
-            applied: records.applied_id(),
+            replica: records.replica().map(replica),
+            peers: descriptor.iter().flat_map(|found| &found.peers).map(peer).collect(),
+            applied: records.applied_id().map(LogIdView::from),
             clock: applied.map(|applied| Number(applied.clock)),
             clock_time: applied.map(|applied| Moment(hlc::ms(applied.clock))),
-            keys: stats.map(|stats| Number(stats.keys)),
-            problems: records.problems(),
+            keys: region.keys.map(Number),
+            problems: region.problems.clone(),
         }
     }
 }
 
-/// A dash for what is not there.
-fn or_dash(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_string(), |value| value.to_string())
+/// The cells of a Region that the list and the page share; a dash for what cannot be read.
+struct Words {
+    slots: String,
+    epoch: String,
+    state: String,
+    replica: String,
+    applied: String,
+    keys: String,
+    peers: String,
 }
 
-impl RegionView {
-    fn slots(&self) -> String {
-        or_dash(self.slots.as_ref().map(|slots| &slots.text))
+impl From<&Region> for Words {
+    fn from(region: &Region) -> Words {
+        let (records, descriptor) = (&region.records, region.records.descriptor());
+        let replica = |replica: &Replica| format!("{} {}", replica.peer, replica.state.name());
+        Words {
+            slots: or_dash(descriptor.map(|descriptor| descriptor.slots)),
+            epoch: or_dash(descriptor.map(|descriptor| descriptor.epoch)),
+            state: or_dash(descriptor.map(|descriptor| descriptor.state.name())),
+            replica: or_dash(records.replica().map(replica)),
+            applied: or_dash(records.applied_id()),
+            keys: or_dash(region.keys),
+            peers: peers(descriptor),
+        }
     }
+}
 
-    fn epoch(&self) -> String {
-        or_dash(self.epoch.as_ref().map(|epoch| format!("{}.{}", epoch.version, epoch.conf_ver)))
-    }
-
-    /// `1@1 2@2 3@3(learner)`.
-    fn peers(&self) -> String {
-        let one = |peer: &PeerView| match peer.role {
-            "voter" => format!("{}@{}", peer.id, peer.store),
-            role => format!("{}@{}({role})", peer.id, peer.store),
-        };
-        self.peers.iter().map(one).collect::<Vec<_>>().join(" ")
-    }
+/// `1@1 2@2 3@3(learner)`.
+fn peers(descriptor: Option<&Descriptor>) -> String {
+    let one = |Peer { id, store, role }: &Peer| match role {
+        PeerRole::Voter => format!("{id}@{store}"),
+        PeerRole::Learner => format!("{id}@{store}(learner)"),
+    };
+    let peers = descriptor.iter().flat_map(|found| &found.peers);
+    peers.map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// All Regions of a store.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Regions {
-    regions: Vec<RegionView>,
+    regions: Vec<Region>,
+}
+
+/// `{regions: […]}`.
+impl Serialize for Regions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct View {
+            regions: Vec<RegionView>,
+        }
+        View { regions: self.regions.iter().map(RegionView::from).collect() }.serialize(serializer)
+    }
 }
 
 /// Lists the Regions.
 #[must_use]
 pub fn list(source: &Source) -> Regions {
-    Regions { regions: source.regions.iter().map(RegionView::from).collect() }
+    Regions { regions: region::list(source) }
 }
 
 impl Answer for Regions {
@@ -131,23 +150,24 @@ impl Answer for Regions {
 
     fn page(&self, page: &mut Page) {
         if self.regions.is_empty() {
-            page.text(
-                "The store has no Region: the first one is made at the first start of a server.",
-            );
+            page.text(NO_REGION);
             return;
         }
         let mut rows = Vec::new();
         for region in &self.regions {
-            let cells =
-                [region.id.to_string(), region.slots(), region.epoch(), or_dash(region.state)];
-            let more = [or_dash(region.applied), or_dash(region.keys), region.peers()];
-            rows.push(Row::new(cells.into_iter().chain(more).collect()));
+            let Words { slots, epoch, state, replica, applied, keys, peers } = region.into();
+            let id = region.records.id.to_string();
+            rows.push(Row::new(vec![id, slots, epoch, state, replica, applied, keys, peers]));
             rows.extend(region.problems.iter().map(|problem| Row::problem(problem.clone())));
         }
-        let titles = vec![">Region", "slots", "epoch", "state", "applied", ">keys", "peers"];
+        let titles =
+            vec![">Region", "slots", "epoch", "state", "replica", "applied", ">keys", "peers"];
         page.table(&Table { titles, rows, overflow: Overflow::Wrap });
         page.blank();
-        page.dim("epoch: version.conf_ver · applied: term-index · peers: peer@store");
+        page.dim(
+            "epoch: version-conf_ver · replica: the peer on this store · applied: term-index · \
+             peers: peer@store",
+        );
     }
 
     fn is_negative(&self) -> bool {
@@ -160,62 +180,65 @@ impl Answer for Regions {
 }
 
 /// One Region.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-pub struct OneRegion(RegionView);
+#[derive(Debug)]
+pub struct OneRegion(Region);
+
+/// As an element of `region list`.
+impl Serialize for OneRegion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RegionView::from(&self.0).serialize(serializer)
+    }
+}
 
 /// Shows one Region.
 ///
 /// # Errors
 /// There is none with this id.
 pub fn show(id: u64, source: &Source) -> Result<OneRegion, CliError> {
-    source.region(Some(id)).map(|region| OneRegion(RegionView::from(region)))
+    Ok(OneRegion(region::show(source, id)?))
 }
 
 impl Answer for OneRegion {
     const SCHEMA: &'static str = "region-show";
 
     fn page(&self, page: &mut Page) {
-        let region = &self.0;
-        let count = region.slots.as_ref().map_or(0, |slots| slots.end.saturating_sub(slots.start));
-        let clock = match (region.clock, region.clock_time) {
-            (Some(clock), Some(time)) if time.0 != 0 => {
-                format!("{time} + {}", hlc::counter(clock.0))
-            }
-            (clock, _) => or_dash(clock),
+        let records = &self.0.records;
+        let Words { slots, epoch, state, replica, applied, keys, peers } = (&self.0).into();
+        let slots = match records.descriptor() {
+            Some(descriptor) => format!("{slots} ({})", descriptor.slots.len()),
+            None => slots,
         };
-        page.heading(&format!("Region {}", region.id));
+        page.heading(&format!("Region {}", records.id));
         page.facts(&[
+            ("slots", slots, "one contiguous range of keys in every data family"),
+            ("epoch", epoch, "version grows with split and merge, conf_ver with the peers"),
+            ("state", state, "a merging Region is frozen"),
             (
-                "slots",
-                format!("{} ({count})", region.slots()),
-                "one contiguous range of keys in every data family",
+                "replica",
+                replica,
+                "the peer on this store; a tombstone outlives messages from the past",
             ),
-            (
-                "epoch",
-                region.epoch(),
-                "version grows with split and merge, conf_ver with the peers",
-            ),
-            (
-                "state",
-                or_dash(region.state),
-                "a merging Region is frozen, a tombstone is gone from this store",
-            ),
-            ("peers", region.peers(), "peer@store; peer ids are never used again"),
-            (
-                "applied",
-                or_dash(region.applied),
-                "term-index of the last entry whose effects are in the store",
-            ),
-            ("clock", clock, "the next unused stamp: no later entry may be older"),
-            ("keys", or_dash(region.keys), "user keys; expired ones until they are removed"),
+            ("peers", peers, "peer@store; peer ids are never used again"),
+            ("applied", applied, "term-index of the last entry whose effects are in the store"),
+            ("clock", clock(&self.0), "the next unused stamp: no later entry may be older"),
+            ("keys", keys, "user keys; expired ones until they are removed"),
         ]);
-        for problem in &region.problems {
+        for problem in &self.0.problems {
             page.problem(problem);
         }
     }
 
     fn problems(&self) -> Vec<String> {
         self.0.problems.clone()
+    }
+}
+
+/// `2023-11-14T22:13:19.000Z + 2`, or the bare number of a clock that has not started.
+fn clock(region: &Region) -> String {
+    match region.records.applied().map(|applied| applied.clock) {
+        Some(clock) if hlc::ms(clock) != 0 => {
+            format!("{} + {}", Moment(hlc::ms(clock)), hlc::counter(clock))
+        }
+        clock => or_dash(clock),
     }
 }

@@ -5,11 +5,11 @@ use neokv_encoding::slot::{hash_tag, slot_of};
 use serde::Serialize;
 
 use crate::args;
+use crate::environment::Environment;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::output::json::UserBytes;
 use crate::output::table::{Overflow, Page, Row, Table};
-use crate::world::World;
 
 /// Slots of keys.
 #[derive(Debug, Serialize)]
@@ -30,10 +30,10 @@ struct KeySlot {
 ///
 /// # Errors
 /// Bytes that are not written as they should be.
-pub fn slot(args: &args::Slot, world: &mut World<'_>) -> Result<Slots, CliError> {
+pub fn slot(args: &args::Slot, environment: &mut Environment<'_>) -> Result<Slots, CliError> {
     let mut keys = Vec::new();
     for key in &args.keys {
-        let key = key.read("KEY", world)?;
+        let key = key.read("KEY", environment)?;
         let hashed = UserBytes(Bytes::copy_from_slice(hash_tag(&key)));
         keys.push(KeySlot { slot: slot_of(&key), hashed, key: UserBytes(key) });
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use neokv_encoding::explain::{self, Span};
+use neokv_encoding::raft::LogId;
+use neokv_encoding::region::Epoch;
 use serde::Serialize;
 use serde::ser::{SerializeStruct as _, Serializer};
 
@@ -73,6 +75,41 @@ impl Serialize for UserBytes {
 impl fmt::Display for UserBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
+
+/// Term and index of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LogIdView {
+    /// Term of the leader that wrote it.
+    pub term: Number,
+    /// Position in the log.
+    pub index: Number,
+}
+
+impl From<LogId> for LogIdView {
+    fn from(LogId { term, index }: LogId) -> LogIdView {
+        LogIdView { term: Number(term), index: Number(index) }
+    }
+}
+
+/// `term-index`.
+impl fmt::Display for LogIdView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.term, self.index)
+    }
+}
+
+/// Which shape of a Region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct EpochView {
+    version: Number,
+    conf_ver: Number,
+}
+
+impl From<Epoch> for EpochView {
+    fn from(Epoch { version, conf_ver }: Epoch) -> EpochView {
+        EpochView { version: Number(version), conf_ver: Number(conf_ver) }
     }
 }
 

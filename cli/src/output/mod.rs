@@ -7,24 +7,72 @@
 //! {"schema": "neoctl.region-list", "version": 1, "source": {…}, "answer": {…}, "problems": ["…"]}
 //! ```
 //!
-//! * [`table`]: pages for people, wrapped and cut to the screen.
+//! * [`table`]: pages for people, wrapped and cut to the terminal.
 //! * [`json`]: numbers and bytes for scripts.
 //! * [`stored_key`]: keys by meaning.
 //! * [`command_line`]: commands as a person would type them.
+//! * [`header`]: where an answer from a store comes from.
+//! * [`paint`]: who gets colour, and what it looks like.
 
 pub mod command_line;
+pub mod header;
 pub mod json;
+pub mod paint;
 pub mod stored_key;
 pub mod table;
 
-use anstyle::{AnsiColor, Style};
+use std::fmt::Write as _;
+
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::args::{Args, Form};
+use self::header::Header;
+use self::paint::{Color, Paint, Paints};
+use self::table::Page;
+use crate::environment::Environment;
 use crate::error::{CliError, Exit};
-use crate::source::Header;
-use crate::world::World;
-use table::Page;
+
+/// Place of the first option of every command in help: behind the command's own options.
+pub(crate) const GLOBAL: usize = 500;
+
+/// How the answer is printed.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Options {
+    /// Form of the answer
+    #[arg(
+        id = "output",
+        short,
+        long,
+        global = true,
+        display_order = GLOBAL + 1,
+        value_name = "FORM",
+        value_enum,
+        default_value_t = Form::Table
+    )]
+    pub form: Form,
+    /// Colour; auto asks the terminal and NO_COLOR
+    #[arg(
+        long,
+        global = true,
+        display_order = GLOBAL + 2,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t = Color::Auto
+    )]
+    pub color: Color,
+    /// Columns that tables keep to [default: the terminal's; no limit when piped]
+    #[arg(long, global = true, display_order = GLOBAL + 3, value_name = "N")]
+    pub width: Option<usize>,
+}
+
+/// Form of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people
+    Table,
+    /// For scripts: one object, with the name and version of its schema
+    Json,
+}
 
 /// What a command found out: one type per command, printed by every printer.
 pub trait Answer: Serialize {
@@ -57,15 +105,15 @@ struct Envelope<'a, A> {
     problems: Vec<String>,
 }
 
-/// Prints an answer in the form that the arguments ask for.
+/// Prints an answer in the form that the options ask for.
 ///
 /// # Errors
 /// The stream is closed or cannot be written.
 pub fn print<A: Answer>(
     answer: &A,
     source: Option<&Header>,
-    args: &Args,
-    world: &mut World<'_>,
+    options: &Options,
+    environment: &mut Environment<'_>,
 ) -> Result<Exit, CliError> {
     let mut problems: Vec<String> =
         source.map(|source| source.problems.clone()).unwrap_or_default();
@@ -75,7 +123,7 @@ pub fn print<A: Answer>(
         (true, true) => Exit::Negative,
         (true, false) => Exit::Ok,
     };
-    let text = match args.output {
+    let text = match options.form {
         Form::Json => {
             let schema = format!("neoctl.{}", A::SCHEMA);
             let envelope = Envelope { schema, version: A::VERSION, source, answer, problems };
@@ -83,8 +131,8 @@ pub fn print<A: Answer>(
             json.map_err(|error| CliError::Output(error.into()))? + "\n"
         }
         Form::Table => {
-            let columns = args.width.or(world.columns).unwrap_or(usize::MAX);
-            let mut page = Page::new(columns, world.paint(args.color).stdout);
+            let columns = options.width.or(environment.columns).unwrap_or(usize::MAX);
+            let mut page = Page::new(columns, Paints::choose(options.color, environment).stdout);
             if let Some(source) = source {
                 source.page(&mut page);
             }
@@ -92,70 +140,22 @@ pub fn print<A: Answer>(
             page.finish()
         }
     };
-    world
-        .stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| world.stdout.flush())
-        .map_err(CliError::Output)?;
-    if exit == Exit::NotUnderstood && args.output == Form::Table {
-        world.note("not everything was understood; the places are marked ⚠");
+    let printed = environment.stdout.write_all(text.as_bytes());
+    printed.and_then(|()| environment.stdout.flush()).map_err(CliError::Output)?;
+    if exit == Exit::NotUnderstood && options.form == Form::Table {
+        environment.note("not everything was understood; the places are marked ⚠");
     }
     Ok(exit)
 }
 
-/// Colour, or none.
-#[derive(Clone, Copy, Debug)]
-pub struct Paint {
-    on: bool,
-}
-
-/// Fields take turns, so that neighbours differ.
-const FIELDS: [AnsiColor; 6] = [
-    AnsiColor::Cyan,
-    AnsiColor::Yellow,
-    AnsiColor::Green,
-    AnsiColor::Magenta,
-    AnsiColor::BrightBlue,
-    AnsiColor::BrightRed,
-];
-
-impl Paint {
-    /// Paints if `on`, passes text through otherwise.
-    #[must_use]
-    pub fn new(on: bool) -> Paint {
-        Paint { on }
+/// The text of an error for stderr, up to four lines.
+#[must_use]
+pub fn report(error: &CliError, paint: Paint) -> String {
+    let mut out = format!("{} {error}\n", paint.problem("error:"));
+    if let Some(place) = error.place() {
+        let _ = writeln!(out, "  where: {place}");
     }
-
-    /// Text of the field with this number.
-    #[must_use]
-    pub fn field(self, number: usize, text: &str) -> String {
-        let color = FIELDS.get(number % FIELDS.len()).copied().unwrap_or(AnsiColor::Cyan);
-        self.styled(Style::new().fg_color(Some(color.into())), text)
-    }
-
-    /// A heading.
-    #[must_use]
-    pub fn heading(self, text: &str) -> String {
-        self.styled(Style::new().bold(), text)
-    }
-
-    /// Something that matters less.
-    #[must_use]
-    pub fn dim(self, text: &str) -> String {
-        self.styled(Style::new().dimmed(), text)
-    }
-
-    /// Something that is wrong.
-    #[must_use]
-    pub fn problem(self, text: &str) -> String {
-        self.styled(Style::new().bold().fg_color(Some(AnsiColor::Red.into())), text)
-    }
-
-    fn styled(self, style: Style, text: &str) -> String {
-        if self.on && !text.trim().is_empty() {
-            format!("{style}{text}{style:#}")
-        } else {
-            text.to_string()
-        }
-    }
+    let _ = writeln!(out, "  why:   {}", error.why());
+    let _ = writeln!(out, "  try:   {}", error.hint());
+    out
 }

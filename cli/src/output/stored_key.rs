@@ -3,8 +3,9 @@
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
-use neokv_encoding::key::{self, ExpireKey, ScoreKey, SubkeyFamilyRef, SubkeyRef, UserKey};
+use neokv_encoding::key::{ExpireKey, ScoreKey, SubkeyKey, UserKey};
 use neokv_encoding::slot::slot_of;
+use neokv_inspect::key::Key;
 use serde::Serialize;
 use serde::ser::{SerializeStruct as _, Serializer};
 
@@ -83,68 +84,17 @@ pub enum Decoded {
         namespace: u32,
         user_key: UserBytes,
     },
+    SlotStats {
+        slot: u16,
+        namespace: u32,
+    },
 }
 
 impl Decoded {
     /// Decodes a key of a family; `None` if it is none.
     #[must_use]
     pub fn of(family: Family, bytes: &[u8]) -> Option<Decoded> {
-        match family {
-            Family::Default => (bytes == key::IDENTITY).then_some(Decoded::Identity),
-            Family::RaftLog => key::decode_raft_log(bytes).ok().map(|(region, index)| {
-                Decoded::RaftLog { region: Number(region), index: Number(index) }
-            }),
-            Family::RaftState => key::decode_raft_state(bytes).ok().map(|(region, kind)| {
-                Decoded::RaftState { region: Number(region), record: kind.name() }
-            }),
-            Family::Region => key::decode_region(bytes).ok().map(|(region, kind)| {
-                Decoded::Region { region: Number(region), record: kind.name() }
-            }),
-            Family::Metadata => {
-                UserKey::decode_metadata(bytes).ok().map(|UserKey { slot, namespace, key }| {
-                    Decoded::Metadata { slot, namespace, user_key: UserBytes(key) }
-                })
-            }
-            Family::Subkey => SubkeyFamilyRef::decode(bytes).ok().map(Decoded::subkey),
-            Family::ZsetScore => ScoreKey::decode(bytes).ok().map(Decoded::score),
-            Family::Expire => ExpireKey::decode(bytes).ok().map(
-                |ExpireKey { slot, expire_ms, namespace, key }| Decoded::Expire {
-                    slot,
-                    expire: Moment(expire_ms),
-                    namespace,
-                    user_key: UserBytes(key),
-                },
-            ),
-        }
-    }
-
-    fn subkey(found: SubkeyFamilyRef<'_>) -> Decoded {
-        let owned = |bytes| UserBytes(Bytes::copy_from_slice(bytes));
-        match found {
-            SubkeyFamilyRef::V1String { slot, namespace, key } => {
-                Decoded::V1String { slot, namespace, user_key: owned(key) }
-            }
-            SubkeyFamilyRef::Part(SubkeyRef { slot, namespace, key, version, subkey }) => {
-                Decoded::Subkey {
-                    slot,
-                    namespace,
-                    user_key: owned(key),
-                    version: Number(version),
-                    subkey: owned(subkey),
-                }
-            }
-        }
-    }
-
-    fn score(ScoreKey { user, version, score, member }: ScoreKey) -> Decoded {
-        Decoded::ZsetScore {
-            slot: user.slot,
-            namespace: user.namespace,
-            user_key: UserBytes(user.key),
-            version: Number(version),
-            score: neokv_resp::format_double(score),
-            member: UserBytes(member),
-        }
+        Key::decode(family, bytes).ok().map(Decoded::from)
     }
 
     /// The arguments of `neoctl` that make this key again; `None` for a key with a slot that is not
@@ -183,6 +133,55 @@ impl Decoded {
             Decoded::Expire { slot, expire, namespace, user_key } => {
                 format!("encode expire-key {} {}", user(slot, namespace, user_key)?, expire.0)
             }
+            Decoded::SlotStats { slot, namespace: 0 } => format!("encode slot-stats-key {slot}"),
+            Decoded::SlotStats { slot, namespace } => {
+                format!("encode slot-stats-key --namespace {namespace} {slot}")
+            }
         })
+    }
+}
+
+impl From<Key> for Decoded {
+    fn from(key: Key) -> Decoded {
+        match key {
+            Key::Identity => Decoded::Identity,
+            Key::RaftLog { region, index } => {
+                Decoded::RaftLog { region: Number(region), index: Number(index) }
+            }
+            Key::RaftState { region, record } => {
+                Decoded::RaftState { region: Number(region), record: record.name() }
+            }
+            Key::Region { region, record } => {
+                Decoded::Region { region: Number(region), record: record.name() }
+            }
+            Key::Metadata(UserKey { slot, namespace, key }) => {
+                Decoded::Metadata { slot, namespace, user_key: UserBytes(key) }
+            }
+            Key::V1String(UserKey { slot, namespace, key }) => {
+                Decoded::V1String { slot, namespace, user_key: UserBytes(key) }
+            }
+            Key::Subkey(SubkeyKey { user, version, subkey }) => Decoded::Subkey {
+                slot: user.slot,
+                namespace: user.namespace,
+                user_key: UserBytes(user.key),
+                version: Number(version),
+                subkey: UserBytes(subkey),
+            },
+            Key::ZsetScore(ScoreKey { user, version, score, member }) => Decoded::ZsetScore {
+                slot: user.slot,
+                namespace: user.namespace,
+                user_key: UserBytes(user.key),
+                version: Number(version),
+                score: neokv_resp::format_double(score),
+                member: UserBytes(member),
+            },
+            Key::Expire(ExpireKey { slot, expire_ms, namespace, key }) => Decoded::Expire {
+                slot,
+                expire: Moment(expire_ms),
+                namespace,
+                user_key: UserBytes(key),
+            },
+            Key::SlotStats { slot, namespace } => Decoded::SlotStats { slot, namespace },
+        }
     }
 }

@@ -1,7 +1,8 @@
-//! Pages for people: headings, facts, tables and annotated bytes, within the columns of the screen.
+//! Pages for people: headings, facts, tables and annotated bytes, within the columns of the
+//! terminal.
 //!
-//! Only the last column of a table gives way when the screen is narrow: it is cut with `…` (a
-//! command) or wrapped (a sentence). Without a screen nothing is cut and nothing is wrapped, so
+//! Only the last column of a table gives way when the terminal is narrow: it is cut with `…` (a
+//! command) or wrapped (a sentence). Without a terminal nothing is cut and nothing is wrapped, so
 //! that `grep` sees whole lines.
 
 use neokv_encoding::explain::{
@@ -9,7 +10,7 @@ use neokv_encoding::explain::{
     render::{self, break_lines},
 };
 
-use super::Paint;
+use super::paint::Paint;
 
 /// Fewest columns that a page keeps to.
 const NARROWEST: usize = 60;
@@ -76,7 +77,7 @@ impl Row {
 }
 
 impl Page {
-    /// An empty page. `columns` is `usize::MAX` where there is no screen.
+    /// An empty page. `columns` is `usize::MAX` where there is no terminal.
     #[must_use]
     pub fn new(columns: usize, paint: Paint) -> Page {
         Page { out: String::new(), columns: columns.max(NARROWEST), paint }

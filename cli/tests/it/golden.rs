@@ -14,48 +14,21 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
 
 use goldenscript::{Command, Context, Runner};
-use neoctl::{World, run};
+use neoctl::{Environment, run};
 use neokv_engine::{Engine, Options};
 use tempfile::TempDir;
+use test_each_file::test_each_path;
 
 use crate::stores::{self, NOW_MS};
 
-macro_rules! scripts {
-    ($($name:ident),* $(,)?) => {
-        $(#[test]
-        fn $name() -> std::io::Result<()> {
-            goldenscript::run(&mut Program::default(), concat!("tests/scripts/", stringify!($name)))
-        })*
+test_each_path! { in "cli/tests/scripts" => script }
 
-        #[test]
-        fn every_script_is_run() {
-            let mut found: Vec<_> = std::fs::read_dir("tests/scripts").unwrap()
-                .map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-            found.sort();
-            assert_eq!(found, [$(stringify!($name)),*]);
-        }
-    };
+fn script(path: &Path) {
+    goldenscript::run(&mut Program::default(), path).unwrap();
 }
-
-scripts!(
-    bytes,
-    damaged,
-    decode,
-    dump_key,
-    dump_key_json,
-    encode,
-    explain,
-    help,
-    no_store,
-    raft,
-    region,
-    several,
-    slot,
-    store,
-    width
-);
 
 #[derive(Default)]
 struct Program {
@@ -143,14 +116,14 @@ pub fn neoctl_with(
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let exit = run(
         arguments,
-        &mut World {
+        &mut Environment {
             stdin: &mut stdin,
             stdout: &mut stdout,
             stderr: &mut stderr,
             columns,
-            stderr_on_screen: columns.is_some(),
+            stderr_is_terminal: columns.is_some(),
             now_ms: NOW_MS,
-            env: &|name| env.get(name).map(OsString::from),
+            variable: &|name| env.get(name).map(OsString::from),
         },
     );
     (exit.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())

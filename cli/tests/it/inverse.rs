@@ -18,7 +18,9 @@ fn every_key_can_be_made_again() {
         (Family::Default, key::IDENTITY.to_vec()),
         (Family::RaftLog, key::raft_log(u64::MAX, 42).to_vec()),
         (Family::RaftState, key::raft_state(1, RaftStateKind::Purged).to_vec()),
-        (Family::Region, key::region(9, RegionKind::Stats).to_vec()),
+        (Family::Region, key::region(9, RegionKind::Replica).to_vec()),
+        (Family::SlotStats, key::slot_stats(16383, 0).to_vec()),
+        (Family::SlotStats, key::slot_stats(0, u32::MAX).to_vec()),
     ];
     for name in [&b"foo"[..], b"", b"-x", b"-", b"hex:00", b"it's {here} $HOME", &all] {
         for namespace in [0, 7] {

@@ -1,8 +1,8 @@
 //! Unknown bytes: every plausible reading, the best first.
 
 use super::{
-    Explained, applied, descriptor, entry, key, log_id, metadata, raw, stats, store_identity,
-    v1_string, vote, write_request,
+    Explained, applied, descriptor, entry, key, log_id, manifest, metadata, raw, replica, stats,
+    store_identity, v1_string, vote, write_request,
 };
 use crate::family::Family;
 
@@ -21,6 +21,8 @@ pub fn guess(bytes: &[u8]) -> Vec<Explained> {
         vote,
         log_id,
         stats,
+        replica,
+        manifest,
         store_identity,
         metadata,
         v1_string,

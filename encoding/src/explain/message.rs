@@ -12,7 +12,8 @@ use std::ops::Range;
 
 use prost::Message as _;
 
-use super::{Span, show};
+use super::Span;
+use crate::layout::show;
 use crate::proto::{AdminCommand, RedisWriteRequest};
 
 /// A message of the `.proto` file.

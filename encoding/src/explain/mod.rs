@@ -32,31 +32,32 @@
 //! [`key()`] and [`value`] explain records whose family is known; [`entry`], [`write_request`] and
 //! [`part`] pieces of them; [`guess()`] tries every reading. [`render`] prints.
 
-pub(crate) mod evidence;
 mod guess;
 mod message;
 mod record;
 pub mod render;
-pub(crate) mod show;
 mod span;
 
 use record::{Format, record};
 
 pub use self::{
     guess::guess,
-    show::utc,
     span::{Explained, Span},
 };
+pub use crate::layout::show::utc;
 use crate::{
     double,
     error::DecodeError,
     family::Family,
     identity,
-    key::{self, RaftStateKind, RegionKind, SubkeyFamilyRef},
+    key::{self, DefaultKey, RaftStateKind, RegionKind, SubkeyFamilyRef},
     layout::{Field, Reader, Result, Trace},
     metadata::{self, DataType},
-    raft, region, slot, v1,
+    raft, region, slot, slot_stats, snapshot, synced, v1,
 };
+
+/// The slot of a key is the one that the key hashes to: fourteen bits of it.
+const SLOT_OF_KEY: i32 = 14;
 
 const RAW: Format = Format { name: "raw bytes", why: "no format is known for them" };
 const RAW_FIELD: &Field = &Field::new("bytes", "no format is known for them");
@@ -72,9 +73,9 @@ pub fn key(family: Family, bytes: &[u8]) -> Explained {
     match family {
         Family::Default => {
             record(
-                &Format { name: "default key", why: "whose data directory this is" },
+                &Format { name: "default key", why: "the store's own records" },
                 bytes,
-                key::read_identity,
+                key::read_default,
             )
             .0
         }
@@ -130,15 +131,20 @@ pub fn key(family: Family, bytes: &[u8]) -> Explained {
             let (explained, expire) = record(&format, bytes, key::read_expire);
             checked(explained, expire.as_ref().map(|expire| (expire.slot, &expire.key[..])))
         }
+        Family::SlotStats => {
+            let format = Format { name: "slot_stats key", why: "one slot's keys of one tenant" };
+            record(&format, bytes, key::read_slot_stats).0
+        }
     }
 }
 
 /// A subkey of eight bytes near the middle of a list is hardly a name.
 fn note_position(explained: &mut Explained, subkey: &[u8]) {
     let Ok(position) = subkey.try_into().map(u64::from_be_bytes) else { return };
-    let span = explained.root.children.last_mut().filter(|_| evidence::position(position) > 0);
+    let span =
+        explained.root.children.last_mut().filter(|_| metadata::position_evidence(position) > 0);
     if let Some(span) = span {
-        span.value = format!("list position {}", show::position(position));
+        span.value = format!("list position {}", metadata::show_position(position));
     }
 }
 
@@ -147,7 +153,7 @@ fn checked(mut explained: Explained, key: Option<(u16, &[u8])>) -> Explained {
     let Some((found, key)) = key else { return explained };
     let own = slot::slot_of(key);
     if found == own {
-        explained.evidence += evidence::SLOT_OF_KEY;
+        explained.evidence += SLOT_OF_KEY;
     } else {
         explained.object("slot", format!("this user key hashes to slot {own}"));
     }
@@ -158,8 +164,11 @@ fn checked(mut explained: Explained, key: Option<(u16, &[u8])>) -> Explained {
 /// as raw bytes.
 pub fn value(family: Family, key: &[u8], value: &[u8]) -> Explained {
     match family {
-        Family::Default if key == key::IDENTITY => store_identity(value),
-        Family::Default => raw(value),
+        Family::Default => match key::decode_default(key) {
+            Ok(DefaultKey::Identity) => store_identity(value),
+            Ok(DefaultKey::Ingest { .. }) => empty(value),
+            Err(error) => unknown_key(value, &error),
+        },
         Family::RaftLog => {
             let mut explained = entry(value);
             let names = (key::decode_raft_log(key), raft::Entry::decode_log_id(value));
@@ -176,9 +185,9 @@ pub fn value(family: Family, key: &[u8], value: &[u8]) -> Explained {
             Err(error) => unknown_key(value, &error),
         },
         Family::Region => match key::decode_region(key) {
+            Ok((_, RegionKind::Replica)) => replica(value),
             Ok((_, RegionKind::Descriptor)) => descriptor(value),
             Ok((_, RegionKind::Applied)) => applied(value),
-            Ok((_, RegionKind::Stats)) => stats(value),
             Err(error) => unknown_key(value, &error),
         },
         Family::Metadata => metadata(value),
@@ -194,6 +203,7 @@ pub fn value(family: Family, key: &[u8], value: &[u8]) -> Explained {
             Err(error) => unknown_key(value, &error),
         },
         Family::ZsetScore | Family::Expire => empty(value),
+        Family::SlotStats => stats(value),
     }
 }
 
@@ -299,13 +309,26 @@ fn applied(bytes: &[u8]) -> Explained {
     .0
 }
 
+fn replica(bytes: &[u8]) -> Explained {
+    let why = "the peer that lives on this store, or the last one that did";
+    record(&Format { name: "replica", why }, bytes, region::read_replica).0
+}
+
 fn stats(bytes: &[u8]) -> Explained {
-    record(
-        &Format { name: "stats", why: "numbers about a Region's data" },
-        bytes,
-        region::read_stats,
-    )
-    .0
+    let format = Format { name: "slot stats", why: "numbers about the keys of one slot" };
+    record(&format, bytes, slot_stats::read).0
+}
+
+/// Explains the manifest of a snapshot: the content of its `INSTALL` file.
+pub fn manifest(bytes: &[u8]) -> Explained {
+    let format = Format { name: "manifest", why: "what a snapshot of a Region consists of" };
+    record(&format, bytes, snapshot::read).0
+}
+
+/// Explains the note that each batch carries in the write-ahead log.
+pub fn synced_note(bytes: &[u8]) -> Explained {
+    let why = "what was written, and what was on the disk, before the batch it ends";
+    record(&Format { name: "synced note", why }, bytes, synced::read).0
 }
 
 fn store_identity(bytes: &[u8]) -> Explained {

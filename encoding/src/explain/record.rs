@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Explained, Span, message, show};
+use super::{Explained, Span, message};
 use crate::{
     error::DecodeError,
-    layout::{Content, Field, Reader, Result, Trace},
+    layout::{Content, Field, Reader, Result, Trace, show},
 };
 
 /// Bits that every problem speaks against a reading.

@@ -5,8 +5,7 @@ use bytes::Bytes;
 use crate::{
     double,
     error::DecodeError,
-    explain::{evidence, show},
-    layout::{self, Field, Reader, Result, Trace},
+    layout::{self, Field, Reader, Result, Trace, evidence, show},
     slot::{self, SLOTS},
     v1,
 };
@@ -31,7 +30,7 @@ const SUBKEY: &Field = &Field::new(
     "hash field, set or zset member; for a list the element's position, 8 bytes",
 );
 const SCORE: &Field =
-    &Field::new("score", "bits flipped so that byte order is number order").show(show::score);
+    &Field::new("score", "bits flipped so that byte order is number order").show(double::show);
 const MEMBER: &Field = &Field::new("member", "after the score: equal scores sort by member");
 const EXPIRE_MS: &Field =
     &Field::new("expire_ms", "before the key, so that what expires next comes first")
@@ -319,6 +318,10 @@ pub(crate) fn read_metadata<T: Trace>(r: &mut Reader<'_, T>) -> Result<UserKey> 
     let slot = read_slot(r, SLOT)?;
     let namespace = r.u32(NAMESPACE)?;
     Ok(UserKey { slot, namespace, key: Bytes::copy_from_slice(r.rest(USER_KEY)) })
+}
+
+pub(crate) fn read_slot_stats<T: Trace>(r: &mut Reader<'_, T>) -> Result<(u16, u32)> {
+    Ok((read_slot(r, SLOT)?, r.u32(NAMESPACE)?))
 }
 
 pub(crate) fn read_expire<T: Trace>(r: &mut Reader<'_, T>) -> Result<ExpireKey> {

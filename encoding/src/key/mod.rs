@@ -8,6 +8,7 @@
 //!             slot 2 · namespace 4 · length 4 · user key … · 'S'                       a phase-1 string
 //! zset_score  slot 2 · namespace 4 · length 4 · user key … · version 8 · score 8 · member …
 //! expire      slot 2 · expire_ms 8 · namespace 4 · user key …
+//! slot_stats  slot 2 · namespace 4
 //! ```
 //!
 //! * The slot comes first and no Region id is in the key: a Region is one contiguous range in every
@@ -20,8 +21,9 @@
 //! * `version` ties parts to one life of their key. After DEL and a new HSET the old parts carry
 //!   another version: orphans, invisible at once, dropped later.
 //!
-//! The bookkeeping keys (`default`, `raft_log`, `raft_state`, `region`) are the Region id, then
-//! index or kind: [`raft_log()`], [`raft_state()`], [`region()`].
+//! The bookkeeping keys of `raft_log`, `raft_state` and `region` are the Region id, then index or
+//! kind: [`raft_log()`], [`raft_state()`], [`region()`]. Those of `default` begin with a name:
+//! [`IDENTITY`], [`ingest()`].
 //!
 //! Types: [`UserKey`] makes data keys. [`SubkeyRef`] and [`ScoreRef`] read them without copying;
 //! [`SubkeyKey`], [`ScoreKey`] and [`ExpireKey`] own what they read. Decoders check lengths and
@@ -32,14 +34,16 @@ mod data;
 mod system;
 
 pub use data::{ExpireKey, ScoreKey, ScoreRef, SubkeyFamilyRef, SubkeyKey, SubkeyRef, UserKey};
-pub(crate) use data::{read_expire, read_metadata, read_score, read_subkey_family};
-pub use system::{
-    IDENTITY, RaftStateKind, RegionKind, decode_raft_log, decode_raft_state, decode_region,
-    raft_log, raft_state, region,
+pub(crate) use data::{
+    read_expire, read_metadata, read_score, read_slot_stats, read_subkey_family,
 };
-pub(crate) use system::{read_identity, read_raft_log, read_raft_state, read_region};
+pub use system::{
+    DefaultKey, IDENTITY, INGEST_PREFIX, RaftStateKind, RegionKind, decode_default,
+    decode_raft_log, decode_raft_state, decode_region, ingest, raft_log, raft_state, region,
+};
+pub(crate) use system::{read_default, read_raft_log, read_raft_state, read_region};
 
-use crate::slot::SlotRange;
+use crate::{error::DecodeError, layout, slot::SlotRange};
 
 /// The keys of a slot range, valid in every data family: the first key, and the first key that is
 /// not in it any more.
@@ -53,11 +57,22 @@ pub fn slot_bounds(range: SlotRange) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// What the `metadata` keys of one slot and namespace start with.
-pub fn metadata_slot_prefix(slot: u16, namespace: u32) -> Vec<u8> {
-    let mut prefix = Vec::with_capacity(6);
-    prefix.extend_from_slice(&slot.to_be_bytes());
-    prefix.extend_from_slice(&namespace.to_be_bytes());
-    prefix
+pub fn metadata_slot_prefix(slot: u16, namespace: u32) -> [u8; 6] {
+    let ([s0, s1], [n0, n1, n2, n3]) = (slot.to_be_bytes(), namespace.to_be_bytes());
+    [s0, s1, n0, n1, n2, n3]
+}
+
+/// Key of the numbers about one slot and namespace in family `slot_stats`.
+pub fn slot_stats(slot: u16, namespace: u32) -> [u8; 6] {
+    metadata_slot_prefix(slot, namespace)
+}
+
+/// Slot and namespace of a key of family `slot_stats`.
+///
+/// # Errors
+/// Other than six bytes, or a slot that does not exist.
+pub fn decode_slot_stats(bytes: &[u8]) -> Result<(u16, u32), DecodeError> {
+    layout::decode(bytes, "slot_stats key", read_slot_stats)
 }
 
 /// The smallest key greater than every key that starts with `prefix`; empty if there is none (the

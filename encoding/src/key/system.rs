@@ -1,13 +1,16 @@
-//! Bookkeeping keys: log entries, Raft state, Region records, the store's identity.
+//! Bookkeeping keys: log entries, Raft state, Region records, the store's identity, and marks of
+//! unfinished ingests.
 
 use crate::{
     error::DecodeError,
-    explain::evidence,
-    layout::{self, Field, Reader, Result, Trace},
+    layout::{self, Field, Reader, Result, Trace, evidence},
 };
 
 /// Key of the store's identity in family `default`.
 pub const IDENTITY: &[u8] = b"identity";
+
+/// What the keys of unfinished ingests in family `default` start with.
+pub const INGEST_PREFIX: &[u8] = b"ingest/";
 
 const REGION: &Field = &Field::new("region", "first, so that one Region's records are one range")
     .evidence(evidence::small);
@@ -15,10 +18,25 @@ const INDEX: &Field =
     &Field::new("index", "big-endian, so that key order is log order").evidence(evidence::small);
 const STATE_KIND: &Field =
     &Field::new("kind", "1 vote, 2 committed, 3 purged").show(show_state).evidence(evidence::tag);
-const REGION_KIND: &Field = &Field::new("kind", "1 descriptor, 2 applied, 3 stats")
+const REGION_KIND: &Field = &Field::new("kind", "1 replica, 2 descriptor, 3 applied")
     .show(show_region)
     .evidence(evidence::tag);
-const IDENTITY_KEY: &Field = &Field::new("name", "the only record of this family");
+const DEFAULT_NAME: &Field = &Field::new("name", "which of the store's own records this is");
+const INGEST_REGION: &Field =
+    &Field::new("region", "its data is being replaced and must not be served")
+        .evidence(evidence::small);
+
+/// Which record of family `default`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultKey {
+    /// The store's [`Identity`](crate::identity::Identity).
+    Identity,
+    /// The mark of an ingest that has begun and not ended. Its value is empty.
+    Ingest {
+        /// Region whose data is being replaced.
+        region: u64,
+    },
+}
 
 /// Which record of a Region's Raft state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,25 +71,25 @@ impl RaftStateKind {
 /// Which record of a Region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RegionKind {
+    /// A [`Replica`](crate::region::Replica).
+    Replica = 1,
     /// A [`Descriptor`](crate::region::Descriptor).
-    Descriptor = 1,
+    Descriptor = 2,
     /// An [`Applied`](crate::region::Applied).
-    Applied = 2,
-    /// [`Stats`](crate::region::Stats).
-    Stats = 3,
+    Applied = 3,
 }
 
 impl RegionKind {
     /// Every kind.
     pub const ALL: [RegionKind; 3] =
-        [RegionKind::Descriptor, RegionKind::Applied, RegionKind::Stats];
+        [RegionKind::Replica, RegionKind::Descriptor, RegionKind::Applied];
 
     /// Name as tools print it.
     pub const fn name(self) -> &'static str {
         match self {
+            RegionKind::Replica => "replica",
             RegionKind::Descriptor => "descriptor",
             RegionKind::Applied => "applied",
-            RegionKind::Stats => "stats",
         }
     }
 
@@ -88,6 +106,19 @@ fn show_state(code: u64) -> String {
 fn show_region(code: u64) -> String {
     let kind = u8::try_from(code).ok().and_then(RegionKind::from_code);
     kind.map_or_else(|| code.to_string(), |kind| kind.name().to_string())
+}
+
+/// Key in family `default` of the mark that the data of `region` is being replaced.
+pub fn ingest(region: u64) -> Vec<u8> {
+    [INGEST_PREFIX, &region.to_be_bytes()].concat()
+}
+
+/// Which record a key of family `default` names.
+///
+/// # Errors
+/// No record of that family has this key.
+pub fn decode_default(bytes: &[u8]) -> std::result::Result<DefaultKey, DecodeError> {
+    layout::decode(bytes, "default key", read_default)
 }
 
 /// Key of a log entry in family `raft_log`.
@@ -146,13 +177,16 @@ pub(crate) fn read_region<T: Trace>(r: &mut Reader<'_, T>) -> Result<(u64, Regio
     Ok((r.u64(REGION)?, r.tag(REGION_KIND, RegionKind::from_code)?))
 }
 
-pub(crate) fn read_identity<T: Trace>(r: &mut Reader<'_, T>) -> Result<()> {
-    if r.rest(IDENTITY_KEY) == IDENTITY {
-        Ok(())
-    } else {
-        Err(DecodeError::Invalid {
-            what: "name",
-            why: "the only record of family default is \"identity\"",
-        })
+pub(crate) fn read_default<T: Trace>(r: &mut Reader<'_, T>) -> Result<DefaultKey> {
+    if r.peek().starts_with(INGEST_PREFIX) {
+        r.bytes(DEFAULT_NAME, INGEST_PREFIX.len())?;
+        return Ok(DefaultKey::Ingest { region: r.u64(INGEST_REGION)? });
     }
+    if r.rest(DEFAULT_NAME) == IDENTITY {
+        return Ok(DefaultKey::Identity);
+    }
+    Err(DecodeError::Invalid {
+        what: "name",
+        why: "the records of family default are \"identity\" and \"ingest/\" with a region",
+    })
 }

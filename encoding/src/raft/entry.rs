@@ -3,10 +3,14 @@
 //! ```text
 //! version 1 · kind 1 · term 8 · index 8 · payload …
 //!             1 blank        nothing: a new leader's first entry
-//!             2 command      an encoded RedisWriteRequest; opaque to the Raft layer
+//!             2 command      epoch 16 · an encoded RedisWriteRequest; opaque to the Raft layer
 //!             3 membership   as in membership.rs, without version byte
-//!             4 admin        an encoded AdminCommand: split, merge
+//!             4 admin        epoch 16 · an encoded AdminCommand: split, merge
 //! ```
+//!
+//! The epoch is that of the Region when the entry was proposed. The Region may have another shape
+//! when the entry is applied: a split may stand before it in the log. Apply compares, and what was
+//! meant for slots that the Region no longer has takes no effect.
 //!
 //! Term and index are in the entry although the key knows the index: an entry in the wrong place
 //! must be noticed.
@@ -19,9 +23,9 @@ use prost::Message;
 
 use super::{INDEX, LogId, Membership, TERM, membership, read_version, versioned};
 use crate::{
+    epoch::{self, Epoch},
     error::DecodeError,
-    explain::evidence,
-    layout::{Field, Off, Reader, Result, Trace},
+    layout::{Field, Off, Reader, Result, Trace, evidence},
     proto::AdminCommand,
 };
 
@@ -42,13 +46,22 @@ const HEADER: usize = 18;
 pub enum Payload {
     /// Nothing: a new leader writes one to learn what is committed.
     Blank,
-    /// A command of the state machine, opaque here: an encoded
-    /// [`RedisWriteRequest`](crate::proto::RedisWriteRequest).
-    Command(Bytes),
+    /// Commands of the state machine.
+    Command {
+        /// Shape of the Region that they were proposed for.
+        epoch: Epoch,
+        /// Opaque here: an encoded [`RedisWriteRequest`](crate::proto::RedisWriteRequest).
+        command: Bytes,
+    },
     /// The peers from here on.
     Membership(Membership),
     /// A change of the Region itself.
-    Admin(AdminCommand),
+    Admin {
+        /// Shape of the Region that it was proposed for.
+        epoch: Epoch,
+        /// The change.
+        command: AdminCommand,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,9 +98,9 @@ impl Payload {
     fn kind(&self) -> Kind {
         match self {
             Payload::Blank => Kind::Blank,
-            Payload::Command(_) => Kind::Command,
+            Payload::Command { .. } => Kind::Command,
             Payload::Membership(_) => Kind::Membership,
-            Payload::Admin(_) => Kind::Admin,
+            Payload::Admin { .. } => Kind::Admin,
         }
     }
 }
@@ -110,8 +123,8 @@ impl Entry {
     /// The record of family `raft_log`.
     pub fn encode(&self) -> Vec<u8> {
         let capacity = match &self.payload {
-            Payload::Command(command) => command.len(),
-            Payload::Admin(admin) => admin.encoded_len(),
+            Payload::Command { command, .. } => Epoch::BYTES + command.len(),
+            Payload::Admin { command, .. } => Epoch::BYTES + command.encoded_len(),
             Payload::Blank | Payload::Membership(_) => 64,
         };
         let mut out = versioned(HEADER + capacity);
@@ -119,9 +132,15 @@ impl Entry {
         self.log_id.write(&mut out);
         match &self.payload {
             Payload::Blank => {}
-            Payload::Command(command) => out.extend_from_slice(command),
+            Payload::Command { epoch, command } => {
+                epoch.write(&mut out);
+                out.extend_from_slice(command);
+            }
             Payload::Membership(membership) => membership.write(&mut out),
-            Payload::Admin(admin) => out.extend_from_slice(&admin.encode_to_vec()),
+            Payload::Admin { epoch, command } => {
+                epoch.write(&mut out);
+                out.extend_from_slice(&command.encode_to_vec());
+            }
         }
         out
     }
@@ -136,9 +155,13 @@ impl Entry {
         reader.finish("entry")?;
         let payload = match body {
             Body::Blank => Payload::Blank,
-            Body::Command(command) => Payload::Command(bytes.slice_ref(command)),
+            Body::Command(epoch, command) => {
+                Payload::Command { epoch, command: bytes.slice_ref(command) }
+            }
             Body::Membership(membership) => Payload::Membership(membership),
-            Body::Admin(admin) => Payload::Admin(decode_admin(bytes.slice_ref(admin))?),
+            Body::Admin(epoch, admin) => {
+                Payload::Admin { epoch, command: decode_admin(bytes.slice_ref(admin))? }
+            }
         };
         Ok(Entry { log_id, payload })
     }
@@ -168,9 +191,9 @@ fn decode_admin(bytes: Bytes) -> Result<AdminCommand> {
 /// An entry's payload as it lies in the record.
 pub(crate) enum Body<'a> {
     Blank,
-    Command(&'a [u8]),
+    Command(Epoch, &'a [u8]),
     Membership(Membership),
-    Admin(&'a [u8]),
+    Admin(Epoch, &'a [u8]),
 }
 
 fn read_header<T: Trace>(r: &mut Reader<'_, T>) -> Result<(Kind, LogId)> {
@@ -183,9 +206,9 @@ pub(crate) fn read<'a, T: Trace>(r: &mut Reader<'a, T>) -> Result<(LogId, Body<'
     let (kind, log_id) = read_header(r)?;
     let body = match kind {
         Kind::Blank => Body::Blank,
-        Kind::Command => Body::Command(r.rest(COMMAND)),
+        Kind::Command => Body::Command(epoch::read(r)?, r.rest(COMMAND)),
         Kind::Membership => Body::Membership(r.group(MEMBERSHIP, membership::read)?),
-        Kind::Admin => Body::Admin(r.rest(ADMIN)),
+        Kind::Admin => Body::Admin(epoch::read(r)?, r.rest(ADMIN)),
     };
     Ok((log_id, body))
 }

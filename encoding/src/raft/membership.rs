@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{LogId, count, read_log_id_option, read_version, versioned, write_log_id_option};
 use crate::{
     error::DecodeError,
-    explain::evidence,
-    layout::{self, Field, Reader, Result, Trace},
+    layout::{self, Field, Reader, Result, Trace, evidence},
 };
 
 const CONFIGS: &Field =

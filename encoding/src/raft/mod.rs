@@ -28,8 +28,7 @@ pub(crate) use membership::read as read_membership;
 
 use crate::{
     error::DecodeError,
-    explain::{evidence, show},
-    layout::{self, Field, Reader, Result, Trace},
+    layout::{self, Field, Reader, Result, Trace, evidence, show},
 };
 
 /// Version byte of all values in this module.

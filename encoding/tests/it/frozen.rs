@@ -5,9 +5,10 @@ use neokv_encoding::{FORMAT_VERSION, double, family::Family, key, metadata, slot
 
 #[test]
 fn constants() {
-    assert_eq!(FORMAT_VERSION, 1);
+    assert_eq!(FORMAT_VERSION, 2);
     assert_eq!(slot::SLOTS, 16384);
     assert_eq!(key::IDENTITY, b"identity");
+    assert_eq!(key::INGEST_PREFIX, b"ingest/");
     assert_eq!(v1::STRING, b'S');
     assert_eq!(metadata::LIST_MIDDLE, 0x7fff_ffff_ffff_ffff);
     assert_eq!(double::encode(0.0), 1 << 63);
@@ -21,10 +22,14 @@ fn constants() {
             "metadata",
             "subkey",
             "zset_score",
-            "expire"
+            "expire",
+            "slot_stats"
         ]
     );
-    assert_eq!(Family::DATA, [Family::Metadata, Family::Subkey, Family::ZsetScore, Family::Expire]);
+    assert_eq!(
+        Family::DATA.map(Family::name),
+        ["metadata", "subkey", "zset_score", "expire", "slot_stats"]
+    );
     assert_eq!(
         metadata::DataType::ALL.map(|kind| (kind as u8, kind.name())),
         [(1, "string"), (2, "hash"), (3, "list"), (4, "set"), (5, "zset")]

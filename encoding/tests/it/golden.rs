@@ -10,13 +10,13 @@
 //! | `double X…` | order-preserving bits |
 //! | `key FORM ARGS…` | a key of any family |
 //! | `string`, `collection`, `v1`, `score` | values of users' data |
-//! | `log_id`, `vote`, `entry`, `descriptor`, `applied`, `stats`, `identity` | values of bookkeeping |
+//! | `log_id`, `vote`, `entry`, `replica`, `descriptor`, `applied`, `slot_stats`, `identity`, `manifest`, `synced_note` | values of bookkeeping |
 //! | `decode FORMAT HEX` | what a decoder returns |
 //! | `explain key FAMILY HEX`, `explain value FAMILY KEY VALUE` | annotated bytes |
 //! | `guess HEX` | every plausible reading |
 //! | `bounds START END`, `prefix_end HEX` | ends of ranges |
 
-use std::{collections::BTreeMap, error::Error, fmt::Debug, fmt::Write as _};
+use std::{collections::BTreeMap, error::Error, fmt::Debug, fmt::Write as _, path::Path};
 
 use bytes::Bytes;
 use goldenscript::{ArgumentConsumer, Command, Context, Runner};
@@ -25,50 +25,30 @@ use neokv_encoding::{
     explain::{self, Explained, render},
     family::Family,
     identity::Identity,
-    key::{self, ExpireKey, RaftStateKind, RegionKind, ScoreKey, SubkeyKey, UserKey},
+    key::{self, DefaultKey, ExpireKey, RaftStateKind, RegionKind, ScoreKey, SubkeyKey, UserKey},
     metadata::{self, Collection, DataType, Metadata},
     proto,
     raft::{Entry, LogId, Membership, Payload, Peer, PeerRole, Vote},
-    region::{Applied, Descriptor, Epoch, RegionState, Stats},
+    region::{Applied, Descriptor, Epoch, RegionState, Replica, ReplicaState},
     slot::{self, SlotRange},
+    slot_stats::SlotStats,
+    snapshot::{File, Manifest},
+    synced::SyncedNote,
     v1,
 };
 use prost::Message as _;
+use test_each_file::test_each_path;
 
 type Output = Result<String, Box<dyn Error>>;
 type Args<'a> = ArgumentConsumer<'a>;
 
-macro_rules! scripts {
-    ($($name:ident),* $(,)?) => {
-        $(#[test]
-        fn $name() -> std::io::Result<()> {
-            goldenscript::run(&mut Formats, concat!("tests/scripts/", stringify!($name)))
-        })*
+test_each_path! { in "encoding/tests/scripts" => run }
 
-        #[test]
-        fn every_script_is_run() {
-            let mut found: Vec<_> = std::fs::read_dir("tests/scripts").unwrap()
-                .map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-            found.sort();
-            assert_eq!(found, [$(stringify!($name)),*]);
-        }
-    };
+fn run(path: &Path) {
+    if let Err(error) = goldenscript::run(&mut Formats, path) {
+        panic!("{}: {error}", path.display());
+    }
 }
-
-scripts!(
-    doubles,
-    explained,
-    guesses,
-    identities,
-    keys,
-    log,
-    metadata_values,
-    phase_1,
-    ranges,
-    refused,
-    regions,
-    slots
-);
 
 struct Formats;
 
@@ -170,7 +150,7 @@ fn double_bits(args: &mut Args<'_>) -> Output {
 
 fn any_key(args: &mut Args<'_>) -> Result<Encoded, Box<dyn Error>> {
     let form = text(args)?;
-    if matches!(form, "raft_log" | "raft_state" | "region" | "identity") {
+    if matches!(form, "raft_log" | "raft_state" | "region" | "slot_stats" | "identity" | "ingest") {
         return system_key(form, args);
     }
     let user =
@@ -223,8 +203,19 @@ fn system_key(form: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Error>
         return Ok((key::IDENTITY.to_vec(), as_key(Family::Default)));
     }
     let region: u64 = number(args)?;
+    if form == "ingest" {
+        let bytes = key::ingest(region);
+        assert_eq!(key::decode_default(&bytes)?, DefaultKey::Ingest { region });
+        return Ok((bytes, as_key(Family::Default)));
+    }
     let what = text(args)?;
     Ok(match form {
+        "slot_stats" => {
+            let (slot, namespace) = (u16::try_from(region)?, what.parse()?);
+            let bytes = key::slot_stats(slot, namespace);
+            assert_eq!(key::decode_slot_stats(&bytes)?, (slot, namespace));
+            (bytes.to_vec(), as_key(Family::SlotStats))
+        }
         "raft_log" => {
             let index = what.parse()?;
             let bytes = key::raft_log(region, index);
@@ -327,7 +318,7 @@ fn system_value(name: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Erro
                 Peer { id: 11, store: 1, role: PeerRole::Voter },
                 Peer { id: 12, store: 2, role: PeerRole::Learner },
             ];
-            let states = [RegionState::Normal, RegionState::Merging, RegionState::Tombstone];
+            let states = [RegionState::Normal, RegionState::Merging];
             let name = args.take_key("state").unwrap_or("normal");
             let state = states.into_iter().find(|state| state.name() == name).ok_or("state?")?;
             let descriptor = Descriptor { id, slots, epoch, peers, state };
@@ -346,9 +337,35 @@ fn system_value(name: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Erro
             let applied = Applied::default();
             (same(applied.clone(), applied.encode(), Applied::decode), record(RegionKind::Applied))
         }
-        "stats" => {
-            let stats = Stats { keys: number(args)? };
-            (same(stats, stats.encode(), Stats::decode), record(RegionKind::Stats))
+        "replica" => {
+            let states = [ReplicaState::Joining, ReplicaState::Member, ReplicaState::Tombstone];
+            let name = args.take_key("state").unwrap_or("member");
+            let state = states.into_iter().find(|state| state.name() == name).ok_or("state?")?;
+            let replica = Replica { peer: number(args)?, state, epoch: EPOCH };
+            (same(replica, replica.encode(), Replica::decode), record(RegionKind::Replica))
+        }
+        "slot_stats" => {
+            let stats = SlotStats { keys: number(args)? };
+            let key = key::slot_stats(8000, 0);
+            (same(stats, stats.encode(), SlotStats::decode), as_value(Family::SlotStats, &key))
+        }
+        other => return store_value(other, args),
+    })
+}
+
+/// Values that concern the store as a whole.
+fn store_value(name: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Error>> {
+    Ok(match name {
+        "manifest" => {
+            let manifest = manifest();
+            (
+                same(manifest.clone(), manifest.encode(), Manifest::decode),
+                Box::new(explain::manifest),
+            )
+        }
+        "synced_note" => {
+            let note = SyncedNote { tag: [0xa5; 16], before: number(args)?, synced: number(args)? };
+            (same(note, note.encode().to_vec(), SyncedNote::decode), Box::new(explain::synced_note))
         }
         "identity" => {
             let identity = Identity {
@@ -365,6 +382,24 @@ fn system_value(name: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Erro
     })
 }
 
+/// What entries were proposed for.
+const EPOCH: Epoch = Epoch { version: 3, conf_ver: 2 };
+
+fn manifest() -> Manifest {
+    let file = |family, rows| File { family, rows, size: 1234, checksum: 0xdead_beef };
+    Manifest {
+        descriptor: Descriptor {
+            id: 7,
+            slots: SlotRange { start: 0, end: 8192 },
+            epoch: EPOCH,
+            peers: vec![Peer { id: 11, store: 1, role: PeerRole::Voter }],
+            state: RegionState::Normal,
+        },
+        applied: Applied { log_id: Some(LogId { term: 2, index: 9 }), ..Applied::default() },
+        files: vec![file(Family::Metadata, 3), file(Family::SlotStats, 1)],
+    }
+}
+
 /// Joint consensus: peers 11, 12, 13 are replaced by 11, 12, 14.
 fn membership() -> Membership {
     Membership {
@@ -376,12 +411,11 @@ fn membership() -> Membership {
 
 fn payload(args: &mut Args<'_>) -> Result<Payload, Box<dyn Error>> {
     use proto::{admin_command, write_command::Kind};
-    let epoch = Some(proto::RegionEpoch { version: 3, conf_ver: 2 });
     let later = Some(proto::RegionEpoch { version: 4, conf_ver: 3 });
     let kind = match text(args)? {
         "blank" => return Ok(Payload::Blank),
         "membership" => return Ok(Payload::Membership(membership())),
-        "opaque" => return Ok(Payload::Command(hex(args)?.into())),
+        "opaque" => return Ok(Payload::Command { epoch: EPOCH, command: hex(args)?.into() }),
         "command" => {
             let (hlc, seed) = (option(args, "hlc")?, option(args, "seed")?);
             let (enough_bytes, command_bytes) = (option(args, "enough")?, option(args, "most")?);
@@ -390,28 +424,21 @@ fn payload(args: &mut Args<'_>) -> Result<Payload, Box<dyn Error>> {
                 words.push(Bytes::copy_from_slice(word.as_bytes()));
             }
             // A lone `;` separates commands.
+            let namespace = option(args, "namespace")?;
             let commands = words.split(|word| &word[..] == b";").map(|args| proto::WriteCommand {
+                namespace,
                 kind: Some(Kind::Client(proto::ClientCommand { args: args.to_vec() })),
             });
             let commands = commands.collect();
-            let request = proto::RedisWriteRequest {
-                hlc,
-                seed,
-                namespace: 0,
-                commands,
-                enough_bytes,
-                command_bytes,
-            };
-            return Ok(Payload::Command(request.encode_to_vec().into()));
+            let request =
+                proto::RedisWriteRequest { hlc, seed, commands, enough_bytes, command_bytes };
+            let command = request.encode_to_vec().into();
+            return Ok(Payload::Command { epoch: EPOCH, command });
         }
         "purge" => {
-            let key = proto::ExpiredKey {
-                slot: 12182,
-                namespace: 0,
-                key: "foo".into(),
-                expire_ms: number(args)?,
-            };
+            let key = proto::ExpiredKey { key: "foo".into(), expire_ms: number(args)? };
             let purge = proto::WriteCommand {
+                namespace: 0,
                 kind: Some(Kind::Purge(proto::PurgeExpired { keys: vec![key] })),
             };
             let request = proto::RedisWriteRequest {
@@ -419,37 +446,34 @@ fn payload(args: &mut Args<'_>) -> Result<Payload, Box<dyn Error>> {
                 commands: vec![purge],
                 ..Default::default()
             };
-            return Ok(Payload::Command(request.encode_to_vec().into()));
+            let command = request.encode_to_vec().into();
+            return Ok(Payload::Command { epoch: EPOCH, command });
         }
         "split" => {
             let peer = |id, store, learner| proto::RegionPeer { id, store, learner };
             let child_peers = vec![peer(21, 1, false), peer(22, 2, true)];
-            admin_command::Kind::Split(proto::Split { epoch, slot: 8192, child: 2, child_peers })
+            admin_command::Kind::Split(proto::Split { slot: 8192, child: 2, child_peers })
         }
         "prepare_merge" => admin_command::Kind::PrepareMerge(proto::PrepareMerge {
             merge: 5,
-            epoch,
             target: 1,
             target_epoch: later,
         }),
         "commit_merge" => admin_command::Kind::CommitMerge(proto::CommitMerge {
             merge: 5,
-            epoch,
             source: 2,
             source_epoch: later,
             source_slots: Some(proto::Slots { start: 8192, end: 16384 }),
             source_clock: 111_411_200_000_000_003,
         }),
-        "abort_merge" => {
-            admin_command::Kind::AbortMerge(proto::AbortMerge { merge: 5, epoch, source: 2 })
-        }
+        "abort_merge" => admin_command::Kind::AbortMerge(proto::AbortMerge { merge: 5, source: 2 }),
         "rollback_merge" => admin_command::Kind::RollbackMerge(proto::RollbackMerge { merge: 5 }),
         "forget_tombstones" => {
             admin_command::Kind::ForgetTombstones(proto::ForgetTombstones { peers: vec![13, 300] })
         }
         other => return Err(format!("no payload {other}").into()),
     };
-    Ok(Payload::Admin(proto::AdminCommand { kind: Some(kind) }))
+    Ok(Payload::Admin { epoch: EPOCH, command: proto::AdminCommand { kind: Some(kind) } })
 }
 
 fn decode(format: &str, bytes: &[u8]) -> Output {
@@ -474,7 +498,12 @@ fn decode(format: &str, bytes: &[u8]) -> Output {
         "entry" => shown(Entry::decode(&Bytes::copy_from_slice(bytes))?),
         "descriptor" => shown(Descriptor::decode(bytes)?),
         "applied" => shown(Applied::decode(bytes)?),
-        "stats" => shown(Stats::decode(bytes)?),
+        "replica" => shown(Replica::decode(bytes)?),
+        "slot_stats" => shown(SlotStats::decode(bytes)?),
+        "slot_stats_key" => shown(key::decode_slot_stats(bytes)?),
+        "manifest" => shown(Manifest::decode(bytes)?),
+        "synced_note" => shown(SyncedNote::decode(bytes)?),
+        "default_key" => shown(key::decode_default(bytes)?),
         "identity" => shown(Identity::decode(bytes)?),
         "format_version" => shown(neokv_encoding::identity::format_version(bytes)?),
         other => Err(format!("no format {other}").into()),

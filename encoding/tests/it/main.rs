@@ -2,6 +2,8 @@
 //! bytes.
 #![expect(clippy::indexing_slicing, reason = "a test that is wrong about a length shall fail")]
 
+#[cfg(test)]
+mod formats_page;
 mod frozen;
 mod golden;
 mod properties;

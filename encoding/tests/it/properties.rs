@@ -15,8 +15,11 @@ use neokv_encoding::{
     metadata::{self, Collection, DataType, Metadata},
     proto,
     raft::{Entry, LogId, Membership, Payload, Peer, PeerRole, Vote},
-    region::{Applied, Descriptor, Epoch, RegionState, Stats},
+    region::{Applied, Descriptor, Epoch, RegionState, Replica},
     slot::{self, SlotRange},
+    slot_stats::SlotStats,
+    snapshot::{File, Manifest},
+    synced::SyncedNote,
     v1,
 };
 use proptest::{collection::vec, prelude::*};
@@ -72,39 +75,45 @@ fn peer() -> impl Strategy<Value = Peer> {
 }
 
 fn descriptor() -> impl Strategy<Value = Descriptor> {
-    let state = prop::sample::select(vec![
-        RegionState::Normal,
-        RegionState::Merging,
-        RegionState::Tombstone,
-    ]);
+    let state = prop::sample::select(vec![RegionState::Normal, RegionState::Merging]);
     let slots = (0..=slot::SLOTS, 0..=slot::SLOTS)
         .prop_map(|(a, b)| SlotRange { start: a.min(b), end: a.max(b) });
-    (number(), slots, number(), number(), vec(peer(), 0..4), state).prop_map(
-        |(id, slots, version, conf_ver, peers, state)| Descriptor {
-            id,
-            slots,
-            epoch: Epoch { version, conf_ver },
-            peers,
-            state,
-        },
-    )
+    (number(), slots, epoch(), vec(peer(), 0..4), state)
+        .prop_map(|(id, slots, epoch, peers, state)| Descriptor { id, slots, epoch, peers, state })
+}
+
+fn epoch() -> impl Strategy<Value = Epoch> {
+    (number(), number()).prop_map(|(version, conf_ver)| Epoch { version, conf_ver })
+}
+
+fn applied() -> impl Strategy<Value = Applied> {
+    (prop::option::of(log_id()), membership(), number())
+        .prop_map(|(log_id, membership, clock)| Applied { log_id, membership, clock })
+}
+
+fn manifest() -> impl Strategy<Value = Manifest> {
+    let family = prop::sample::select(Family::DATA.to_vec());
+    let file = (family, number(), number(), any::<u32>())
+        .prop_map(|(family, rows, size, checksum)| File { family, rows, size, checksum });
+    (descriptor(), applied(), vec(file, 0..4)).prop_map(|(descriptor, applied, files)| Manifest {
+        descriptor,
+        applied,
+        files,
+    })
 }
 
 fn request() -> impl Strategy<Value = proto::RedisWriteRequest> {
     let client = vec(word(), 0..4)
         .prop_map(|args| proto::write_command::Kind::Client(proto::ClientCommand { args }));
-    let key = (any::<u32>(), any::<u32>(), word(), number()).prop_map(
-        |(slot, namespace, key, expire_ms)| proto::ExpiredKey { slot, namespace, key, expire_ms },
-    );
+    let key = (word(), number()).prop_map(|(key, expire_ms)| proto::ExpiredKey { key, expire_ms });
     let purge = vec(key, 0..3)
         .prop_map(|keys| proto::write_command::Kind::Purge(proto::PurgeExpired { keys }));
-    let command =
-        prop::option::of(prop_oneof![client, purge]).prop_map(|kind| proto::WriteCommand { kind });
-    (number(), number(), any::<u32>(), vec(command, 0..4), number(), number()).prop_map(
-        |(hlc, seed, namespace, commands, enough_bytes, command_bytes)| proto::RedisWriteRequest {
+    let command = (any::<u32>(), prop::option::of(prop_oneof![client, purge]))
+        .prop_map(|(namespace, kind)| proto::WriteCommand { namespace, kind });
+    (number(), number(), vec(command, 0..4), number(), number()).prop_map(
+        |(hlc, seed, commands, enough_bytes, command_bytes)| proto::RedisWriteRequest {
             hlc,
             seed,
-            namespace,
             commands,
             enough_bytes,
             command_bytes,
@@ -118,9 +127,11 @@ fn payload() -> impl Strategy<Value = Payload> {
     });
     prop_oneof![
         Just(Payload::Blank),
-        request().prop_map(|request| Payload::Command(request.encode_to_vec().into())),
+        (epoch(), request()).prop_map(|(epoch, request)| {
+            Payload::Command { epoch, command: request.encode_to_vec().into() }
+        }),
         membership().prop_map(Payload::Membership),
-        forget.prop_map(Payload::Admin),
+        (epoch(), forget).prop_map(|(epoch, command)| Payload::Admin { epoch, command }),
     ]
 }
 
@@ -289,8 +300,9 @@ proptest! {
 
     #[test]
     fn values_round_trip(
-        meta in metadata_value(), d in descriptor(), m in membership(), id in log_id(), payload in payload(),
-        node in prop::option::of(number()), committed in any::<bool>(), n in number(), part in word(),
+        meta in metadata_value(), d in descriptor(), m in membership(), id in log_id(),
+        payload in payload(), node in prop::option::of(number()), committed in any::<bool>(),
+        n in number(), part in word(), manifest in manifest(),
     ) {
         prop_assert_eq!(Metadata::decode(&meta.encode()).unwrap(), meta);
         let string = v1::encode_value(n, &part);
@@ -302,7 +314,9 @@ proptest! {
         let vote = Vote { term: n, node, committed };
         prop_assert_eq!(Vote::decode(&vote.encode()).unwrap(), vote);
         prop_assert_eq!(LogId::decode(&id.encode()).unwrap(), id);
-        prop_assert_eq!(Stats::decode(&Stats { keys: n }.encode()).unwrap().keys, n);
+        let stats = SlotStats { keys: n };
+        prop_assert_eq!(SlotStats::decode(&stats.encode()), Ok(stats));
+        prop_assert_eq!(Manifest::decode(&manifest.encode()).unwrap(), manifest);
         let entry = Entry { log_id: id, payload };
         prop_assert_eq!(Entry::decode(&entry.encode().into()).unwrap(), entry);
     }
@@ -319,7 +333,8 @@ proptest! {
         agree(&key::decode_raft_log(bytes), &key(Family::RaftLog), bytes, "");
         agree(&key::decode_raft_state(bytes), &key(Family::RaftState), bytes, "");
         agree(&key::decode_region(bytes), &key(Family::Region), bytes, "");
-        check(&key(Family::Default), bytes);
+        agree(&key::decode_slot_stats(bytes), &key(Family::SlotStats), bytes, "");
+        agree(&key::decode_default(bytes), &key(Family::Default), bytes, "");
 
         let region = |kind| explain::value(Family::Region, &key::region(1, kind), bytes);
         let state = |kind| explain::value(Family::RaftState, &key::raft_state(1, kind), bytes);
@@ -328,8 +343,12 @@ proptest! {
         agree(&LogId::decode(bytes), &state(RaftStateKind::Purged), bytes, "");
         agree(&Descriptor::decode(bytes), &region(RegionKind::Descriptor), bytes, "");
         agree(&Applied::decode(bytes), &region(RegionKind::Applied), bytes, "");
-        agree(&Stats::decode(bytes), &region(RegionKind::Stats), bytes, "");
+        agree(&Replica::decode(bytes), &region(RegionKind::Replica), bytes, "");
+        let stats = explain::value(Family::SlotStats, &key::slot_stats(1, 0), bytes);
+        agree(&SlotStats::decode(bytes), &stats, bytes, "");
+        agree(&Manifest::decode(bytes), &explain::manifest(bytes), bytes, "");
         agree(&Identity::decode(bytes), &explain::value(Family::Default, key::IDENTITY, bytes), bytes, "");
+        agree(&SyncedNote::decode(bytes), &explain::synced_note(bytes), bytes, "");
         agree(&double::decode_value(bytes), &explain::part(DataType::Zset, bytes), bytes, "");
         let v1_key = UserKey::new(0, "k".into()).v1_string();
         agree(&v1::decode_value(bytes), &explain::value(Family::Subkey, &v1_key, bytes), bytes, "");
@@ -373,9 +392,11 @@ proptest! {
 
     #[test]
     fn a_command_entry_is_decoded_without_a_copy(command in vec(any::<u8>(), 1..50)) {
-        let entry = Entry { log_id: LogId { term: 1, index: 2 }, payload: Payload::Command(command.into()) };
+        let payload = Payload::Command { epoch: Epoch::default(), command: command.into() };
+        let entry = Entry { log_id: LogId { term: 1, index: 2 }, payload };
         let bytes = Bytes::from(entry.encode());
-        let Payload::Command(inner) = Entry::decode(&bytes).unwrap().payload else { unreachable!() };
+        let decoded = Entry::decode(&bytes).unwrap().payload;
+        let Payload::Command { command: inner, .. } = decoded else { unreachable!() };
         prop_assert!(bytes.as_ptr_range().contains(&inner.as_ptr()));
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use neokv_encoding::family::Family;
-use neokv_engine::{Budget, Direction, Durability, Engine, KeyRange, Read};
+use neokv_engine::{Direction, Durability, Engine, KeyRange, Read, ReadBudget};
 use proptest::prelude::*;
 
 use crate::support::{drain, get, keys, open, put, put_hash, user};
@@ -110,9 +110,9 @@ fn the_prefix_filter_hides_no_row() {
     assert_eq!(reversed, all);
     let snapshot = engine.snapshot();
     let batch = engine.batch();
-    let glance = engine.glance(Budget { rows: 100_000, bytes: 1 << 20 });
-    // A glance reads what is in memory; the walks above have brought the files in.
-    let readers: [&dyn Read; 4] = [&engine, &snapshot, &glance, &batch];
+    let read = engine.budgeted_read(ReadBudget { rows: 100_000, bytes: 1 << 20 });
+    // A budgeted read sees what is in memory; the walks above have brought the files in.
+    let readers: [&dyn Read; 4] = [&engine, &snapshot, &read, &batch];
     for (nth, key) in (0u64..).zip(&collections) {
         for version in [100 + nth, 200 + nth, 300 + nth, 999] {
             let range = KeyRange::prefix(&key.subkey_prefix(version));

@@ -43,20 +43,34 @@ fn another_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
     let marker = dir.path().join("NEOKV");
-    assert_eq!(std::fs::read(&marker).unwrap(), b"neokv store, format 1\n");
-    std::fs::write(&marker, "neokv store, format 2\n").unwrap();
+    let text = std::fs::read_to_string(&marker).unwrap();
+    assert!(text.starts_with("neokv store, format 2\nlog tag "), "{text}");
+    assert_eq!(text.len(), "neokv store, format 2\nlog tag \n".len() + 32);
+    std::fs::write(&marker, "neokv store, format 3\nwhatever follows").unwrap();
     for result in [Engine::open(dir.path(), &options()), Engine::open_read_only(dir.path())] {
         let error = result.unwrap_err();
         assert!(
-            matches!(error, EngineError::FormatVersion { found: 2, supported: 1, .. }),
+            matches!(error, EngineError::FormatVersion { found: 3, supported: 2, .. }),
             "{error}"
         );
     }
-    std::fs::write(&marker, "shopping list").unwrap();
-    assert!(matches!(
-        Engine::open(dir.path(), &options()).unwrap_err(),
-        EngineError::Corruption { .. }
-    ));
+    for damaged in ["shopping list", "neokv store, format 2\n", &text.replace("tag ", "tag +")] {
+        std::fs::write(&marker, damaged).unwrap();
+        let error = Engine::open(dir.path(), &options()).unwrap_err();
+        assert!(matches!(error, EngineError::Corruption { .. }), "{damaged}: {error}");
+    }
+    std::fs::write(&marker, text).unwrap();
+    open(dir.path());
+}
+
+#[test]
+fn every_directory_has_its_own_log_tag() {
+    let texts = [(); 2].map(|()| {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()));
+        std::fs::read_to_string(dir.path().join("NEOKV")).unwrap()
+    });
+    assert_ne!(texts[0], texts[1]);
 }
 
 #[test]
@@ -75,12 +89,12 @@ fn the_identity_record_is_written_once_and_compared() {
     }
     drop(engine);
     let engine = open(dir.path());
-    let expected = Identity { format_version: 1, cluster_id: 7, store_id: 3 };
+    let expected = Identity { format_version: 2, cluster_id: 7, store_id: 3 };
     assert_eq!(identity::read(&engine).unwrap(), Some(expected));
     put(&engine, Family::Default, IDENTITY, &Identity { format_version: 9, ..expected }.encode());
     drop(engine);
     let error = Engine::open(dir.path(), &options()).unwrap_err();
-    assert!(matches!(error, EngineError::FormatVersion { found: 9, supported: 1, .. }), "{error}");
+    assert!(matches!(error, EngineError::FormatVersion { found: 9, supported: 2, .. }), "{error}");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod batches;
 #[cfg(test)]
+mod budgeted_reads;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod cursors;
@@ -14,9 +16,9 @@ mod directories;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
-mod glances;
-#[cfg(test)]
 mod orphans;
+#[cfg(test)]
+mod power_loss;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -1,13 +1,23 @@
 //! One group's log: what is in memory, what is in the engine, and how to read across both.
 //!
-//! Invariants, with `purged ≤ last`:
+//! Invariants ([`State::validate`] checks them after every change):
 //!
 //! * the log is exactly the indexes in `first..=last`, with `purged < first`; readers never look
 //!   outside, so entries that a truncation or a purge has removed are gone at once, although their
 //!   bytes disappear from the engine a little later;
-//! * an entry below `stored_end` is in the engine, one at or above is in the tail;
-//! * `epoch` counts truncations: a write that was queued before one does not move `stored_end`
+//! * an entry below `stored_end` is in the engine, one at or above is in the tail, and the tail
+//!   ends where the log ends;
+//! * the meter covers the log, and nothing else;
+//! * `generation` counts truncations: a write that was queued before one does not move `stored_end`
 //!   after it.
+//!
+//! # The committed position
+//!
+//! Raft tells now and then how far the log is committed; a start applies up to there without
+//! waiting for a leader. The position is written with the next append. It must never be ahead of
+//! the entries on disk, or Raft refuses to start: so the position travels in the queue of the log
+//! writer *behind* the entries that it names ([`GroupLog::push`] takes it along), and a position
+//! that is found without its entry is ignored when the log is opened ([`trusted`]).
 
 use std::io;
 use std::sync::Arc;
@@ -20,7 +30,8 @@ use neokv_engine::{Direction, Engine, KeyRange, Read};
 use parking_lot::Mutex;
 
 use super::meter::Meter;
-use super::tail::Tail;
+use super::tail::{Tail, TailBudget};
+use crate::blocking::blocking;
 use crate::error::StoreError;
 use crate::published::Published;
 use crate::types::{Entry, LogId, Vote, entry_in, entry_weight, log_id_in, vote_in};
@@ -34,17 +45,26 @@ pub(crate) struct GroupLog {
     region: u64,
     peer: u64,
     engine: Engine,
-    tail_bytes: usize,
+    limits: TailLimits,
     published: Arc<Published>,
     state: Mutex<State>,
 }
 
+/// What one tail may hold.
+#[derive(Clone)]
+pub(crate) struct TailLimits {
+    /// Bytes of this tail.
+    pub(crate) bytes: usize,
+    /// Bytes of all tails of the store.
+    pub(crate) budget: Arc<TailBudget>,
+}
+
 /// What changes.
-#[derive(Default)]
 struct State {
     vote: Option<Vote>,
     committed: Option<LogId>,
-    committed_dirty: bool,
+    /// The committed position has moved since it was last put into the queue of the writer.
+    committed_moved: bool,
     purged: Option<LogId>,
     /// Index of the first entry, if there is one. Right after `purged`, except in a log that began
     /// elsewhere.
@@ -52,71 +72,73 @@ struct State {
     last: Option<LogId>,
     tail: Tail,
     stored_end: u64,
-    epoch: u64,
+    generation: u64,
     meter: Meter,
+    /// Something was appended since [`GroupLog::release_memory`] looked last.
+    busy: bool,
+}
+
+/// What an append takes along to the log writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AppendTicket {
+    /// For [`GroupLog::mark_stored`].
+    pub(crate) generation: u64,
+    /// The committed position, if it has moved. Its entry is in this append or in an earlier one.
+    pub(crate) committed: Option<LogId>,
 }
 
 impl GroupLog {
-    /// Reads the state of a group's log from the engine.
+    /// Reads the state of a group's log from the engine: a few records, whatever its length.
     pub(crate) fn open(
         engine: &Engine,
         region: u64,
         peer: u64,
-        tail_bytes: usize,
+        limits: TailLimits,
         published: Arc<Published>,
     ) -> Result<GroupLog, StoreError> {
-        let vote =
-            record(engine, region, RaftStateKind::Vote, "vote", stored::Vote::decode)?.map(vote_in);
-        let committed =
-            record(engine, region, RaftStateKind::Committed, "committed", stored::LogId::decode)?;
-        let purged =
-            record(engine, region, RaftStateKind::Purged, "purged", stored::LogId::decode)?
-                .map(log_id_in);
-        let mut meter = Meter::default();
-        let mut last = purged;
-        let first = purged.map_or(0, |id| id.index.saturating_add(1));
-        let mut cursor = engine.cursor(
-            Family::RaftLog,
-            log_range(region, first, u64::MAX),
-            Direction::Forward,
-        )?;
-        let mut ends = None;
-        while let Some((key, value)) = cursor.next()? {
-            let (_, index) = key::decode_raft_log(key).map_err(|source| StoreError::Record {
-                region,
-                what: "log key",
-                source,
-            })?;
-            meter.add(index, value.len() as u64);
-            ends = Some((ends.map_or(index, |(first, _)| first), index));
-        }
-        if let Some((_, index)) = ends
-            && let Some(bytes) = engine.get(Family::RaftLog, &key::raft_log(region, index))?
+        let read = |kind, what| record(engine, region, kind, what, stored::LogId::decode);
+        let vote = record(engine, region, RaftStateKind::Vote, "vote", stored::Vote::decode)?;
+        let committed = read(RaftStateKind::Committed, "committed")?.map(log_id_in);
+        let purged = read(RaftStateKind::Purged, "purged")?.map(log_id_in);
+        let start = purged.map_or(0, |id| id.index + 1);
+        let ends = ends(engine, region, start)?;
+        if let (Some(purged), Some((first, _))) = (purged, &ends)
+            && *first != purged.index + 1
         {
-            let entry = stored::Entry::decode(&Bytes::copy_from_slice(&bytes))
-                .map_err(|source| StoreError::Record { region, what: "log entry", source })?;
-            last = Some(log_id_in(entry.log_id));
+            return Err(damaged_store(region, purged.index + 1, "the entry is missing"));
         }
-        let first = ends.map_or(first, |(first, _)| first);
-        let stored_end = last.map_or(0, |id| id.index.saturating_add(1));
-        let state = State {
-            vote,
-            committed: committed.map(log_id_in),
-            purged,
-            first,
-            last,
-            stored_end,
-            meter,
-            ..State::default()
-        };
-        Ok(GroupLog {
+        let mut state = State::empty(vote.map(vote_in), purged, &limits);
+        if let Some((first, last)) = ends {
+            let bytes = engine
+                .approximate_size(Family::RaftLog, &log_range(region, first, last.index + 1))?;
+            state.meter = Meter::recovered(first, last.index, bytes);
+            state.first = first;
+            state.last = Some(last);
+            state.stored_end = last.index + 1;
+        }
+        state.committed = trusted(engine, region, committed, &state)?;
+        state.validate();
+        let engine = engine.clone();
+        Ok(GroupLog { region, peer, engine, limits, published, state: Mutex::new(state) })
+    }
+
+    /// The log of a Region that does not start: nothing of it was read, and nothing will be.
+    pub(crate) fn unread(
+        engine: &Engine,
+        region: u64,
+        peer: u64,
+        limits: TailLimits,
+        published: Arc<Published>,
+    ) -> GroupLog {
+        let state = State::empty(None, None, &limits);
+        GroupLog {
             region,
             peer,
             engine: engine.clone(),
-            tail_bytes,
+            limits,
             published,
             state: Mutex::new(state),
-        })
+        }
     }
 
     /// The Region.
@@ -160,10 +182,10 @@ impl GroupLog {
         vote.committed && vote.leader_id.voted_for == self.peer
     }
 
-    /// Remembers the committed log id; it is written with the next append.
+    /// Remembers the committed log id; the next append takes it along.
     pub(crate) fn set_committed(&self, committed: Option<LogId>) {
         let mut state = self.state.lock();
-        state.committed_dirty |= state.committed != committed;
+        state.committed_moved |= state.committed != committed;
         state.committed = committed;
     }
 
@@ -172,49 +194,67 @@ impl GroupLog {
         self.state.lock().committed
     }
 
-    /// The committed log id, if it has not been written since it changed.
-    pub(crate) fn take_committed(&self) -> Option<LogId> {
+    /// Makes entries readable. What is returned goes with them into the queue of the log writer, in
+    /// the order of the calls.
+    pub(crate) fn push(&self, entries: &[Entry]) -> AppendTicket {
         let mut state = self.state.lock();
-        if !std::mem::take(&mut state.committed_dirty) { None } else { state.committed }
-    }
-
-    /// Makes entries readable; returns the epoch for [`GroupLog::written`].
-    pub(crate) fn push(&self, entries: &[Entry]) -> u64 {
-        let mut state = self.state.lock();
+        state.busy = true;
         if let Some(entry) = entries.first()
             && state.last == state.purged
         {
             state.first = entry.log_id.index;
+            state.stored_end = entry.log_id.index;
         }
         for entry in entries {
             state.meter.add(entry.log_id.index, entry_weight(entry) as u64);
             state.tail.push(entry.clone());
             state.last = Some(entry.log_id);
         }
-        state.epoch
+        let committed = state.committed_to_write();
+        state.validate();
+        AppendTicket { generation: state.generation, committed }
     }
 
-    /// Entries below `end` have reached the engine, if nothing was truncated since `epoch`.
-    pub(crate) fn written(&self, epoch: u64, end: u64) {
+    /// Entries below `end` have reached the engine, if nothing was truncated since `generation`.
+    pub(crate) fn mark_stored(&self, generation: u64, end: u64) {
         let mut state = self.state.lock();
-        if state.epoch == epoch {
-            state.stored_end = state.stored_end.max(end);
-            let stored_end = state.stored_end;
-            state.tail.evict(self.tail_bytes, stored_end);
+        if state.generation != generation {
+            return;
         }
+        state.stored_end = state.stored_end.max(end);
+        let stored_end = state.stored_end;
+        state.tail.evict(self.limits.bytes, stored_end);
+        if self.limits.budget.is_exceeded() {
+            let applied_end = self.published.applied_index() + 1;
+            state.tail.evict(0, stored_end.min(applied_end));
+        }
+        state.validate();
+    }
+
+    /// Called once in a while: a log that was not appended to since the last call gives up the
+    /// memory of what is applied.
+    pub(crate) fn release_memory(&self) {
+        let mut state = self.state.lock();
+        if std::mem::take(&mut state.busy) {
+            return;
+        }
+        let end = state.stored_end.min(self.published.applied_index() + 1);
+        state.tail.evict(0, end);
+        state.validate();
     }
 
     /// Removes everything above `keep`; returns the first removed index.
     pub(crate) fn truncate(&self, keep: Option<LogId>) -> u64 {
         let mut state = self.state.lock();
-        let from = keep.map_or(0, |id| id.index.saturating_add(1));
+        let from = keep.map_or(0, |id| id.index + 1);
         state.tail.truncate(from);
         state.meter.truncate(keep.map(|id| id.index));
         if state.last > keep {
             state.last = keep.or(state.purged);
         }
         state.stored_end = state.stored_end.min(from);
-        state.epoch = state.epoch.wrapping_add(1);
+        state.generation += 1;
+        state.validate();
         from
     }
 
@@ -223,26 +263,23 @@ impl GroupLog {
     pub(crate) fn purge(&self, upto: LogId) -> u64 {
         let mut state = self.state.lock();
         let first = state.first;
-        state.first = first.max(upto.index.saturating_add(1));
+        state.first = first.max(upto.index + 1);
         state.tail.purge(upto.index);
         state.meter.purge(upto.index);
-        if state.purged < Some(upto) {
-            state.purged = Some(upto);
-        }
-        if state.last < Some(upto) {
-            state.last = Some(upto);
-        }
-        state.stored_end = state.stored_end.max(upto.index.saturating_add(1));
+        state.purged = state.purged.max(Some(upto));
+        state.last = state.last.max(Some(upto));
+        state.stored_end = state.stored_end.max(upto.index + 1);
+        state.validate();
         first
     }
 
-    /// Bytes and entries held.
+    /// Bytes (about) and entries held.
     pub(crate) fn size(&self) -> (u64, u64) {
         let state = self.state.lock();
         (state.meter.bytes(), state.meter.entries())
     }
 
-    /// Where to purge so that about half of the limits remains; see [`Meter::cut`].
+    /// Where to purge so that about so much remains; see [`Meter::cut`].
     pub(crate) fn cut(&self, bytes: u64, entries: u64, applied: u64) -> Option<u64> {
         self.state.lock().meter.cut(bytes, entries, applied)
     }
@@ -255,10 +292,27 @@ impl GroupLog {
         end: u64,
         limit: usize,
     ) -> io::Result<Vec<Entry>> {
+        loop {
+            let generation = self.state.lock().generation;
+            let read = self.read_once(start, end, limit).await;
+            // What looks like damage may be the trace of a truncation: entries that it removed are
+            // gone from the engine, and those that were appended after it are not there yet.
+            if read.is_ok() || self.state.lock().generation == generation {
+                return read;
+            }
+        }
+    }
+
+    async fn read_once(
+        self: &Arc<Self>,
+        start: u64,
+        end: u64,
+        limit: usize,
+    ) -> io::Result<Vec<Entry>> {
         let (start, end, cold_end) = {
             let state = self.state.lock();
             let start = start.max(state.first);
-            let end = end.min(state.last.map_or(0, |id| id.index.saturating_add(1)));
+            let end = end.min(state.last.map_or(0, |id| id.index + 1));
             let first = state.tail.first().unwrap_or(u64::MAX);
             if start >= end {
                 return Ok(Vec::new());
@@ -269,16 +323,14 @@ impl GroupLog {
             (start, end, end.min(first))
         };
         let log = Arc::clone(self);
-        let cold = tokio::task::spawn_blocking(move || log.read_engine(start, cold_end, limit));
-        let mut entries = cold.await.map_err(io::Error::other)??;
-        let read = entries.len() as u64;
-        if start.saturating_add(read) == cold_end && cold_end < end {
+        let mut entries = blocking(move || log.read_engine(start, cold_end, limit)).await??;
+        // The rest is in memory, unless it was evicted or truncated while we read.
+        let read_end = entries.last().map_or(start, |entry| entry.log_id.index + 1);
+        if read_end == cold_end && cold_end < end {
             let bytes: usize = entries.iter().map(entry_weight).sum();
-            if bytes < limit {
-                let state = self.state.lock();
-                if state.tail.first() <= Some(cold_end) {
-                    entries.extend(state.tail.read(cold_end, end, limit - bytes));
-                }
+            let state = self.state.lock();
+            if bytes < limit && state.tail.first() <= Some(cold_end) {
+                entries.extend(state.tail.read(cold_end, end, limit - bytes));
             }
         }
         Ok(entries)
@@ -287,7 +339,7 @@ impl GroupLog {
     /// Entries from the engine. A hole means damage, unless the entries were purged while we read.
     fn read_engine(&self, start: u64, end: u64, limit: usize) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        let mut bytes = 0usize;
+        let mut bytes = 0;
         let mut next = start;
         let range = log_range(self.region, start, end);
         let mut cursor = self
@@ -300,15 +352,14 @@ impl GroupLog {
             if index != next {
                 break;
             }
-            let entry = entry_in(
-                stored::Entry::decode(&Bytes::copy_from_slice(value)).map_err(io::Error::other)?,
-            );
+            let entry = stored::Entry::decode(&Bytes::copy_from_slice(value));
+            let entry = entry_in(entry.map_err(io::Error::other)?);
             if entry.log_id.index != index {
                 return Err(damaged(self.region, index, "the entry says it is another one"));
             }
-            bytes = bytes.saturating_add(entry_weight(&entry));
+            bytes += entry_weight(&entry);
             entries.push(entry);
-            next = next.saturating_add(1);
+            next += 1;
         }
         let complete = next >= end || bytes >= limit;
         if !complete && !self.is_gone(next) {
@@ -320,9 +371,109 @@ impl GroupLog {
     /// Whether `index` is outside the log by now.
     fn is_gone(&self, index: u64) -> bool {
         let state = self.state.lock();
-        state.purged.is_some_and(|id| id.index >= index)
-            || state.last.is_none_or(|id| id.index < index)
+        index < state.first || state.last.is_none_or(|id| id.index < index)
     }
+}
+
+impl State {
+    /// Of a log without entries.
+    fn empty(vote: Option<Vote>, purged: Option<LogId>, limits: &TailLimits) -> State {
+        let start = purged.map_or(0, |id| id.index + 1);
+        State {
+            vote,
+            committed: None,
+            committed_moved: false,
+            purged,
+            first: start,
+            last: purged,
+            tail: Tail::new(Arc::clone(&limits.budget)),
+            stored_end: start,
+            generation: 0,
+            meter: Meter::default(),
+            busy: true,
+        }
+    }
+
+    /// The committed position, if it has moved and its entry is in the log already.
+    fn committed_to_write(&mut self) -> Option<LogId> {
+        let last = self.last.map(|id| id.index);
+        let known = self.committed.filter(|id| Some(id.index) <= last);
+        if self.committed_moved && known.is_some() {
+            self.committed_moved = false;
+            known
+        } else {
+            None
+        }
+    }
+
+    /// The invariants of the module header. They cost a few comparisons, and a log that breaks one
+    /// would lose entries or show removed ones: so they hold in production too.
+    fn validate(&self) {
+        assert!(self.purged <= self.last, "the log ends before what was purged");
+        assert!(self.purged.is_none_or(|id| id.index < self.first), "a purged entry is shown");
+        let end = self.last.map_or(0, |id| id.index + 1);
+        assert!(self.stored_end <= end.max(self.first), "more is stored than there is");
+        match (self.tail.first(), self.tail.last()) {
+            (Some(first), Some(last)) => {
+                assert!(self.first <= first, "memory holds an entry before the log");
+                assert!(first <= self.stored_end, "an entry is neither stored nor in memory");
+                assert_eq!(last + 1, end, "memory does not end where the log ends");
+            }
+            _ => assert!(self.stored_end == end || end <= self.first, "entries are in no place"),
+        }
+        let covered = self.meter.ends();
+        let log = (self.first < end).then(|| (self.first, end - 1));
+        assert_eq!(covered, log, "the meter does not cover the log");
+    }
+}
+
+/// The first index and the last id of the entries from `start` on.
+fn ends(engine: &Engine, region: u64, start: u64) -> Result<Option<(u64, LogId)>, StoreError> {
+    let range = || log_range(region, start, u64::MAX);
+    let mut front = engine.cursor(Family::RaftLog, range(), Direction::Forward)?;
+    let Some((key, _)) = front.next()? else { return Ok(None) };
+    let first = index_of(region, key)?;
+    let mut back = engine.cursor(Family::RaftLog, range(), Direction::Reverse)?;
+    let Some((key, value)) = back.next()? else { return Ok(None) };
+    let last = index_of(region, key)?;
+    let id = stored::Entry::decode_log_id(value).map_err(|source| StoreError::Record {
+        region,
+        what: "log entry",
+        source,
+    })?;
+    if id.index != last {
+        return Err(damaged_store(region, last, "the entry says it is another one"));
+    }
+    Ok(Some((first, log_id_in(id))))
+}
+
+fn index_of(region: u64, key: &[u8]) -> Result<u64, StoreError> {
+    let decoded = key::decode_raft_log(key);
+    decoded.map(|(_, index)| index).map_err(|source| StoreError::Record {
+        region,
+        what: "log key",
+        source,
+    })
+}
+
+/// A committed position that names an entry of this log, or one that is purged. Any other is of no
+/// use and would keep Raft from starting.
+fn trusted(
+    engine: &Engine,
+    region: u64,
+    committed: Option<LogId>,
+    state: &State,
+) -> Result<Option<LogId>, StoreError> {
+    let Some(committed) = committed.filter(|id| id.index >= state.first) else {
+        return Ok(committed);
+    };
+    let entry = engine.get(Family::RaftLog, &key::raft_log(region, committed.index))?;
+    let found = entry.and_then(|entry| stored::Entry::decode_log_id(&entry).ok());
+    if found.map(log_id_in) == Some(committed) {
+        return Ok(Some(committed));
+    }
+    tracing::warn!(region, %committed, "the committed position names no entry of the log: ignored");
+    Ok(None)
 }
 
 /// The keys of the entries `start..end`.
@@ -331,10 +482,11 @@ fn log_range(region: u64, start: u64, end: u64) -> KeyRange {
 }
 
 fn damaged(region: u64, index: u64, why: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("log of region {region} is damaged at index {index}: {why}"),
-    )
+    io::Error::new(io::ErrorKind::InvalidData, damaged_store(region, index, why))
+}
+
+fn damaged_store(region: u64, index: u64, why: &str) -> StoreError {
+    StoreError::DamagedLog { region, index, why: why.to_owned() }
 }
 
 /// Reads one record of the family `raft_state`.
@@ -345,8 +497,7 @@ fn record<T>(
     what: &'static str,
     decode: impl FnOnce(&[u8]) -> Result<T, neokv_encoding::DecodeError>,
 ) -> Result<Option<T>, StoreError> {
-    let Some(bytes) = engine.get(Family::RaftState, &key::raft_state(region, kind))? else {
-        return Ok(None);
-    };
+    let found = engine.get(Family::RaftState, &key::raft_state(region, kind))?;
+    let Some(bytes) = found else { return Ok(None) };
     decode(&bytes).map(Some).map_err(|source| StoreError::Record { region, what, source })
 }

@@ -1,11 +1,12 @@
 //! The log of every group of a store: one writer thread, one fsync for all.
 //!
 //! ```text
+//!                                                      log writer (OS thread)
 //!  group 1: append ─▶ tail (readable at once) ─┐
-//!  group 2: append ─▶ tail ────────────────────┤  one FIFO     ┌ drain all that waits
-//!  group 2: vote, truncate, purge ─────────────┴──────────────▶│ build ONE batch          log writer (OS thread)
-//!                                                              │ write + fsync
-//!           callbacks, in FIFO order ◀─────────────────────────┘ next batch has gathered meanwhile
+//!  group 2: append ─▶ tail ────────────────────┤ FIFO  ┌ drain the queue     
+//!  group 2: vote, truncate, purge ─────────────┴──────▶│ build ONE batch
+//!                                                      │ write + fsync
+//!           callbacks, in FIFO order ◀─────────────────┘ next batch has gathered meanwhile
 //! ```
 //!
 //! * **Group commit needs no timer**: while one batch is being synced, the next one gathers in the
@@ -20,14 +21,14 @@
 //!   leaders.
 //!
 //! Modules: [`tail`] the newest entries in memory, [`meter`] how much log there is, [`group`] one
-//! group's log as everybody sees it, [`writer`] the thread, [`store`] the traits that Raft wants.
+//! group's log as everybody sees it, [`writer`] the thread. The traits that Raft wants are in
+//! [`crate::group`].
 
 pub(crate) mod group;
 pub(crate) mod meter;
-pub(crate) mod store;
 pub(crate) mod tail;
 pub(crate) mod writer;
 
-pub(crate) use group::GroupLog;
-pub(crate) use store::LogStore;
+pub(crate) use group::{GroupLog, TailLimits};
+pub(crate) use tail::TailBudget;
 pub(crate) use writer::LogWriter;

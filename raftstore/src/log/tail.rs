@@ -11,59 +11,107 @@
 //!
 //! Invariants: entries are consecutive; an entry that is not in the engine yet is never evicted, so
 //! every entry of the log is in the tail or in the engine at any moment. What is evicted is the
-//! oldest, once the byte limit is exceeded.
+//! oldest.
+//!
+//! # The budget is the store's
+//!
+//! A store of a thousand Regions cannot give each of them megabytes. All tails count their bytes in
+//! one [`TailBudget`]. A tail keeps what its own limit allows while there is room in the budget;
+//! when there is none, a Region that appends gives up what has been applied, and a Region that has
+//! become idle gives up all of it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::types::{Entry, entry_weight};
 
+/// Bytes that the tails of all groups of a store hold together.
+#[derive(Debug)]
+pub(crate) struct TailBudget {
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl TailBudget {
+    /// A budget of so many bytes.
+    pub(crate) fn new(limit: usize) -> Arc<TailBudget> {
+        Arc::new(TailBudget { limit, used: AtomicUsize::new(0) })
+    }
+
+    /// Whether the tails hold more than they should.
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.used() > self.limit
+    }
+
+    /// Bytes held.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tail {
     entries: VecDeque<Entry>,
     bytes: usize,
+    budget: Arc<TailBudget>,
 }
 
 impl Tail {
+    /// An empty tail that counts in this budget.
+    pub(crate) fn new(budget: Arc<TailBudget>) -> Tail {
+        Tail { entries: VecDeque::new(), bytes: 0, budget }
+    }
+
     /// Index of the first entry held.
     pub(crate) fn first(&self) -> Option<u64> {
         self.entries.front().map(|entry| entry.log_id.index)
     }
 
-    /// Adds the next entry. A gap to the entries held cannot be: Raft appends consecutively. If it
-    /// came about all the same, the older ones are forgotten rather than a reader shown a log with
-    /// a hole.
+    /// Index of the last entry held.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.entries.back().map(|entry| entry.log_id.index)
+    }
+
+    /// Adds the next entry.
+    ///
+    /// # Panics
+    ///
+    /// If there is a gap between it and those held: a log with a hole must not be shown to anybody.
     pub(crate) fn push(&mut self, entry: Entry) {
         let index = entry.log_id.index;
-        if self.entries.back().is_some_and(|last| last.log_id.index.checked_add(1) != Some(index)) {
-            debug_assert!(false, "append must be consecutive");
-            self.clear();
+        if let Some(last) = self.last() {
+            assert_eq!(index, last + 1, "entries are appended consecutively");
         }
-        self.bytes = self.bytes.saturating_add(entry_weight(&entry));
+        let weight = entry_weight(&entry);
+        self.bytes += weight;
+        self.budget.used.fetch_add(weight, Ordering::Relaxed);
         self.entries.push_back(entry);
     }
 
     /// Removes the entries from `from` on.
     pub(crate) fn truncate(&mut self, from: u64) {
-        while self.entries.back().is_some_and(|entry| entry.log_id.index >= from) {
+        while self.last().is_some_and(|last| last >= from) {
             self.drop_one(VecDeque::pop_back);
         }
     }
 
     /// Removes the entries up to `upto`.
     pub(crate) fn purge(&mut self, upto: u64) {
-        while self.entries.front().is_some_and(|entry| entry.log_id.index <= upto) {
+        while self.first().is_some_and(|first| first <= upto) {
             self.drop_one(VecDeque::pop_front);
         }
+        self.shrink();
     }
 
-    /// Forgets the oldest entries below `stored_end` until at most `limit` bytes are held.
-    pub(crate) fn evict(&mut self, limit: usize, stored_end: u64) {
-        while self.bytes > limit
-            && self.entries.front().is_some_and(|entry| entry.log_id.index < stored_end)
-        {
+    /// Forgets the oldest entries below `end`, which the engine must have, until at most `limit`
+    /// bytes are held.
+    pub(crate) fn evict(&mut self, limit: usize, end: u64) {
+        while self.bytes > limit && self.first().is_some_and(|first| first < end) {
             self.drop_one(VecDeque::pop_front);
         }
+        self.shrink();
     }
 
     /// The entries in `start..end`, as far as they are held, up to `limit` bytes but at least one.
@@ -71,44 +119,57 @@ impl Tail {
         let Some(first) = self.first() else { return Vec::new() };
         let skip = usize::try_from(start.saturating_sub(first)).unwrap_or(usize::MAX);
         let count = usize::try_from(end.saturating_sub(start.max(first))).unwrap_or(usize::MAX);
-        let mut bytes = 0usize;
+        let mut bytes = 0;
         self.entries
             .iter()
             .skip(skip)
             .take(count)
             .take_while(|entry| {
                 let room = bytes < limit;
-                bytes = bytes.saturating_add(entry_weight(entry));
+                bytes += entry_weight(entry);
                 room
             })
             .cloned()
             .collect()
     }
 
-    fn clear(&mut self) {
-        self.entries.clear();
-        self.bytes = 0;
+    /// An empty tail holds no memory.
+    fn shrink(&mut self) {
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
     }
 
     fn drop_one(&mut self, pop: fn(&mut VecDeque<Entry>) -> Option<Entry>) {
         if let Some(entry) = pop(&mut self.entries) {
-            self.bytes = self.bytes.saturating_sub(entry_weight(&entry));
+            let weight = entry_weight(&entry);
+            self.bytes -= weight;
+            self.budget.used.fetch_sub(weight, Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use neokv_encoding::region::Epoch;
     use openraft::EntryPayload;
 
     use super::*;
     use crate::types::{Data, log_id};
 
+    /// Entries of a hundred bytes each.
     fn tail(indexes: std::ops::Range<u64>) -> Tail {
-        let mut tail = Tail::default();
+        let mut tail = Tail::new(TailBudget::new(1000));
         for index in indexes {
-            let payload = EntryPayload::Normal(Data::Command(Bytes::from(vec![0; 36])));
+            let command = Bytes::from(vec![0; 36]);
+            let payload = EntryPayload::Normal(Data::Command { epoch: Epoch::default(), command });
             tail.push(Entry { log_id: log_id(1, index), payload });
         }
         tail
@@ -124,11 +185,7 @@ mod tests {
         assert_eq!(indexes(&tail.read(12, 15, usize::MAX)), [12, 13, 14]);
         assert_eq!(indexes(&tail.read(18, 30, usize::MAX)), [18, 19]);
         assert_eq!(indexes(&tail.read(5, 12, usize::MAX)), [10, 11]);
-        assert_eq!(
-            indexes(&tail.read(12, 20, 250)),
-            [12, 13, 14],
-            "100 bytes each: the third one crosses the limit"
-        );
+        assert_eq!(indexes(&tail.read(12, 20, 250)), [12, 13, 14], "the third crosses the limit");
         assert_eq!(indexes(&tail.read(12, 20, 1)), [12], "never nothing");
         assert!(tail.read(20, 30, usize::MAX).is_empty());
         assert!(tail.read(15, 15, usize::MAX).is_empty());
@@ -151,5 +208,30 @@ mod tests {
         assert_eq!(indexes(&tail.read(0, 30, usize::MAX)), [13, 14, 15]);
         tail.purge(100);
         assert_eq!((tail.first(), tail.bytes), (None, 0));
+    }
+
+    #[test]
+    fn every_byte_counts_in_the_budget_until_it_is_given_up() {
+        let mut one = tail(1..11);
+        let budget = Arc::clone(&one.budget);
+        assert_eq!((budget.used(), budget.is_exceeded()), (1000, false));
+        let mut other = Tail::new(Arc::clone(&budget));
+        for entry in one.read(1, 3, usize::MAX) {
+            other.push(entry);
+        }
+        assert_eq!((budget.used(), budget.is_exceeded()), (1200, true));
+        one.evict(0, 6);
+        one.truncate(9);
+        assert_eq!(budget.used(), 500);
+        drop((one, other));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "entries are appended consecutively")]
+    fn a_gap_is_not_accepted() {
+        let mut tail = tail(10..20);
+        let entry = Entry { log_id: log_id(1, 21), payload: EntryPayload::Blank };
+        tail.push(entry);
     }
 }

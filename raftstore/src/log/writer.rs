@@ -2,17 +2,27 @@
 //!
 //! # When a write fails
 //!
-//! * **No space**: nothing of the batch was acknowledged, so the thread keeps it, reports the store
-//!   as stalled (which refuses new writes and answers those in flight with *outcome unknown*), and
-//!   tries again until there is room. Reads go on.
-//! * **Anything else**: the state of the file is unknown. After a failed fsync the kernel may have
-//!   dropped the pages that could not be written, and the next fsync would succeed without them. So
-//!   the [`fatal`](crate::Config::fatal) hook is called, which ends the process; the next start
-//!   recovers what really is on disk. There is no retry.
+//! * **A write finds no space**: nothing of the batch was acknowledged, so the thread keeps it,
+//!   reports the store as stalled (which refuses new writes and answers those in flight with
+//!   *outcome unknown*), and tries again until there is room. Reads go on. When the store stops
+//!   meanwhile, every waiting caller is told that the write failed, and nothing is written any
+//!   more: what is queued behind the batch must not reach the disk without it.
+//! * **A sync fails**, for whatever reason, a full disk included: the state of the file is unknown.
+//!   The kernel may have dropped the pages that could not be written, and the next fsync would
+//!   succeed without them. So the [`fatal`](crate::Config::fatal) hook is called, which ends the
+//!   process; the next start recovers what really is on disk. There is no retry.
+//! * **A write fails for another reason, or the thread panics**: the same.
+//!
+//! # What is synced
+//!
+//! Votes always. Appends with [`Sync::Always`], and in every mode where the group has other voters:
+//! they count this replica's copy of an entry as one of the majority's, and it must still be there
+//! after a power loss. The relaxed modes are for lone voters.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,79 +33,145 @@ use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::group::GroupLog;
+use super::group::{AppendTicket, GroupLog};
 use crate::config::{FatalError, FatalHook, Sync};
 use crate::error::StoreError;
 use crate::mailbox::{Inbox, Mailbox, Taken, mailbox};
 use crate::metrics;
-use crate::space::SpaceAlarm;
+use crate::panics;
+use crate::space::{MayBeFull, SpaceAlarm};
 use crate::types::{Entry, LogId, TypeConfig, Vote, entry_out, entry_weight, log_id_out, vote_out};
 
 /// Most bytes of entries in one batch.
 const BATCH_BYTES: usize = 8 << 20;
 /// Most operations in one batch.
 const BATCH_OPS: usize = 4096;
-/// Pause between two attempts while the disk is full.
-const SPACE_RETRY: Duration = Duration::from_millis(200);
 /// Interval of syncs with [`Sync::EverySecond`].
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One queued write.
 pub(crate) enum Op {
-    /// Entries of one group, consecutive.
-    Append { log: Arc<GroupLog>, epoch: u64, entries: Vec<Entry>, done: IOFlushed<TypeConfig> },
+    /// Entries of one group, consecutive, and what [`GroupLog::push`] said of them.
+    Append {
+        log: Arc<GroupLog>,
+        ticket: AppendTicket,
+        entries: Vec<Entry>,
+        done: IOFlushed<TypeConfig>,
+    },
     /// A vote.
     Vote { log: Arc<GroupLog>, vote: Vote, done: oneshot::Sender<io::Result<()>> },
     /// Remove the entries from `from` on.
     Truncate { region: u64, from: u64 },
     /// Remove the entries `first..=upto`, and remember `upto`.
     Purge { region: u64, first: u64, upto: LogId },
+    /// Nothing: tells when everything before it is written, or written and synced.
+    Barrier { synced: bool, done: oneshot::Sender<io::Result<()>> },
 }
 
-/// The handle of the thread. Cloned into every group's log store.
+/// The way to the thread. Cloned into every group's log store.
 #[derive(Clone)]
-pub(crate) struct LogWriter {
-    queue: Mailbox<Op>,
-    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+pub(crate) struct LogWriter(Arc<Shared>);
+
+struct Shared {
+    way: Way,
+    stopping: Arc<AtomicBool>,
+}
+
+/// How operations get written.
+enum Way {
+    /// By a thread that takes them from a mailbox.
+    Thread { queue: Mailbox<Op>, thread: Mutex<Option<JoinHandle<()>>> },
+    /// By the caller, one at a time: for tests that step through a history.
+    Inline(Mutex<Batcher>),
+}
+
+/// What the writer is made from.
+pub(crate) struct WriterParts {
+    pub(crate) engine: Engine,
+    pub(crate) sync: Sync,
+    pub(crate) fatal: FatalHook,
+    pub(crate) space: Arc<SpaceAlarm>,
 }
 
 impl LogWriter {
     /// Starts the thread.
-    pub(crate) fn start(
-        engine: Engine,
-        sync: Sync,
-        fatal: FatalHook,
-        space: Arc<SpaceAlarm>,
-    ) -> Result<LogWriter, StoreError> {
+    pub(crate) fn start(parts: WriterParts) -> Result<LogWriter, StoreError> {
+        let disk = Box::new(parts.engine.clone());
+        Self::start_on(disk, parts)
+    }
+
+    /// Starts the thread; it writes to `disk`.
+    fn start_on(disk: Box<dyn Disk>, parts: WriterParts) -> Result<LogWriter, StoreError> {
         let (queue, inbox) = mailbox();
-        let worker = Worker {
-            engine,
-            sync,
-            fatal,
-            space,
-            inbox,
-            queued: VecDeque::new(),
-            unsynced: None,
-            dead: None,
-        };
-        let thread =
-            thread::Builder::new().name("log-writer".into()).spawn(move || worker.run()).map_err(
-                |source| StoreError::Io { what: "starting the log writer".into(), source },
-            )?;
-        Ok(LogWriter { queue, thread: Arc::new(Mutex::new(Some(thread))) })
+        let stopping = Arc::new(AtomicBool::new(false));
+        let fatal = Arc::clone(&parts.fatal);
+        let batcher = Batcher::new(disk, parts, Arc::clone(&stopping));
+        let thread = thread::Builder::new()
+            .name("log-writer".into())
+            .spawn(move || {
+                // Without this thread nothing is durable any more, so the process must not go on.
+                if let Err(cause) = panics::catch(|| run(batcher, &inbox)) {
+                    fatal(&FatalError { what: "the log writer panicked", cause });
+                }
+            })
+            .map_err(|source| StoreError::Io { what: "starting the log writer".into(), source })?;
+        let way = Way::Thread { queue, thread: Mutex::new(Some(thread)) };
+        Ok(LogWriter(Arc::new(Shared { way, stopping })))
+    }
+
+    /// A writer without a thread: every operation is written when it is submitted.
+    pub(crate) fn inline(parts: WriterParts) -> LogWriter {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let batcher = Batcher::new(Box::new(parts.engine.clone()), parts, Arc::clone(&stopping));
+        LogWriter(Arc::new(Shared { way: Way::Inline(Mutex::new(batcher)), stopping }))
     }
 
     /// Queues a write.
     pub(crate) fn submit(&self, op: Op) -> io::Result<()> {
-        self.queue.send(op).map_err(|_| stopped())
+        match &self.0.way {
+            Way::Thread { queue, .. } => queue.send(op).map_err(|_| stopped()),
+            Way::Inline(batcher) => {
+                batcher.lock().write_all(&mut vec![op]);
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until everything that was submitted before is written.
+    pub(crate) async fn barrier(&self) -> io::Result<()> {
+        self.wait_for(false).await
+    }
+
+    /// Waits until everything that was written to the engine before, by this writer or not, is
+    /// durable.
+    pub(crate) async fn synced_barrier(&self) -> io::Result<()> {
+        self.wait_for(true).await
+    }
+
+    async fn wait_for(&self, synced: bool) -> io::Result<()> {
+        let (done, wait) = oneshot::channel();
+        self.submit(Op::Barrier { synced, done })?;
+        wait.await.map_err(|_| stopped())?
+    }
+
+    /// The store is about to stop: from now on no thread waits for space. What can be written still
+    /// is.
+    pub(crate) fn stop_waiting(&self) {
+        self.0.stopping.store(true, Ordering::Release);
     }
 
     /// Writes and syncs what is queued, then ends the thread. While the disk is full it ends
-    /// without having written: nothing of what waits was acknowledged.
+    /// without having written: nothing of the queue was acknowledged.
     pub(crate) fn stop(&self) {
-        self.queue.close();
-        if let Some(thread) = self.thread.lock().take() {
-            let _ = thread.join();
+        self.stop_waiting();
+        match &self.0.way {
+            Way::Thread { queue, thread } => {
+                queue.close();
+                if let Some(thread) = thread.lock().take() {
+                    let _ = thread.join();
+                }
+            }
+            Way::Inline(batcher) => batcher.lock().end(),
         }
     }
 }
@@ -104,111 +180,153 @@ fn stopped() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the log writer has stopped")
 }
 
-/// The thread's state.
-struct Worker {
-    engine: Engine,
-    sync: Sync,
-    fatal: FatalHook,
-    space: Arc<SpaceAlarm>,
-    inbox: Inbox<Op>,
-    /// Taken from the inbox, not written yet.
-    queued: VecDeque<Op>,
+/// Where batches are written: the engine, or in tests a disk that fails when it is told to.
+trait Disk: Send {
+    /// Writes a batch, without syncing it.
+    fn write(&self, batch: LogBatch) -> Result<(), EngineError>;
+
+    /// Whether the disk takes writes, by what is known; tries to go on after it was full.
+    fn resume(&self) -> Result<(), EngineError>;
+
+    /// Makes durable what was written.
+    fn sync(&self) -> Result<(), EngineError>;
+}
+
+impl Disk for Engine {
+    fn write(&self, batch: LogBatch) -> Result<(), EngineError> {
+        self.write_log(batch, Durability::Buffered)
+    }
+
+    fn resume(&self) -> Result<(), EngineError> {
+        Engine::resume(self)
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        Engine::sync(self)
+    }
+}
+
+/// What the thread does.
+fn run(mut batcher: Batcher, inbox: &Inbox<Op>) {
+    let mut queued = VecDeque::new();
+    let mut ops = Vec::new();
+    loop {
+        if queued.is_empty() {
+            // Nothing to write: sleep until there is, or until a sync is due.
+            match inbox.take(&mut queued, batcher.until_sync()) {
+                Taken::Items => {}
+                Taken::Timeout => {
+                    batcher.sync();
+                    continue;
+                }
+                Taken::Closed => return batcher.end(),
+            }
+        } else {
+            inbox.take_waiting(&mut queued);
+        }
+        fill(&mut ops, &mut queued);
+        batcher.write_all(&mut ops);
+    }
+}
+
+/// Moves operations for one batch over.
+fn fill(ops: &mut Vec<Op>, queued: &mut VecDeque<Op>) {
+    let mut bytes = 0;
+    while ops.len() < BATCH_OPS && bytes < BATCH_BYTES {
+        let Some(op) = queued.pop_front() else { break };
+        bytes += weight(&op);
+        ops.push(op);
+    }
+}
+
+/// Turns operations into batches, writes and syncs them, and tells their callers.
+struct Batcher {
+    disk: Box<dyn Disk>,
+    parts: WriterParts,
+    stopping: Arc<AtomicBool>,
     /// Since when something is written but not synced.
     unsynced: Option<Instant>,
     /// Why nothing is written any more.
     dead: Option<String>,
 }
 
-impl Worker {
-    fn run(mut self) {
-        let mut ops = Vec::new();
-        while self.gather(&mut ops) {
-            let outcome = self.write(&ops);
-            self.complete(&mut ops, &outcome);
-        }
-        if self.dead.is_none() && self.unsynced.is_some() {
-            self.sync_now();
-        }
-    }
+/// Why a batch was not written.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    /// Nothing of the batch counts as written.
+    #[error(transparent)]
+    Write(EngineError),
+    /// The batch is written, and how much of it is on the disk is unknown.
+    #[error(transparent)]
+    Sync(EngineError),
+    #[error("the disk is full and the store is stopping")]
+    Stopping,
+}
 
-    /// Waits for work and takes all there is, up to a batch. `false` when stopped and empty.
-    fn gather(&mut self, ops: &mut Vec<Op>) -> bool {
-        if self.queued.is_empty() {
-            loop {
-                let patience = self.patience();
-                match self.inbox.take(&mut self.queued, patience) {
-                    Taken::Items => break,
-                    Taken::Timeout => self.sync_now(),
-                    Taken::Closed => return false,
-                }
-            }
-        } else {
-            self.inbox.take_waiting(&mut self.queued);
-        }
-        let mut bytes = 0usize;
-        while ops.len() < BATCH_OPS && bytes < BATCH_BYTES {
-            let Some(op) = self.queued.pop_front() else { break };
-            bytes = bytes.saturating_add(weight(&op));
-            ops.push(op);
-        }
-        true
+impl MayBeFull for WriteError {
+    fn is_full(&self) -> bool {
+        matches!(self, WriteError::Write(error) if error.is_full())
+    }
+}
+
+impl Batcher {
+    fn new(disk: Box<dyn Disk>, parts: WriterParts, stopping: Arc<AtomicBool>) -> Batcher {
+        Batcher { disk, parts, stopping, unsynced: None, dead: None }
     }
 
     /// How long to wait for work: until a sync is due.
-    fn patience(&self) -> Option<Duration> {
-        let since = self.unsynced.filter(|_| self.sync == Sync::EverySecond)?;
+    fn until_sync(&self) -> Option<Duration> {
+        let since = self.unsynced.filter(|_| self.parts.sync == Sync::EverySecond)?;
         Some(SYNC_INTERVAL.saturating_sub(since.elapsed()))
+    }
+
+    /// Writes the operations as one batch and tells everybody, in order.
+    fn write_all(&mut self, ops: &mut Vec<Op>) {
+        let outcome = self.write(ops);
+        for op in ops.drain(..) {
+            complete(op, &outcome);
+        }
     }
 
     /// Writes the batch; on a full disk until it succeeds.
     fn write(&mut self, ops: &[Op]) -> Result<(), String> {
-        let mut waiting = None;
-        let outcome = loop {
-            if let Some(why) = &self.dead {
-                break Err(why.clone());
-            }
-            match self.write_once(ops) {
-                Ok(()) => break Ok(()),
-                Err(EngineError::NoSpace { .. }) if self.inbox.is_closed() => {
-                    break Err("the disk is full and the store is stopping".into());
-                }
-                Err(error @ EngineError::NoSpace { .. }) => {
-                    let alarm = waiting.get_or_insert_with(|| {
-                        tracing::error!(%error, "no space for the log; writes wait until there is room");
-                        self.space.wait()
-                    });
-                    alarm.sound();
-                    thread::sleep(SPACE_RETRY);
-                    if let Err(error) = self.engine.resume() {
-                        tracing::debug!(%error, "the engine cannot resume yet");
-                    }
-                }
-                Err(error) => self.die("writing the log", &error),
-            }
-        };
-        if waiting.is_some() {
-            tracing::info!("the log is writable again");
+        if let Some(why) = &self.dead {
+            return Err(why.clone());
         }
-        outcome
+        let (space, engine) = (Arc::clone(&self.parts.space), self.parts.engine.clone());
+        let stopping = Arc::clone(&self.stopping);
+        let give_up = || stopping.load(Ordering::Acquire).then_some(WriteError::Stopping);
+        match space.retry(&engine, "the log", give_up, || self.write_once(ops)) {
+            Ok(()) => Ok(()),
+            Err(WriteError::Write(error)) => Err(self.die("writing the log", &error)),
+            Err(WriteError::Sync(error)) => Err(self.die("syncing the log", &error)),
+            // A later batch that finds room again must not be written: it would follow entries
+            // that were given up, and leave a hole in a log or forget a truncation.
+            Err(stopping @ WriteError::Stopping) => {
+                Err(self.dead.insert(stopping.to_string()).clone())
+            }
+        }
     }
 
-    fn write_once(&mut self, ops: &[Op]) -> Result<(), EngineError> {
-        let mut batch = self.engine.log_batch();
-        let mut must_sync = false;
+    fn write_once(&mut self, ops: &[Op]) -> Result<(), WriteError> {
+        let mut batch = self.parts.engine.log_batch();
+        let overdue = self.parts.sync == Sync::EverySecond
+            && self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_INTERVAL);
+        let mut must_sync = overdue;
         for op in ops {
             add(&mut batch, op);
             must_sync |= self.syncs(op);
         }
-        if self.sync == Sync::EverySecond
-            && self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_INTERVAL)
-        {
-            must_sync = true;
-        }
         let started = Instant::now();
-        let durability = if must_sync { Durability::Synced } else { Durability::Buffered };
-        self.engine.write_log(batch, durability)?;
+        self.disk.write(batch).map_err(WriteError::Write)?;
+        self.unsynced = self.unsynced.or(Some(started));
+        if must_sync {
+            // A disk that is known to be full refuses before it syncs, which is no failed sync.
+            self.disk.resume().map_err(WriteError::Write)?;
+            self.disk.sync().map_err(WriteError::Sync)?;
+            self.unsynced = None;
+        }
         metrics::log_write(started.elapsed(), ops.len());
-        self.unsynced = if must_sync { None } else { self.unsynced.or(Some(started)) };
         Ok(())
     }
 
@@ -216,63 +334,80 @@ impl Worker {
     fn syncs(&self, op: &Op) -> bool {
         match op {
             Op::Vote { .. } => true,
-            Op::Append { .. } => self.sync == Sync::Always,
+            Op::Append { log, .. } => self.parts.sync == Sync::Always || !log.published().sole(),
+            Op::Barrier { synced, .. } => *synced,
             Op::Truncate { .. } | Op::Purge { .. } => false,
         }
     }
 
-    /// A sync of its own: the second is over, or the thread ends.
-    fn sync_now(&mut self) {
-        self.unsynced = None;
-        match self.engine.sync() {
-            Ok(()) => {}
-            Err(error @ EngineError::NoSpace { .. }) => {
-                tracing::warn!(%error, "sync of the log must wait for space")
-            }
-            Err(error) => self.die("syncing the log", &error),
+    /// A sync of its own: the second is over, or the writer ends.
+    fn sync(&mut self) {
+        if let Err(error) = self.disk.resume() {
+            tracing::warn!(%error, "the sync of the log waits for space");
+            // What is written stays unsynced; the next attempt is a second away.
+            self.unsynced = Some(Instant::now());
+            return;
+        }
+        match self.disk.sync() {
+            Ok(()) => self.unsynced = None,
+            Err(error) => drop(self.die("syncing the log", &error)),
         }
     }
 
-    fn die(&mut self, what: &'static str, error: &EngineError) {
+    /// The last sync.
+    fn end(&mut self) {
+        if self.unsynced.is_some() {
+            self.sync();
+        }
+    }
+
+    /// Reports a failure after which the process must not go on; returns what to tell those who
+    /// wait, should it go on all the same.
+    fn die(&mut self, what: &'static str, error: &EngineError) -> String {
         let cause = error.to_string();
-        (self.fatal)(&FatalError { what, cause: cause.clone() });
-        self.dead = Some(format!("{what}: {cause}"));
+        (self.parts.fatal)(&FatalError { what, cause: cause.clone() });
+        let why = format!("{what}: {cause}");
+        // Nothing is tried any more, not even the last sync.
+        self.unsynced = None;
+        self.dead = Some(why.clone());
+        why
     }
+}
 
-    /// Tells everybody, in order.
-    fn complete(&mut self, ops: &mut Vec<Op>, outcome: &Result<(), String>) {
-        let answer = || outcome.clone().map_err(io::Error::other);
-        for op in ops.drain(..) {
-            match op {
-                Op::Append { log, epoch, entries, done } => {
-                    if let (Ok(()), Some(last)) = (outcome, entries.last()) {
-                        log.written(epoch, last.log_id.index.saturating_add(1));
-                    }
-                    done.io_completed(answer());
-                }
-                Op::Vote { log, vote, done } => {
-                    if outcome.is_ok() {
-                        log.voted(vote);
-                    }
-                    let _ = done.send(answer());
-                }
-                Op::Truncate { .. } | Op::Purge { .. } => {}
+/// Tells the caller of an operation what became of it.
+fn complete(op: Op, outcome: &Result<(), String>) {
+    let answer = outcome.clone().map_err(io::Error::other);
+    match op {
+        Op::Append { log, ticket, entries, done } => {
+            if let (Ok(()), Some(last)) = (outcome, entries.last()) {
+                log.mark_stored(ticket.generation, last.log_id.index + 1);
             }
+            done.io_completed(answer);
         }
+        Op::Vote { log, vote, done } => {
+            if outcome.is_ok() {
+                log.voted(vote);
+            }
+            let _ = done.send(answer);
+        }
+        Op::Barrier { done, .. } => {
+            let _ = done.send(answer);
+        }
+        Op::Truncate { .. } | Op::Purge { .. } => {}
     }
 }
 
 /// Adds an operation to the batch.
 fn add(batch: &mut LogBatch, op: &Op) {
     match op {
-        Op::Append { log, entries, .. } => {
+        Op::Append { log, ticket, entries, .. } => {
             let region = log.region();
             for entry in entries {
                 let key = key::raft_log(region, entry.log_id.index);
                 batch.put(Family::RaftLog, key, entry_out(entry).encode());
             }
-            if let Some(committed) = log.take_committed() {
-                put_log_id(batch, region, RaftStateKind::Committed, &committed);
+            if let Some(committed) = &ticket.committed {
+                put_log_id(batch, region, RaftStateKind::Committed, committed);
             }
         }
         Op::Vote { log, vote, .. } => {
@@ -280,23 +415,18 @@ fn add(batch: &mut LogBatch, op: &Op) {
             batch.put(Family::RaftState, key, vote_out(vote).encode());
         }
         Op::Truncate { region, from } => {
-            batch.delete_range(
-                Family::RaftLog,
-                key::raft_log(*region, *from),
-                key::raft_log(*region, u64::MAX),
-            );
+            let (start, end) = (key::raft_log(*region, *from), key::raft_log(*region, u64::MAX));
+            batch.delete_range(Family::RaftLog, start, end);
         }
         Op::Purge { region, first, upto } => {
             put_log_id(batch, *region, RaftStateKind::Purged, upto);
-            let end = upto.index.saturating_add(1);
+            let end = upto.index + 1;
             if *first < end {
-                batch.delete_range(
-                    Family::RaftLog,
-                    key::raft_log(*region, *first),
-                    key::raft_log(*region, end),
-                );
+                let (start, end) = (key::raft_log(*region, *first), key::raft_log(*region, end));
+                batch.delete_range(Family::RaftLog, start, end);
             }
         }
+        Op::Barrier { .. } => {}
     }
 }
 
@@ -313,13 +443,18 @@ fn weight(op: &Op) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use futures_util::FutureExt;
+    use neokv_encoding::region::Epoch;
     use neokv_engine::Options;
     use openraft::EntryPayload;
     use openraft::type_config::TypeConfigExt;
 
     use super::*;
-    use crate::published::Published;
+    use crate::log::group::TailLimits;
+    use crate::log::tail::TailBudget;
+    use crate::published::{Published, StartPoint};
     use crate::types::{Data, log_id, vote_in};
 
     struct Fixture {
@@ -331,11 +466,19 @@ mod tests {
 
     impl Fixture {
         fn new(sync: Sync) -> Fixture {
+            Fixture::on(sync, LogWriter::start)
+        }
+
+        fn on(
+            sync: Sync,
+            start: impl FnOnce(WriterParts) -> Result<LogWriter, StoreError>,
+        ) -> Fixture {
             let dir = tempfile::tempdir().unwrap();
             let engine = Engine::open(&dir.path().join("db"), &Options::default()).unwrap();
             let fatal: FatalHook = Arc::new(|error| panic!("{error}"));
-            let writer =
-                LogWriter::start(engine.clone(), sync, fatal, SpaceAlarm::new(|_| {})).unwrap();
+            let space = SpaceAlarm::new(|_| {});
+            let parts = WriterParts { engine: engine.clone(), sync, fatal, space };
+            let writer = start(parts).unwrap();
             let logs = (1..=3).map(|region| Arc::new(open(&engine, region))).collect();
             Fixture { engine, writer, logs, _dir: dir }
         }
@@ -346,21 +489,28 @@ mod tests {
             group: usize,
             index: u64,
         ) -> impl Future<Output = io::Result<()>> + Unpin + use<> {
-            let payload = EntryPayload::Normal(Data::Command(bytes::Bytes::from(vec![7; 100])));
+            let command = bytes::Bytes::from(vec![7; 100]);
+            let payload = EntryPayload::Normal(Data::Command { epoch: Epoch::default(), command });
             let entries = vec![Entry { log_id: log_id(1, index), payload }];
             let log = Arc::clone(&self.logs[group]);
-            let epoch = log.push(&entries);
+            let ticket = log.push(&entries);
             let (sender, receiver) = TypeConfig::oneshot();
             self.writer
-                .submit(Op::Append { log, epoch, entries, done: IOFlushed::signal(sender) })
+                .submit(Op::Append { log, ticket, entries, done: IOFlushed::signal(sender) })
                 .unwrap();
             receiver.map(|answer| answer.unwrap())
         }
     }
 
+    fn open_with(engine: &Engine, region: u64, tail_bytes: usize) -> GroupLog {
+        let start = StartPoint { term: 0, index: 0, clock: 0, sole: true };
+        let published = Arc::new(Published::new(start, |_| {}));
+        let limits = TailLimits { bytes: tail_bytes, budget: TailBudget::new(1 << 20) };
+        GroupLog::open(engine, region, 1, limits, published).unwrap()
+    }
+
     fn open(engine: &Engine, region: u64) -> GroupLog {
-        GroupLog::open(engine, region, 1, 1 << 20, Arc::new(Published::new((0, 0), 0, true)))
-            .unwrap()
+        open_with(engine, region, 1 << 20)
     }
 
     #[tokio::test]
@@ -423,10 +573,7 @@ mod tests {
     #[tokio::test]
     async fn entries_are_read_from_memory_and_engine_as_one_log() {
         let fixture = Fixture::new(Sync::Never);
-        let small = Arc::new(
-            GroupLog::open(&fixture.engine, 9, 1, 1000, Arc::new(Published::new((0, 0), 0, true)))
-                .unwrap(),
-        );
+        let small = Arc::new(open_with(&fixture.engine, 9, 1000));
         let fixture = Fixture { logs: vec![small], ..fixture };
         for index in 6..106 {
             fixture.append(0, index).await.unwrap();
@@ -440,5 +587,215 @@ mod tests {
         assert_eq!(indexes(read(90, 1000, 300).await.unwrap()), [90, 91], "164 bytes each");
         assert_eq!(indexes(read(104, 106, usize::MAX).await.unwrap()), [104, 105]);
         fixture.writer.stop();
+    }
+
+    #[tokio::test]
+    async fn the_committed_position_is_never_ahead_of_the_entries_on_disk() {
+        let fixture = Fixture::new(Sync::Always);
+        let log = &fixture.logs[0];
+        let entry = |index| Entry { log_id: log_id(1, index), payload: EntryPayload::Blank };
+        // With two followers that are quick, entry 2 is committed while entry 1 is still written
+        // here. The position must not travel with entry 1.
+        let first = log.push(&[entry(1)]);
+        let second = log.push(&[entry(2)]);
+        log.set_committed(Some(log_id(1, 2)));
+        assert_eq!((first.committed, second.committed), (None, None));
+        let third = log.push(&[entry(3)]);
+        assert_eq!(third.committed, Some(log_id(1, 2)), "behind the entry that it names");
+        // A position that Raft learned before its entry came waits for the entry.
+        log.set_committed(Some(log_id(1, 5)));
+        assert_eq!(log.push(&[entry(4)]).committed, None);
+        assert_eq!(log.push(&[entry(5)]).committed, Some(log_id(1, 5)));
+        assert_eq!(log.push(&[entry(6)]).committed, None, "once is enough");
+        fixture.writer.stop();
+    }
+
+    #[tokio::test]
+    async fn a_committed_position_without_its_entry_is_ignored() {
+        let fixture = Fixture::new(Sync::Always);
+        for index in 0..10 {
+            fixture.append(0, index).await.unwrap();
+        }
+        for (saved, trusted) in [
+            (log_id(1, 9), Some(log_id(1, 9))),
+            (log_id(1, 10), None),
+            (log_id(2, 9), None),
+            (log_id(7, 1_000_000), None),
+        ] {
+            let mut batch = fixture.engine.log_batch();
+            put_log_id(&mut batch, 1, RaftStateKind::Committed, &saved);
+            fixture.engine.write_log(batch, Durability::Synced).unwrap();
+            assert_eq!(open(&fixture.engine, 1).committed(), trusted, "{saved}");
+        }
+        fixture.writer.stop();
+    }
+
+    #[tokio::test]
+    async fn a_log_that_begins_behind_what_was_purged_is_damaged() {
+        let fixture = Fixture::new(Sync::Always);
+        for index in 6..20 {
+            fixture.append(0, index).await.unwrap();
+        }
+        let open = || {
+            let start = StartPoint { term: 0, index: 0, clock: 0, sole: true };
+            let published = Arc::new(Published::new(start, |_| {}));
+            let limits = TailLimits { bytes: 1000, budget: TailBudget::new(1000) };
+            GroupLog::open(&fixture.engine, 1, 1, limits, published)
+        };
+        let mut batch = fixture.engine.log_batch();
+        put_log_id(&mut batch, 1, RaftStateKind::Purged, &log_id(1, 5));
+        fixture.engine.write_log(batch, Durability::Synced).unwrap();
+        let whole = open().unwrap();
+        let indexes = whole.size().1;
+        assert_eq!(indexes, 14);
+        let mut batch = fixture.engine.log_batch();
+        put_log_id(&mut batch, 1, RaftStateKind::Purged, &log_id(1, 4));
+        fixture.engine.write_log(batch, Durability::Synced).unwrap();
+        let error = open().err().unwrap();
+        assert!(matches!(error, StoreError::DamagedLog { region: 1, index: 5, .. }), "{error}");
+        fixture.writer.stop();
+    }
+
+    /// A disk that fails as it is told to.
+    #[derive(Default)]
+    struct Faults {
+        /// Writes find no space while this is set.
+        full: AtomicBool,
+        /// The next sync fails for lack of space.
+        sync_fails: AtomicBool,
+        /// The next write panics.
+        panics: AtomicBool,
+        /// Syncs that succeeded.
+        syncs: AtomicUsize,
+        /// Writes that found no space.
+        refused: AtomicUsize,
+    }
+
+    struct FaultyDisk(Engine, Arc<Faults>);
+
+    fn no_space() -> EngineError {
+        EngineError::NoSpace { detail: "told to".into() }
+    }
+
+    impl Disk for FaultyDisk {
+        fn write(&self, batch: LogBatch) -> Result<(), EngineError> {
+            assert!(!self.1.panics.load(Ordering::SeqCst), "told to");
+            if self.1.full.load(Ordering::SeqCst) {
+                self.1.refused.fetch_add(1, Ordering::SeqCst);
+                return Err(no_space());
+            }
+            self.0.write_log(batch, Durability::Buffered)
+        }
+
+        fn resume(&self) -> Result<(), EngineError> {
+            Ok(())
+        }
+
+        fn sync(&self) -> Result<(), EngineError> {
+            if self.1.sync_fails.load(Ordering::SeqCst) {
+                return Err(no_space());
+            }
+            self.1.syncs.fetch_add(1, Ordering::SeqCst);
+            self.0.sync()
+        }
+    }
+
+    /// A writer on a disk with faults, and the fatal errors that it reported.
+    fn faulty(sync: Sync) -> (Fixture, Arc<Faults>, Arc<Mutex<Vec<String>>>) {
+        let (faults, fatal) = (Arc::new(Faults::default()), Arc::new(Mutex::new(Vec::new())));
+        let (disk, told) = (Arc::clone(&faults), Arc::clone(&fatal));
+        let fixture = Fixture::on(sync, move |parts| {
+            let fatal: FatalHook = Arc::new(move |error| told.lock().push(error.to_string()));
+            let disk = Box::new(FaultyDisk(parts.engine.clone(), disk));
+            LogWriter::start_on(disk, WriterParts { fatal, ..parts })
+        });
+        (fixture, faults, fatal)
+    }
+
+    fn wait_until(reached: impl Fn() -> bool) {
+        while !reached() {
+            thread::yield_now();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_waits_for_space_and_is_written_once_there_is_some() {
+        let (fixture, faults, fatal) = faulty(Sync::Always);
+        faults.full.store(true, Ordering::SeqCst);
+        let waiting = fixture.append(0, 0);
+        wait_until(|| faults.refused.load(Ordering::SeqCst) > 0);
+        faults.full.store(false, Ordering::SeqCst);
+        waiting.await.unwrap();
+        assert_eq!(open(&fixture.engine, 1).ends().1, Some(log_id(1, 0)));
+        assert!(fatal.lock().is_empty());
+        fixture.writer.stop();
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_batch_that_was_given_up_is_not_written() {
+        let (fixture, faults, fatal) = faulty(Sync::Always);
+        fixture.append(0, 0).await.unwrap();
+        faults.full.store(true, Ordering::SeqCst);
+        let given_up = fixture.append(0, 1);
+        wait_until(|| faults.refused.load(Ordering::SeqCst) > 0);
+        fixture.writer.stop_waiting();
+        given_up.await.unwrap_err();
+        // There is room again, and the writer is still there.
+        faults.full.store(false, Ordering::SeqCst);
+        fixture.append(0, 2).await.unwrap_err();
+        assert!(fixture.writer.barrier().await.is_err());
+        fixture.writer.stop();
+        assert_eq!(open(&fixture.engine, 1).ends().1, Some(log_id(1, 0)), "no hole");
+        assert!(fatal.lock().is_empty(), "the store was stopping, which is no failure");
+    }
+
+    #[tokio::test]
+    async fn a_failed_sync_is_fatal_even_for_lack_of_space() {
+        let (fixture, faults, fatal) = faulty(Sync::Always);
+        faults.sync_fails.store(true, Ordering::SeqCst);
+        fixture.append(0, 0).await.unwrap_err();
+        assert!(fatal.lock().concat().contains("syncing the log"), "{fatal:?}");
+        faults.sync_fails.store(false, Ordering::SeqCst);
+        fixture.append(0, 1).await.unwrap_err();
+        assert_eq!(faults.syncs.load(Ordering::SeqCst), 0, "no second sync hides the first");
+        fixture.writer.stop();
+        assert_eq!((fatal.lock().len(), faults.syncs.load(Ordering::SeqCst)), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_thread_is_fatal_and_leaves_nobody_waiting() {
+        let (fixture, faults, fatal) = faulty(Sync::Always);
+        faults.panics.store(true, Ordering::SeqCst);
+        assert!(fixture.writer.barrier().await.is_err());
+        wait_until(|| !fatal.lock().is_empty());
+        assert!(fatal.lock().concat().contains("told to"), "{fatal:?}");
+        assert!(fixture.writer.barrier().await.is_err());
+        fixture.writer.stop();
+    }
+
+    #[tokio::test]
+    async fn relaxed_modes_sync_the_entries_of_groups_with_other_voters() {
+        let (fixture, faults, _) = faulty(Sync::Never);
+        fixture.append(0, 0).await.unwrap();
+        assert_eq!(faults.syncs.load(Ordering::SeqCst), 0);
+        fixture.logs[0].published().membership_appended(1, false);
+        fixture.append(0, 1).await.unwrap();
+        assert_eq!(faults.syncs.load(Ordering::SeqCst), 1);
+        fixture.writer.stop();
+    }
+
+    #[test]
+    fn a_writer_that_is_dropped_ends_its_thread_and_writes_what_is_queued() {
+        let Fixture { engine, writer, logs, _dir } = Fixture::new(Sync::Never);
+        let thread = match &writer.0.way {
+            Way::Thread { thread, .. } => thread.lock().take().unwrap(),
+            Way::Inline(_) => unreachable!("it has a thread"),
+        };
+        let vote = vote_in(neokv_encoding::raft::Vote { term: 3, node: Some(1), committed: false });
+        let (done, _wait) = oneshot::channel();
+        writer.submit(Op::Vote { log: Arc::clone(&logs[0]), vote, done }).unwrap();
+        drop(writer);
+        thread.join().unwrap();
+        assert_eq!(open(&engine, 1).vote(), Some(vote));
     }
 }

@@ -1,4 +1,4 @@
-//! The task that turns what waits into entries.
+//! The task that turns submissions into entries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,51 +6,55 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use neokv_encoding::hlc;
+use neokv_encoding::region::{Epoch, RegionState};
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
-use super::Progress;
-use super::flight::{Flight, Flights, Tower};
-use super::queue::{Answer, Draft, Judge, Queue, Submission};
+use super::in_flight::{AllInFlight, EntryEvents, InFlight};
+use super::queue::{Answer, CommandTraits, Draft, Queue, Returned, Submission};
+use super::quota::QueueQuota;
 use super::window::Window;
-use crate::apply::Adapter;
+use super::{Done, Progress};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::ProposeError;
-use crate::machine::{ApplyError, Stamp, StateMachine};
+use crate::group::Raft;
+use crate::machine::{ApplyError, Outcome, Stamp, StateMachine};
 use crate::metrics;
 use crate::published::Published;
-use crate::types::{Data, Follow, Responder, TypeConfig, WriteResult};
+use crate::random::SplitMix64;
+use crate::shape::Shape;
+use crate::types::{Completion, Data, Responder, TypeConfig, WriteResult};
 
 /// Pause before an entry is offered again to a leader that has just been elected and has not heard
 /// from its majority.
 const LEASE_RETRY: Duration = Duration::from_millis(10);
 
-type Raft<M> = openraft::Raft<TypeConfig, Adapter<M>>;
-type FlightOf<M> = Flight<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
-type AnswerOf<M> = Answer<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
+type InFlightOf<M> = InFlight<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
 type SubmissionOf<M> = Submission<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
-/// Where a caller waits for the outcome of its submission.
-pub(crate) type Outcome<M> = oneshot::Receiver<
-    Result<Progress<<M as StateMachine>::Command, <M as StateMachine>::Reply>, ProposeError>,
->;
+type ReturnedOf<M> = Returned<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
+type DraftOf<M> = Draft<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
+
+/// What a caller hears of its submission in the end.
+pub(crate) type SubmissionResult<M> =
+    super::queue::SubmissionResult<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
 
 /// Bounds of the queue and of entries; see [`Config`].
 #[derive(Debug, Clone)]
-pub(crate) struct Limits {
+pub(crate) struct EntryLimits {
     pub(crate) entry_bytes: usize,
     pub(crate) entry_commands: usize,
-    pub(crate) queue_bytes: usize,
     pub(crate) queue_commands: usize,
     pub(crate) command_bytes: usize,
 }
 
-impl From<&Config> for Limits {
-    fn from(config: &Config) -> Limits {
-        Limits {
+impl From<&Config> for EntryLimits {
+    fn from(config: &Config) -> EntryLimits {
+        EntryLimits {
             entry_bytes: config.entry_bytes,
             entry_commands: config.entry_commands.max(1),
-            queue_bytes: config.queue_bytes,
             queue_commands: config.queue_commands,
             command_bytes: config.command_bytes,
         }
@@ -59,22 +63,30 @@ impl From<&Config> for Limits {
 
 /// One Region's proposer.
 pub(crate) struct Proposer<M: StateMachine> {
-    region: u64,
-    machine: Arc<M>,
-    published: Arc<Published>,
-    limits: Limits,
-    now_ms: fn() -> u64,
+    parts: ProposerParts<M>,
+    limits: EntryLimits,
+    timeout: Duration,
+    clock: Clock,
     /// How often an entry is offered again while the leader has no lease.
     lease_retries: u32,
     queue: Mutex<Queue<M::Command, M::Reply>>,
-    flights: Flights<M::Command, M::Reply>,
+    in_flight: AllInFlight<M::Command, M::Reply>,
     window: Window,
     /// The disk is full.
     stalled: AtomicBool,
     wake: Notify,
 }
 
-impl<M: StateMachine> Judge<M::Command> for M {
+/// What a [`Proposer`] is made from.
+pub(crate) struct ProposerParts<M: StateMachine> {
+    pub(crate) region: u64,
+    pub(crate) machine: Arc<M>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) shape: Arc<Shape>,
+    pub(crate) quota: QueueQuota,
+}
+
+impl<M: StateMachine> CommandTraits<M::Command> for M {
     fn weight(&self, command: &M::Command) -> usize {
         StateMachine::weight(self, command)
     }
@@ -85,48 +97,55 @@ impl<M: StateMachine> Judge<M::Command> for M {
 
 impl<M: StateMachine> Proposer<M> {
     /// A proposer; [`run`](Self::run) must be spawned.
-    pub(crate) fn new(
-        region: u64,
-        machine: Arc<M>,
-        published: Arc<Published>,
-        config: &Config,
-    ) -> Arc<Proposer<M>> {
-        let retries = config.heartbeat.as_millis() / LEASE_RETRY.as_millis().max(1);
+    pub(crate) fn new(parts: ProposerParts<M>, config: &Config) -> Arc<Proposer<M>> {
+        let retries = config.heartbeat.as_millis() / LEASE_RETRY.as_millis();
         Arc::new(Proposer {
-            region,
-            machine,
-            published,
-            limits: Limits::from(config),
-            now_ms: config.now_ms,
+            parts,
+            limits: EntryLimits::from(config),
+            timeout: config.propose_timeout,
+            clock: config.clock.clone(),
             lease_retries: u32::try_from(retries).unwrap_or(u32::MAX).max(1),
             queue: Mutex::new(Queue::default()),
-            flights: Flights::default(),
+            in_flight: AllInFlight::default(),
             window: Window::new(config.window, config.eager_bytes),
             stalled: AtomicBool::new(false),
             wake: Notify::new(),
         })
     }
 
-    /// Queues the commands of one caller; what became of them arrives on the channel.
-    pub(crate) fn submit(&self, commands: Vec<M::Command>) -> Result<Outcome<M>, ProposeError> {
+    /// Queues the commands of one caller, who routed by this epoch; what becomes of them arrives on
+    /// the channel.
+    pub(crate) fn submit(
+        &self,
+        epoch: Epoch,
+        commands: Vec<M::Command>,
+    ) -> Result<oneshot::Receiver<SubmissionResult<M>>, ProposeError> {
+        let ProposerParts { region, machine, quota, .. } = &self.parts;
+        let (region, version) = (*region, epoch.version);
         if self.stalled.load(Ordering::Acquire) {
             return Err(ProposeError::NoSpace);
         }
-        let (answer, wait) = oneshot::channel();
-        let submission = Submission::new(commands, &*self.machine, answer);
-        if submission.heaviest > self.limits.command_bytes {
-            return Err(ProposeError::TooBig {
-                bytes: submission.heaviest,
-                limit: self.limits.command_bytes,
-            });
+        let (answer, wait) = Answer::new();
+        let deadline = Instant::now() + self.timeout;
+        let returned = Returned { commands, version, answer, deadline };
+        let mut submission = Submission::new(returned, &**machine);
+        if !self.accepts(version) {
+            misrouted::<M>(vec![submission]);
+            return Ok(wait);
         }
+        let (bytes, limit) = (submission.heaviest, self.limits.command_bytes);
+        if bytes > limit {
+            return Err(ProposeError::TooBig { bytes, limit });
+        }
+        let busy = || ProposeError::Busy { region, waiting: quota.used() };
+        submission.share = Some(quota.take(submission.weight).ok_or_else(busy)?);
         let wake = {
             let mut queue = self.queue.lock();
             if queue.is_closed() {
-                return Err(shutting_down(self.region));
+                return Err(self.closed());
             }
-            if !queue.has_room(submission.weight, submission.commands.len(), &self.limits) {
-                return Err(ProposeError::Busy { region: self.region, waiting: queue.bytes() });
+            if !queue.has_room(submission.commands.len(), &self.limits) {
+                return Err(busy());
             }
             queue.push(submission);
             self.window.is_open(queue.bytes())
@@ -137,102 +156,89 @@ impl<M: StateMachine> Proposer<M> {
         Ok(wait)
     }
 
+    /// Whether the Region takes writes that were routed by this version of its epoch.
+    fn accepts(&self, version: u64) -> bool {
+        let descriptor = self.parts.shape.descriptor();
+        descriptor.epoch.version == version && descriptor.state == RegionState::Normal
+    }
+
     /// The task. Ends when the queue is closed.
     pub(crate) async fn run(self: Arc<Self>, raft: Raft<M>) {
         let mut stamps = Stamps::new();
-        while let Some(draft) = self.next().await {
-            let stamp = stamps.next(&draft.commands, (self.now_ms)(), self.published.clock());
-            let payload = self.machine.encode(stamp, &draft.commands);
-            metrics::proposed(draft.commands.len(), self.queue.lock().bytes());
-            self.window.launched(draft.bytes);
-            let tower: Arc<dyn Tower<M::Command, M::Reply>> = Arc::clone(&self) as _;
-            let flight = Flight::new(draft.waiters, tower);
-            self.flights.add(&flight);
-            Arc::clone(&self).launch(raft.clone(), flight, payload, self.lease_retries).await;
+        while let Some((epoch, draft)) = self.next().await {
+            let (now_ms, applied) = (self.clock.now_ms(), self.parts.published.clock());
+            let stamp = stamps.next(draft.commands.len(), now_ms, applied);
+            let command = self.parts.machine.encode(stamp, &draft.commands);
+            metrics::proposed(draft.commands.len(), self.parts.quota.used());
+            self.window.proposed(draft.bytes);
+            let events: Arc<dyn EntryEvents<M::Command, M::Reply>> = Arc::clone(&self) as _;
+            let entry = InFlight::new(epoch.version, draft.waiters, events);
+            self.in_flight.add(&entry);
+            let offer = Offer { epoch, command, retries: self.lease_retries };
+            Arc::clone(&self).offer_to_raft(raft.clone(), entry, offer).await;
         }
     }
 
-    /// Waits until there is something to propose and the window has room.
-    async fn next(&self) -> Option<Draft<M::Command, M::Reply>> {
+    /// Waits until there is something to propose and the window has room. Submissions that were
+    /// made for another shape of the Region go back to their callers on the way.
+    async fn next(&self) -> Option<(Epoch, DraftOf<M>)> {
         loop {
-            {
+            let stale = {
                 let mut queue = self.queue.lock();
-                if self.window.is_open(queue.bytes())
-                    && let Some(draft) = queue.take(&self.limits, &*self.machine)
-                {
-                    return Some(draft);
+                let mut stale = Vec::new();
+                if self.window.is_open(queue.bytes()) {
+                    let epoch = self.parts.shape.descriptor().epoch;
+                    let cut = queue.cut(epoch.version, &self.limits, &*self.parts.machine);
+                    if let Some(draft) = cut.draft {
+                        misrouted::<M>(cut.stale);
+                        return Some((epoch, draft));
+                    }
+                    stale = cut.stale;
                 }
                 if queue.is_closed() {
                     return None;
                 }
-            }
+                stale
+            };
+            misrouted::<M>(stale);
             self.wake.notified().await;
         }
     }
 
     /// Hands an entry to Raft.
-    async fn launch(
+    async fn offer_to_raft(
         self: Arc<Self>,
         raft: Raft<M>,
-        flight: Arc<FlightOf<M>>,
-        payload: Bytes,
-        retries: u32,
+        entry: Arc<InFlightOf<M>>,
+        offer: Offer,
     ) {
-        let again = (raft.clone(), payload.clone(), tokio::runtime::Handle::current());
-        let responder =
-            Responder::new(Pilot { proposer: Arc::clone(&self), flight, again, retries });
-        if let Err(fatal) = raft.client_write_ff(Data::Command(payload), Some(responder)).await {
-            self.published.stop(&fatal.to_string());
+        let data = Data::Command { epoch: offer.epoch, command: offer.command.clone() };
+        let responder = Responder::new(EntryResponder {
+            proposer: Arc::clone(&self),
+            entry,
+            offer,
+            raft: raft.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        });
+        if let Err(fatal) = raft.client_write_ff(data, Some(responder)).await {
+            self.parts.published.stop(&fatal.to_string());
         }
     }
 
-    /// Raft's answer about one entry. Runs on the apply thread (success) or on Raft's (refusal).
-    fn landed_with(
-        self: Arc<Self>,
-        result: WriteResult,
-        flight: Arc<FlightOf<M>>,
-        (raft, payload, runtime): (Raft<M>, Bytes, tokio::runtime::Handle),
-        retries: u32,
-    ) {
-        match result {
-            Ok(response) => {
-                let replies = response.data.take::<M::Reply>().unwrap_or_default();
-                match self.left_out(&payload, replies.len(), flight.commands()) {
-                    Ok(left) => flight.succeed(replies, left),
-                    Err(error) => {
-                        flight.fail(&ProposeError::Unknown { why: Arc::from(error.to_string()) })
-                    }
-                }
-            }
-            Err(ClientWriteError::ForwardToLeader(forward))
-                if forward.reason == ForwardReason::LeaseExpired =>
-            {
-                if retries == 0 || !self.published.leads() {
-                    let why = "its majority does not answer";
-                    return flight.fail(&ProposeError::NotReady { region: self.region, why });
-                }
-                runtime.spawn(async move {
-                    tokio::time::sleep(LEASE_RETRY).await;
-                    self.launch(raft, flight, payload, retries.saturating_sub(1)).await;
-                });
-            }
-            Err(error) => flight.fail(&self.error(error)),
+    /// The outcomes of an entry's commands, and the commands themselves if a caller needs them
+    /// back.
+    fn distribute(&self, entry: &InFlightOf<M>, outcomes: Vec<Outcome<M::Reply>>, payload: &Bytes) {
+        let left_out = entry.commands().saturating_sub(outcomes.len());
+        let misrouted = outcomes.iter().filter(|one| matches!(one, Outcome::Misrouted)).count();
+        if left_out == 0 && misrouted == 0 {
+            return entry.succeed(outcomes, Vec::new());
         }
-    }
-
-    /// The commands of an entry that the machine has left out: those behind the `done` first ones
-    /// of `all`.
-    fn left_out(
-        &self,
-        payload: &Bytes,
-        done: usize,
-        all: usize,
-    ) -> Result<Vec<M::Command>, ApplyError> {
-        if done == 0 || done >= all {
-            return Ok(Vec::new());
+        metrics::left_out(left_out);
+        metrics::misrouted(misrouted);
+        match self.parts.machine.decode(payload) {
+            Ok(commands) => entry.succeed(outcomes, commands),
+            Err(error) => entry.fail(&undecodable(&error)),
         }
-        metrics::left_out(all.saturating_sub(done));
-        self.machine.commands_behind(payload, done)
     }
 
     fn error(&self, error: ClientWriteError<TypeConfig>) -> ProposeError {
@@ -243,15 +249,15 @@ impl<M: StateMachine> Proposer<M> {
     }
 
     fn elsewhere(&self, forward: &ForwardToLeader<TypeConfig>) -> ProposeError {
+        let region = self.parts.region;
         match forward.reason {
-            ForwardReason::LeadershipTransfer => ProposeError::NotReady {
-                region: self.region,
-                why: "leadership is moving to another store",
-            },
-            _ => ProposeError::NotLeader {
-                region: self.region,
-                leader: forward.leader_node.map(|node| node.store),
-            },
+            ForwardReason::LeadershipTransfer => {
+                ProposeError::NotReady { region, why: "leadership is moving to another store" }
+            }
+            _ => {
+                let leader = forward.leader_node.map(|node| node.store);
+                ProposeError::NotLeader { region, leader }
+            }
         }
     }
 
@@ -261,60 +267,103 @@ impl<M: StateMachine> Proposer<M> {
     pub(crate) fn stall(&self, full: bool) {
         self.stalled.store(full, Ordering::Release);
         if full {
-            self.flights.abandon("the disk is full; the write may take effect when space returns");
-            self.refuse_waiting(&ProposeError::NoSpace);
+            let why = "the disk is full; the write may take effect when space returns";
+            self.in_flight.abandon(why);
+            let waiting = self.queue.lock().drain();
+            refuse::<M>(waiting, &ProposeError::NoSpace);
         }
     }
 
-    /// Refuses what waits and what will come.
+    /// Answers those whose deadline has passed. Called once in a while.
+    pub(crate) fn expire(&self) {
+        let now = Instant::now();
+        if self.window.in_flight() > 0 {
+            self.in_flight.expire(now);
+        }
+        let expired = self.queue.lock().expired(now);
+        let why = "the log does not keep up with the writes";
+        refuse::<M>(expired, &ProposeError::NotReady { region: self.parts.region, why });
+    }
+
+    /// Refuses the submissions that are queued and those that come.
     pub(crate) fn close(&self) {
         let waiting = self.queue.lock().close();
-        refuse::<M>(waiting, &shutting_down(self.region));
+        refuse::<M>(waiting, &self.closed());
         self.wake.notify_one();
     }
 
-    /// Refuses what waits.
-    pub(crate) fn refuse_waiting(&self, error: &ProposeError) {
-        let waiting = self.queue.lock().drain();
-        refuse::<M>(waiting, error);
+    /// What is said while the queue is closed.
+    fn closed(&self) -> ProposeError {
+        let why = self.parts.published.stopped();
+        let why = why.unwrap_or_else(|| Arc::from("the store is shutting down"));
+        ProposeError::Stopped { region: self.parts.region, why }
     }
 
     /// Entries in flight.
     pub(crate) fn in_flight(&self) -> usize {
-        self.window.flying()
+        self.window.in_flight()
     }
 }
 
-/// Brings an entry's fate back to the proposer.
-struct Pilot<M: StateMachine> {
-    proposer: Arc<Proposer<M>>,
-    flight: Arc<FlightOf<M>>,
-    /// What it takes to offer the entry again.
-    again: (Raft<M>, Bytes, tokio::runtime::Handle),
+/// What it takes to offer an entry to Raft again.
+struct Offer {
+    epoch: Epoch,
+    command: Bytes,
     retries: u32,
 }
 
-impl<M: StateMachine> Follow<WriteResult> for Pilot<M> {
+/// Brings an entry's fate back to the proposer.
+struct EntryResponder<M: StateMachine> {
+    proposer: Arc<Proposer<M>>,
+    entry: Arc<InFlightOf<M>>,
+    offer: Offer,
+    raft: Raft<M>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl<M: StateMachine> Completion<WriteResult> for EntryResponder<M> {
     fn committed(&mut self) {
-        self.flight.clear();
+        self.entry.commit();
     }
 
+    /// Runs on the apply thread (success) or on Raft's (refusal).
     fn completed(self: Box<Self>, result: WriteResult) {
-        let Pilot { proposer, flight, again, retries } = *self;
-        proposer.landed_with(result, flight, again, retries);
+        let EntryResponder { proposer, entry, mut offer, raft, runtime } = *self;
+        match result {
+            Ok(response) => {
+                let outcomes = response.data.take().unwrap_or_default();
+                proposer.distribute(&entry, outcomes, &offer.command);
+            }
+            // A leader that was just elected and has not heard from its majority yet: once more, a
+            // little later, as long as it leads.
+            Err(ClientWriteError::ForwardToLeader(forward))
+                if forward.reason == ForwardReason::LeaseExpired =>
+            {
+                if offer.retries == 0 || !proposer.parts.published.leads() {
+                    let region = proposer.parts.region;
+                    let why = "its majority does not answer";
+                    return entry.fail(&ProposeError::NotReady { region, why });
+                }
+                offer.retries -= 1;
+                runtime.spawn(async move {
+                    tokio::time::sleep(LEASE_RETRY).await;
+                    proposer.offer_to_raft(raft, entry, offer).await;
+                });
+            }
+            Err(error) => entry.fail(&proposer.error(error)),
+        }
     }
 }
 
-impl<M: StateMachine> Tower<M::Command, M::Reply> for Proposer<M> {
-    fn put_back(&self, left: Vec<(Vec<M::Command>, AnswerOf<M>)>) {
-        let back = left
-            .into_iter()
-            .map(|(commands, answer)| Submission::new(commands, &*self.machine, answer));
+impl<M: StateMachine> EntryEvents<M::Command, M::Reply> for Proposer<M> {
+    fn put_back(&self, left: Vec<ReturnedOf<M>>) {
+        let machine = &*self.parts.machine;
+        let back = left.into_iter().map(|returned| Submission::new(returned, machine));
         let back: Vec<SubmissionOf<M>> = back.collect();
         let mut queue = self.queue.lock();
         if queue.is_closed() {
             drop(queue);
-            refuse::<M>(back, &shutting_down(self.region));
+            refuse::<M>(back, &self.closed());
         } else if self.stalled.load(Ordering::Acquire) {
             drop(queue);
             refuse::<M>(back, &ProposeError::NoSpace);
@@ -323,55 +372,53 @@ impl<M: StateMachine> Tower<M::Command, M::Reply> for Proposer<M> {
         }
     }
 
-    fn cleared(&self) {
-        self.window.cleared();
+    fn committed(&self) {
+        self.window.committed();
         self.wake.notify_one();
     }
 
-    fn landed(&self) {
-        self.window.landed();
+    fn finished(&self) {
+        self.window.finished();
         self.wake.notify_one();
+    }
+}
+
+/// Gives submissions back to their callers, who route them again.
+fn misrouted<M: StateMachine>(submissions: Vec<SubmissionOf<M>>) {
+    for mut submission in submissions {
+        metrics::misrouted(submission.commands.len());
+        let done = submission.commands.into_iter().map(Done::Misrouted).collect();
+        submission.answer.send(Ok(Progress { done, rest: Vec::new() }));
     }
 }
 
 /// Answers submissions of which nothing has been done with an error.
 fn refuse<M: StateMachine>(submissions: Vec<SubmissionOf<M>>, error: &ProposeError) {
-    for submission in submissions {
-        let _ = submission.answer.send(Err(error.clone()));
+    for mut submission in submissions {
+        submission.answer.send(Err(error.clone()));
     }
 }
 
-fn shutting_down(region: u64) -> ProposeError {
-    ProposeError::Stopped { region, why: Arc::from("the store is shutting down") }
+fn undecodable(error: &ApplyError) -> ProposeError {
+    ProposeError::Unknown { why: Arc::from(error.to_string()) }
 }
 
 /// The stamps of one proposer: strictly growing clock values, and seeds.
 struct Stamps {
     next: u64,
-    seed: u64,
+    seeds: SplitMix64,
 }
 
 impl Stamps {
     fn new() -> Stamps {
-        use std::hash::{BuildHasher, Hasher};
-        let seed = std::collections::hash_map::RandomState::new().build_hasher().finish();
-        Stamps { next: 0, seed }
+        Stamps { next: 0, seeds: SplitMix64::from_entropy() }
     }
 
-    /// The stamp of an entry with these commands. Each command owns one value of the clock.
-    fn next<C>(&mut self, commands: &[C], now_ms: u64, applied: u64) -> Stamp {
+    /// The stamp of an entry with so many commands. Each command owns one value of the clock.
+    fn next(&mut self, commands: usize, now_ms: u64, applied: u64) -> Stamp {
         let hlc = self.next.max(applied).max(hlc::from_ms(now_ms));
-        self.next = hlc.saturating_add(commands.len() as u64);
-        Stamp { hlc, seed: self.draw() }
-    }
-
-    /// SplitMix64: one addition and three multiplications per entry, and every value once per
-    /// period.
-    fn draw(&mut self) -> u64 {
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.seed ^ (self.seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.next = hlc + commands as u64;
+        Stamp { hlc, seed: self.seeds.next_u64() }
     }
 }
 
@@ -382,18 +429,18 @@ mod tests {
     #[test]
     fn stamps_grow_by_the_number_of_commands_even_when_the_clock_stands_still_or_goes_back() {
         let mut stamps = Stamps::new();
-        let first = stamps.next(&[(); 3], 1000, 0);
-        let second = stamps.next(&[(); 2], 1000, 0);
-        let third = stamps.next(&[(); 1], 10, 0);
+        let first = stamps.next(3, 1000, 0);
+        let second = stamps.next(2, 1000, 0);
+        let third = stamps.next(1, 10, 0);
         assert_eq!(first.hlc, 1000 << 16);
         assert_eq!((second.hlc, third.hlc), (first.hlc + 3, first.hlc + 5));
         assert_ne!(first.seed, second.seed);
-        assert_eq!(stamps.next(&[(); 1], 1001, 0).hlc, 1001 << 16);
+        assert_eq!(stamps.next(1, 1001, 0).hlc, 1001 << 16);
     }
 
     #[test]
     fn stamps_continue_where_an_earlier_leader_stopped() {
         let mut stamps = Stamps::new();
-        assert_eq!(stamps.next(&[(); 1], 1000, 77 << 32).hlc, 77 << 32);
+        assert_eq!(stamps.next(1, 1000, 77 << 32).hlc, 77 << 32);
     }
 }

@@ -1,189 +1,242 @@
 //! Replacing a Region's data by a snapshot, in steps that a crash cannot tear apart.
 //!
 //! ```text
-//!   1. INSTALL file (the header), synced          from here on the install will be finished, now or at a restart
-//!   2. engine: old range deleted, marked as unfinished
-//!   3. engine: hard links of the files ingested   the files themselves stay
-//!   4. engine: descriptor, applied record, stats; mark removed; synced
+//!   0. the log writer has written and synced what was queued
+//!   1. INSTALL file (the manifest), whole or not at all
+//!   2. engine: old data deleted, marked as unfinished      from here on the install must be
+//!                                                          finished, now or at a restart
+//!   3. engine: hard links of the files taken in            the files themselves stay
+//!   4. engine: descriptor, replica and applied record; mark removed; synced
 //!   5. INSTALL file and directory removed
 //! ```
+//!
+//! Step 0 comes first because the install is durable at once: a truncation that was queued before
+//! it must not be lost behind it, and neither must the records of other Regions by which it was
+//! decided that the snapshot fits.
+//!
+//! While the disk is full, steps 1 to 4 are done again until there is room: each of them may be
+//! repeated. What a crash leaves is told in [`super::recovery`].
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use neokv_encoding::family::Family;
-use neokv_encoding::key::{self, RegionKind, slot_bounds};
-use neokv_encoding::slot::SlotRange;
-use neokv_engine::Engine;
-use neokv_engine::transfer::SlotFile;
+use neokv_encoding::key::{self, RegionKind};
+use neokv_encoding::region::Descriptor;
+use neokv_encoding::snapshot::Manifest;
+use neokv_engine::transfer::{Pace, RangeFile};
+use neokv_engine::{Engine, LogBatch};
 
-use super::header::Header;
-use super::pack::{Dir, Package, file_path, io};
+use super::dir::{Dir, Package, file_path, files, io, sync_dir, write_whole};
+use super::source::{RegionSource, Source};
 use crate::apply::Applier;
-use crate::apply::applier::read_descriptor;
 use crate::error::StoreError;
 use crate::machine::StateMachine;
 use crate::metrics;
+use crate::ownership::{Claim, Claims, Ownership};
+use crate::ranges::{self, FamilyRange};
+use crate::records;
+use crate::shape::{Reshaped, Shape};
 use crate::types::{LogId, log_id_in};
 
 /// Name of the file that says an install was begun.
-const INSTALL: &str = "INSTALL";
+pub(super) const INSTALL: &str = "INSTALL";
 
-/// Installs a snapshot into a Region. Runs on its apply thread, so nothing is applied meanwhile.
-/// `expected` is the log id that Raft was told.
-pub(crate) fn install<M: StateMachine>(
-    applier: &Applier<M>,
-    package: Package,
-    expected: Option<LogId>,
-) -> Result<(), StoreError> {
-    let Package { header, files, dir } = package;
-    let region = applier.region;
-    if header.region != region || header.applied.log_id.map(log_id_in) != expected {
-        return Err(StoreError::Snapshot {
-            region,
-            why: "it is not the one that was announced".into(),
-        });
-    }
-    begin(dir.path(), &header)?;
-    if let Err(error) = replace(&applier.engine, dir.path(), &header, &files) {
-        dir.keep();
-        return Err(error);
-    }
-    finished(dir)?;
-    applier.descriptor.store(std::sync::Arc::new(header.descriptor.clone()));
-    applier.publish(header.applied);
-    applier.machine.installed(&header.descriptor);
-    metrics::snapshot_installed();
-    tracing::info!(region, files = files.len(), "snapshot installed");
-    Ok(())
+/// The snapshots of one Region on this store: where they come from and how they are installed.
+pub(crate) struct Snapshots<M> {
+    engine: Engine,
+    machine: Arc<M>,
+    region: u64,
+    dir: PathBuf,
+    ownership: Ownership,
 }
 
-/// At the start of a store: finishes installs that were begun, and removes what is left of
-/// transfers.
-pub(crate) fn recover(engine: &Engine, parent: &Path) -> Result<(), StoreError> {
-    fs::create_dir_all(parent).map_err(|source| io(parent, source))?;
-    for entry in fs::read_dir(parent).map_err(|source| io(parent, source))? {
-        let path = entry.map_err(|source| io(parent, source))?.path();
-        let dir = Dir::adopt(path.clone());
-        match fs::read(path.join(INSTALL)) {
-            Ok(header) => {
-                if let Err(error) = resume(engine, &path, header) {
-                    dir.keep();
-                    return Err(error);
-                }
-                finished(dir)?;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => drop(dir),
-            Err(source) => {
-                dir.keep();
-                return Err(io(&path, source));
-            }
+impl<M: StateMachine> Snapshots<M> {
+    /// Of `region`; snapshots pass through directories below `dir`.
+    pub(crate) fn new(
+        engine: Engine,
+        machine: Arc<M>,
+        region: u64,
+        dir: PathBuf,
+        ownership: Ownership,
+    ) -> Snapshots<M> {
+        Snapshots { engine, machine, region, dir, ownership }
+    }
+
+    /// The Region as a source of snapshots.
+    pub(crate) fn source(&self) -> Arc<dyn Source> {
+        let (engine, machine) = (self.engine.clone(), Arc::clone(&self.machine));
+        Arc::new(RegionSource { engine, machine, region: self.region })
+    }
+
+    /// Whether the Region may have this shape here: another Region of the store must not own a part
+    /// of it, or be about to. It does where this store has not applied a split or a merge yet,
+    /// which it will. Blocks on disk.
+    pub(crate) fn fits(&self, shape: &Descriptor) -> Result<(), StoreError> {
+        fits(&self.engine, &*self.machine, shape, &self.ownership.lock())
+    }
+
+    /// Claims this shape for the Region, if it fits. Blocks on disk.
+    pub(crate) fn claim(&self, shape: &Descriptor) -> Result<Claim, StoreError> {
+        let mut claims = self.ownership.lock();
+        fits(&self.engine, &*self.machine, shape, &claims)?;
+        Ok(claims.claim(&self.ownership, shape.clone()))
+    }
+
+    /// All of the Region as a package, for a state machine that is filled from another one in the
+    /// same process.
+    pub(crate) fn package(source: &dyn Source, dir: &Path) -> Result<Package, StoreError> {
+        let dir = Dir::create(dir, "copy", 0)?;
+        let manifest = source.export(dir.path(), &Arc::new(Pace::new(None)), &mut |_| Ok(()))?;
+        Ok(Package { manifest, dir })
+    }
+
+    /// The directory that snapshots pass through.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Installs a snapshot. Nothing is applied to the Region meanwhile, and what was queued for its
+    /// log before is written and synced. `expected` is the log id that Raft was told. Blocks on
+    /// disk, and while it is full.
+    pub(crate) fn install(
+        &self,
+        package: Package,
+        expected: Option<LogId>,
+        applier: &Applier<M>,
+    ) -> Result<(), StoreError> {
+        let Package { manifest, dir } = package;
+        let region = self.region;
+        let is_announced =
+            manifest.descriptor.id == region && manifest.applied.log_id.map(log_id_in) == expected;
+        if !is_announced {
+            let why = "it is not the one that was announced".into();
+            return Err(StoreError::Snapshot { region, why });
         }
+        let parts = applier.parts();
+        let descriptor = Arc::new(manifest.descriptor.clone());
+        let stopped = || {
+            let why = parts.published.stopped()?;
+            Some(StoreError::Snapshot { region, why: why.to_string() })
+        };
+        let replaced = parts.space.retry(&self.engine, "a snapshot", stopped, || {
+            self.replace(dir.path(), &manifest, &descriptor, &parts.shape)
+        });
+        let (reshaped, cleared) = match replaced {
+            Ok(replaced) => replaced,
+            Err(error) => {
+                // The next start does it again, if that must be.
+                dir.keep();
+                return Err(error);
+            }
+        };
+        if let Err(error) = finished(dir) {
+            // What is left of the directory says only what is so already.
+            tracing::warn!(region, %error, "the directory of an installed snapshot stays");
+        }
+        // What the Region had and has no more is forgotten, what it has is read.
+        parts.machine.removed(region, &cleared);
+        parts.machine.loaded(&self.engine, &descriptor)?;
+        reshaped.publish(&parts.shape);
+        applier.publish(manifest.applied);
+        metrics::snapshot_installed();
+        tracing::info!(region, files = manifest.files.len(), "snapshot installed");
+        Ok(())
     }
-    let unfinished = engine.unfinished_ingests()?;
-    match unfinished.first() {
-        None => Ok(()),
-        Some(slots) => Err(StoreError::Snapshot {
-            region: 0,
-            why: format!(
-                "slots {slots} were being replaced and the files are gone from {}; put them back, or remove this \
-                 replica and add it anew",
-                parent.display()
-            ),
-        }),
+
+    /// Steps 1 to 4. Nothing has happened if the shape does not fit any more.
+    fn replace(
+        &self,
+        dir: &Path,
+        manifest: &Manifest,
+        descriptor: &Arc<Descriptor>,
+        shape: &Shape,
+    ) -> Result<(Reshaped, Vec<FamilyRange>), StoreError> {
+        let claims = self.ownership.lock();
+        fits(&self.engine, &*self.machine, descriptor, &claims)?;
+        begin(dir, manifest)?;
+        shape.replacing();
+        let mut finish = self.engine.log_batch();
+        let reshaped = shape.change(&mut finish, Arc::clone(descriptor));
+        let cleared = replace(&self.engine, &*self.machine, dir, manifest, finish)?;
+        Ok((reshaped, cleared))
     }
 }
 
-/// Does an interrupted install again.
-fn resume(engine: &Engine, path: &Path, header: Vec<u8>) -> Result<(), StoreError> {
-    let header = Header::decode(Bytes::from(header)).map_err(|error| StoreError::Snapshot {
-        region: 0,
-        why: format!("{} cannot be read: {error}", path.join(INSTALL).display()),
-    })?;
-    tracing::warn!(
-        region = header.region,
-        "finishing the install of a snapshot that a crash interrupted"
-    );
-    let files: Vec<SlotFile> = header
-        .files
-        .iter()
-        .enumerate()
-        .map(|(number, info)| info.at(&file_path(path, number)))
-        .collect();
-    replace(engine, path, &header, &files)
+/// Whether no other Region owns a part of this shape, or has claimed one.
+pub(super) fn fits<M: StateMachine>(
+    engine: &Engine,
+    machine: &M,
+    shape: &Descriptor,
+    claims: &Claims,
+) -> Result<(), StoreError> {
+    let region = shape.id;
+    let mut others = records::owned_by_others(&engine.snapshot(), machine, region)?;
+    others.extend(claims.of_others(machine, region));
+    if ranges::overlap(&machine.ranges(shape), &others) {
+        let why = format!("slots {} belong to another region here", shape.slots);
+        return Err(StoreError::Snapshot { region, why });
+    }
+    Ok(())
 }
 
 /// Step 1.
-pub(super) fn begin(dir: &Path, header: &Header) -> Result<(), StoreError> {
-    let path = dir.join(INSTALL);
-    let mut file = File::create(&path).map_err(|source| io(&path, source))?;
-    file.write_all(&header.encode()).map_err(|source| io(&path, source))?;
-    file.sync_all().map_err(|source| io(&path, source))?;
-    sync_dir(dir)?;
+pub(super) fn begin(dir: &Path, manifest: &Manifest) -> Result<(), StoreError> {
+    write_whole(&dir.join(INSTALL), &manifest.encode())?;
     dir.parent().map_or(Ok(()), sync_dir)
 }
 
-/// Steps 2 to 4.
-pub(super) fn replace(
+/// Steps 2 to 4. `finish` holds the records of the shape. Returns what was cleared.
+pub(super) fn replace<M: StateMachine>(
     engine: &Engine,
+    machine: &M,
     dir: &Path,
-    header: &Header,
-    files: &[SlotFile],
-) -> Result<(), StoreError> {
-    let links = link_all(dir, files)?;
-    let region = header.region;
-    let mut begin = engine.log_batch();
-    if let Some(old) = read_descriptor(engine, region)?
-        && old.slots != header.descriptor.slots
-    {
-        delete_slots(&mut begin, old.slots);
-    }
-    let mut finish = engine.log_batch();
-    finish.put(
-        Family::Region,
-        key::region(region, RegionKind::Descriptor),
-        header.descriptor.encode(),
-    );
-    finish.put(Family::Region, key::region(region, RegionKind::Applied), header.applied.encode());
-    let stats = key::region(region, RegionKind::Stats);
-    match &header.stats {
-        Some(record) => finish.put(Family::Region, stats, record),
-        None => finish.delete(Family::Region, stats),
-    }
-    engine.ingest(header.descriptor.slots, &links, begin, finish)?;
-    Ok(())
+    manifest: &Manifest,
+    mut finish: LogBatch,
+) -> Result<Vec<FamilyRange>, StoreError> {
+    let links = link_all(dir, &files(dir, manifest))?;
+    let region = manifest.descriptor.id;
+    let cleared = cleared(engine, machine, &manifest.descriptor)?;
+    let applied = key::region(region, RegionKind::Applied);
+    finish.put(Family::Region, applied, manifest.applied.encode());
+    engine.ingest(region, &cleared, &links, engine.log_batch(), finish)?;
+    Ok(cleared)
 }
 
-fn delete_slots(batch: &mut neokv_engine::LogBatch, slots: SlotRange) {
-    let (start, end) = slot_bounds(slots);
-    for family in Family::DATA {
-        batch.delete_range(family, &start, &end);
+/// What the Region had and will have, except what others own.
+fn cleared<M: StateMachine>(
+    engine: &Engine,
+    machine: &M,
+    new: &Descriptor,
+) -> Result<Vec<FamilyRange>, StoreError> {
+    let snapshot = engine.snapshot();
+    let old = records::descriptor(&snapshot, new.id)?;
+    let mut mine = machine.ranges(new);
+    if let Some(old) = old {
+        // Ranges that are in both would be deleted twice.
+        mine.extend(ranges::subtract(machine.ranges(&old), &mine));
     }
+    let others = records::owned_by_others(&snapshot, machine, new.id)?;
+    Ok(ranges::subtract(mine, &others))
 }
 
 /// Hard links for the engine to use up, in a directory that an earlier attempt may have left.
-pub(super) fn link_all(dir: &Path, files: &[SlotFile]) -> Result<Vec<SlotFile>, StoreError> {
+pub(super) fn link_all(dir: &Path, files: &[RangeFile]) -> Result<Vec<RangeFile>, StoreError> {
     let links = dir.join("links");
     let _ = fs::remove_dir_all(&links);
     fs::create_dir(&links).map_err(|source| io(&links, source))?;
-    let link = |(number, file): (usize, &SlotFile)| {
+    let link = |(number, file): (usize, &RangeFile)| {
         let path = file_path(&links, number);
         fs::hard_link(&file.path, &path).map_err(|source| io(&file.path, source))?;
-        Ok(SlotFile { path, ..file.clone() })
+        Ok(RangeFile { path, ..file.clone() })
     };
     files.iter().enumerate().map(link).collect()
 }
 
 /// Step 5: the INSTALL file first, so that a crash in between does not find it without its files.
-fn finished(dir: Dir) -> Result<(), StoreError> {
+pub(super) fn finished(dir: Dir) -> Result<(), StoreError> {
     let path = dir.path().join(INSTALL);
     fs::remove_file(&path).map_err(|source| io(&path, source))?;
     sync_dir(dir.path())
-}
-
-/// Makes creations and removals in a directory durable.
-pub(super) fn sync_dir(path: &Path) -> Result<(), StoreError> {
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(|source| io(path, source))
 }

@@ -1,76 +1,107 @@
-//! Installs that are cut short, on the level of files and records. Whole transfers are tested from
-//! outside.
+//! Installs that are cut short, and transfers that stop: on the level of files and records. Whole
+//! transfers are tested from outside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
 use neokv_encoding::key::{self, RegionKind, UserKey};
-use neokv_encoding::raft::{LogId, Membership, Peer, PeerRole};
-use neokv_encoding::region::{Applied, Descriptor, Epoch, RegionState};
+use neokv_encoding::raft::{LogId, Membership};
+use neokv_encoding::region::{Applied, Descriptor, Replica, ReplicaState};
 use neokv_encoding::slot::SlotRange;
-use neokv_engine::{Durability, Engine, Options};
+use neokv_engine::{Durability, Engine};
 
-use super::install::{begin, link_all, recover, replace};
-use super::pack::{Package, Packer, Source};
-use crate::apply::applier::read_applied;
+use super::dir::{Package, files};
+use super::install::{Snapshots, begin, link_all, replace};
+use super::receive::Receiver;
+use super::recovery::{discard, recover};
+use super::source::{RegionSource, Source};
+use crate::config::Config;
 use crate::error::StoreError;
+use crate::machine::StateMachine;
+use crate::ownership::Ownership;
+use crate::records;
+use crate::shape;
+use crate::testing::{self, Nothing};
+use crate::transport::TransportError;
+use crate::transport::wire::{Reader, Writer};
 
-/// A store with Region 1, applied up to `index`, and one row per data family.
-fn store(dir: &std::path::Path, index: u64, row: &[u8]) -> Engine {
-    let engine = Engine::open(&dir.join("db"), &Options::default()).unwrap();
-    let log_id = Some(LogId { term: 1, index });
-    let membership =
-        Membership { log_id, configs: vec![BTreeSet::from([1])], nodes: BTreeMap::from([(1, 1)]) };
-    let descriptor = Descriptor {
-        id: 1,
-        slots: SlotRange::ALL,
-        epoch: Epoch::default(),
-        peers: vec![Peer { id: 1, store: 1, role: PeerRole::Voter }],
-        state: RegionState::Normal,
-    };
-    let user = UserKey::new(0, Bytes::copy_from_slice(row));
-    let mut batch = engine.log_batch();
-    batch.put(Family::Region, key::region(1, RegionKind::Descriptor), descriptor.encode());
-    batch.put(
-        Family::Region,
-        key::region(1, RegionKind::Applied),
-        Applied { log_id, membership, clock: index }.encode(),
-    );
-    batch.put(Family::Region, key::region(1, RegionKind::Stats), row);
-    batch.put(Family::Metadata, user.metadata(), row);
-    batch.put(Family::Subkey, user.subkey(1, b"f"), row);
-    batch.put(Family::ZsetScore, user.score(1, 2.5, b"m"), b"");
-    batch.put(Family::Expire, user.expire(7), b"");
-    engine.write_log(batch, Durability::Synced).unwrap();
+/// A store with Region 1 over these slots, applied up to `index`.
+fn store(dir: &Path, index: u64, slots: SlotRange) -> Engine {
+    let engine = testing::engine(dir);
+    add_region(&engine, 1, index, slots);
     engine
 }
 
-fn has(engine: &Engine, row: &[u8]) -> [bool; 4] {
-    let user = UserKey::new(0, Bytes::copy_from_slice(row));
-    let keys = [
+fn add_region(engine: &Engine, region: u64, index: u64, slots: SlotRange) {
+    let log_id = Some(LogId { term: 1, index });
+    let configs = vec![BTreeSet::from([region])];
+    let membership = Membership { log_id, configs, nodes: BTreeMap::from([(region, 1)]) };
+    let applied = Applied { log_id, membership, clock: index };
+    let mut batch = engine.log_batch();
+    shape::write(&mut batch, &testing::descriptor(region, slots), &testing::member(region));
+    batch.put(Family::Region, key::region(region, RegionKind::Applied), applied.encode());
+    engine.write_log(batch, Durability::Synced).unwrap();
+}
+
+/// The keys of one user key's rows, in each data family.
+fn rows(name: &[u8]) -> [(Family, Vec<u8>); 5] {
+    let user = UserKey::new(0, Bytes::copy_from_slice(name));
+    [
         (Family::Metadata, user.metadata()),
         (Family::Subkey, user.subkey(1, b"f")),
         (Family::ZsetScore, user.score(1, 2.5, b"m")),
         (Family::Expire, user.expire(7)),
-    ];
-    keys.map(|(family, key)| engine.get(family, &key).unwrap().is_some())
+        (Family::SlotStats, key::slot_stats(user.slot, 0).to_vec()),
+    ]
+}
+
+fn put_rows(engine: &Engine, name: &[u8]) {
+    let mut batch = engine.log_batch();
+    for (family, key) in rows(name) {
+        batch.put(family, key, name);
+    }
+    engine.write_log(batch, Durability::Synced).unwrap();
+}
+
+/// How many of those rows are there.
+fn count_rows(engine: &Engine, name: &[u8]) -> usize {
+    let is_there = |(family, key): &(Family, Vec<u8>)| engine.get(*family, key).unwrap().is_some();
+    rows(name).iter().filter(|row| is_there(row)).count()
+}
+
+fn package(engine: &Engine, dir: &Path) -> Package {
+    let machine = Arc::new(Nothing);
+    let source = RegionSource { engine: engine.clone(), machine, region: 1 };
+    fs::create_dir_all(dir).unwrap();
+    Snapshots::<Nothing>::package(&source as &dyn Source, dir).unwrap()
+}
+
+type Steps = fn(&Engine, &Package) -> Result<(), StoreError>;
+
+fn replace_all(engine: &Engine, package: &Package) -> Result<(), StoreError> {
+    let mut finish = engine.log_batch();
+    shape::write(&mut finish, &package.manifest.descriptor, &testing::member(1));
+    replace(engine, &Nothing, package.dir.path(), &package.manifest, finish).map(drop)
 }
 
 /// Does some steps of installing a snapshot of index 50 over a store at index 9, and stops; then
 /// the store starts again.
-fn interrupted(
-    steps: fn(&Engine, &Package) -> Result<(), StoreError>,
-) -> (tempfile::TempDir, Engine) {
+fn interrupted(steps: Steps) -> (tempfile::TempDir, Engine) {
     let dir = tempfile::tempdir().unwrap();
-    let source = store(&dir.path().join("source"), 50, b"new");
-    let target = store(&dir.path().join("target"), 9, b"old");
+    let source = store(&dir.path().join("source"), 50, SlotRange::ALL);
+    put_rows(&source, b"new");
+    let target = store(&dir.path().join("target"), 9, SlotRange::ALL);
+    put_rows(&target, b"old");
     let snapshots = dir.path().join("target/snapshots");
-    let package = Packer::new(source, 1, snapshots.clone()).pack().unwrap();
+    let package = package(&source, &snapshots);
     steps(&target, &package).unwrap();
     package.dir.keep();
-    recover(&target, &snapshots).unwrap();
+    assert!(recover(&target, &Nothing, &snapshots).unwrap().is_empty());
     assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 0);
     (dir, target)
 }
@@ -78,27 +109,273 @@ fn interrupted(
 #[test]
 fn a_transfer_that_was_never_begun_to_install_changes_nothing() {
     let (_dir, engine) = interrupted(|_, _| Ok(()));
-    assert_eq!((has(&engine, b"old"), has(&engine, b"new")), ([true; 4], [false; 4]));
-    assert_eq!(read_applied(&engine, 1).unwrap().unwrap().clock, 9);
+    assert_eq!((count_rows(&engine, b"old"), count_rows(&engine, b"new")), (5, 0));
+    assert_eq!(records::applied(&engine, 1).unwrap().unwrap().clock, 9);
 }
 
 #[test]
 fn an_install_is_finished_wherever_it_was_cut() {
-    let announced = |_: &Engine, package: &Package| begin(package.dir.path(), &package.header);
-    let linked = |_: &Engine, package: &Package| {
-        begin(package.dir.path(), &package.header)?;
-        link_all(package.dir.path(), &package.files).map(drop)
+    let announced: Steps = |_, package| begin(package.dir.path(), &package.manifest);
+    let linked: Steps = |_, package| {
+        let dir = package.dir.path();
+        begin(dir, &package.manifest)?;
+        link_all(dir, &files(dir, &package.manifest)).map(drop)
     };
-    let replaced = |engine: &Engine, package: &Package| {
-        begin(package.dir.path(), &package.header)?;
-        replace(engine, package.dir.path(), &package.header, &package.files)
+    let replaced: Steps = |engine, package| {
+        begin(package.dir.path(), &package.manifest)?;
+        replace_all(engine, package)
     };
-    for steps in [announced, linked, replaced] as [fn(&Engine, &Package) -> _; 3] {
+    for steps in [announced, linked, replaced] {
         let (_dir, engine) = interrupted(steps);
-        assert_eq!((has(&engine, b"old"), has(&engine, b"new")), ([false; 4], [true; 4]));
-        let applied = read_applied(&engine, 1).unwrap().unwrap();
+        assert_eq!((count_rows(&engine, b"old"), count_rows(&engine, b"new")), (0, 5));
+        let applied = records::applied(&engine, 1).unwrap().unwrap();
         assert_eq!((applied.clock, applied.log_id.unwrap().index), (50, 50));
-        let stats = engine.get(Family::Region, &key::region(1, RegionKind::Stats)).unwrap();
-        assert_eq!(stats.as_deref(), Some(&b"new"[..]));
+    }
+}
+
+#[test]
+fn a_torn_install_file_does_not_keep_a_store_from_starting() {
+    // A crash while the file is written leaves the unfinished one, and no INSTALL.
+    let (_dir, engine) = interrupted(|_, package| {
+        begin(package.dir.path(), &package.manifest)?;
+        let install = package.dir.path().join("INSTALL");
+        let torn = package.dir.path().join("INSTALL.unfinished");
+        let content = fs::read(&install).unwrap();
+        fs::remove_file(&install).unwrap();
+        fs::write(torn, &content[..content.len() / 2]).unwrap();
+        Ok(())
+    });
+    assert_eq!((count_rows(&engine, b"old"), count_rows(&engine, b"new")), (5, 0));
+}
+
+/// Begins an install of index 50 over a store at index 9, in the engine too or not, changes the
+/// store, and starts it again.
+fn abandoned(
+    in_engine: bool,
+    change: impl FnOnce(&Engine),
+) -> (tempfile::TempDir, Engine, BTreeMap<u64, StoreError>) {
+    let dir = tempfile::tempdir().unwrap();
+    let source = store(&dir.path().join("source"), 50, SlotRange::ALL);
+    put_rows(&source, b"new");
+    let target = store(&dir.path().join("target"), 9, SlotRange::ALL);
+    let snapshots = dir.path().join("target/snapshots");
+    let package = package(&source, &snapshots);
+    begin(package.dir.path(), &package.manifest).unwrap();
+    if in_engine {
+        // What the first step in the engine leaves when the second one fails: the file arrived as
+        // it was sent, and is no table.
+        let (path, bytes) = (dir.path().join("no.sst"), b"no table");
+        fs::write(&path, bytes).unwrap();
+        let no_table = vec![neokv_engine::transfer::RangeFile {
+            path,
+            bytes: 8,
+            checksum: crc32c::crc32c(bytes),
+            ..files(package.dir.path(), &package.manifest)[0].clone()
+        }];
+        let batch = || target.log_batch();
+        target
+            .ingest(1, &Nothing.ranges(&package.manifest.descriptor), &no_table, batch(), batch())
+            .unwrap_err();
+    }
+    package.dir.keep();
+    change(&target);
+    put_rows(&target, b"newer");
+    let broken = recover(&target, &Nothing, &snapshots).unwrap();
+    (dir, target, broken)
+}
+
+fn write_replica(engine: &Engine, replica: Replica) {
+    let mut batch = engine.log_batch();
+    shape::write_replica(&mut batch, 1, &replica);
+    engine.write_log(batch, Durability::Synced).unwrap();
+}
+
+#[test]
+fn an_install_that_was_abandoned_does_not_come_back() {
+    let removed = |engine: &Engine| {
+        write_replica(engine, Replica { state: ReplicaState::Tombstone, ..testing::member(1) });
+    };
+    let later_peer = |engine: &Engine| write_replica(engine, testing::member(7));
+    let ahead = |engine: &Engine| add_region(engine, 1, 60, SlotRange::ALL);
+    let overlapped = |engine: &Engine| {
+        add_region(engine, 1, 9, SlotRange::new(0, 8192).unwrap());
+        add_region(engine, 2, 9, SlotRange::new(8192, 16384).unwrap());
+    };
+    let changes: [fn(&Engine); 4] = [removed, later_peer, ahead, overlapped];
+    for change in changes {
+        let (dir, engine, broken) = abandoned(false, change);
+        assert!(broken.is_empty());
+        assert_eq!((count_rows(&engine, b"newer"), count_rows(&engine, b"new")), (5, 0));
+        let left = fs::read_dir(dir.path().join("target/snapshots")).unwrap().count();
+        assert_eq!(left, 0, "the directory goes");
+    }
+    // It is done where nothing stands in its way.
+    let (_dir, engine, broken) = abandoned(false, |_| {});
+    assert!(broken.is_empty());
+    assert_eq!((count_rows(&engine, b"newer"), count_rows(&engine, b"new")), (0, 5));
+}
+
+#[test]
+fn a_replica_whose_data_is_gone_for_good_does_not_start_and_keeps_no_other_from_starting() {
+    let overlapped = |engine: &Engine| {
+        add_region(engine, 2, 9, SlotRange::new(8192, 16384).unwrap());
+    };
+    let (_dir, engine, broken) = abandoned(true, overlapped);
+    assert_eq!(broken.keys().collect::<Vec<_>>(), [&1]);
+    assert_eq!(count_rows(&engine, b"newer"), 5);
+    // Its removal ends the matter.
+    let removed = |engine: &Engine| {
+        write_replica(engine, Replica { state: ReplicaState::Tombstone, ..testing::member(1) });
+    };
+    let (dir, engine, broken) = abandoned(true, removed);
+    assert!(broken.is_empty() && engine.unfinished_ingests().unwrap().is_empty());
+    assert!(recover(&engine, &Nothing, &dir.path().join("target/snapshots")).unwrap().is_empty());
+}
+
+#[test]
+fn the_removal_of_a_replica_discards_its_installs_and_no_others() {
+    let (dir, engine) = interrupted(|_, _| Ok(()));
+    let snapshots = dir.path().join("target/snapshots");
+    let package = package(&engine, &snapshots);
+    begin(package.dir.path(), &package.manifest).unwrap();
+    package.dir.keep();
+    let foreign = snapshots.join("notes");
+    fs::create_dir(&foreign).unwrap();
+    discard(&engine, &snapshots, 2).unwrap();
+    assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 2);
+    discard(&engine, &snapshots, 1).unwrap();
+    assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 1);
+    recover(&engine, &Nothing, &snapshots).unwrap();
+    assert!(foreign.exists(), "a directory that is no transfer's is left alone");
+}
+
+#[test]
+fn a_claimed_shape_is_nobody_elses() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = store(dir.path(), 9, SlotRange::new(0, 8192).unwrap());
+    let ownership = Ownership::default();
+    let snapshots = |region| {
+        let passing = dir.path().join("snapshots");
+        Snapshots::new(engine.clone(), Arc::new(Nothing), region, passing, ownership.clone())
+    };
+    let shape =
+        |region, start, end| testing::descriptor(region, SlotRange::new(start, end).unwrap());
+    let claim = snapshots(2).claim(&shape(2, 8192, 10_000)).unwrap();
+    assert!(snapshots(2).fits(&shape(2, 8192, 10_000)).is_ok(), "its own");
+    assert!(snapshots(3).fits(&shape(3, 9999, 16384)).is_err());
+    assert!(snapshots(3).fits(&shape(3, 10_000, 16384)).is_ok());
+    drop(claim);
+    assert!(snapshots(3).fits(&shape(3, 9999, 16384)).is_ok());
+}
+
+#[test]
+fn an_install_leaves_what_other_regions_own() {
+    // This replica of Region 1 slept through its split: its own record still says all slots. The
+    // child, Region 2, came by another way and owns the upper half here.
+    let dir = tempfile::tempdir().unwrap();
+    let (low, high) = (SlotRange::new(0, 8192).unwrap(), SlotRange::new(8192, 16384).unwrap());
+    let slot = |name: &[u8]| UserKey::new(0, Bytes::copy_from_slice(name)).slot;
+    let (in_low, in_high): (&[u8], &[u8]) = (b"bar", b"foo");
+    assert!(low.contains(slot(in_low)) && high.contains(slot(in_high)));
+    let source = store(&dir.path().join("source"), 50, low);
+    let target = store(&dir.path().join("target"), 9, SlotRange::ALL);
+    add_region(&target, 2, 9, high);
+    put_rows(&target, in_low);
+    put_rows(&target, in_high);
+    let package = package(&source, &dir.path().join("target/snapshots"));
+    replace_all(&target, &package).unwrap();
+    assert_eq!(count_rows(&target, in_low), 0, "replaced by nothing");
+    assert_eq!(count_rows(&target, in_high), 5, "the child's");
+    let descriptor = records::descriptor(&target, 1).unwrap().unwrap();
+    assert_eq!(descriptor.slots, low);
+}
+
+#[test]
+fn a_shape_that_overlaps_another_region_does_not_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    let low = SlotRange::new(0, 8192).unwrap();
+    let engine = store(dir.path(), 9, low);
+    let (machine, passing) = (Arc::new(Nothing), dir.path().join("snapshots"));
+    let snapshots = Snapshots::new(engine, machine, 2, passing, Ownership::default());
+    let fits = |start, end| {
+        snapshots.fits(&testing::descriptor(2, SlotRange::new(start, end).unwrap())).is_ok()
+    };
+    assert!(fits(8192, 16384));
+    assert!(!fits(8191, 16384), "this store has not applied the split yet");
+}
+
+fn receiver(dir: &Path, patience: Duration) -> Arc<Receiver> {
+    let mut config = Config::new(1, dir);
+    config.snapshots_received = 2;
+    config.snapshot_patience = patience;
+    Arc::new(Receiver::new(&config))
+}
+
+fn offer(receiver: &Receiver, region: u64) -> Result<u64, TransportError> {
+    let descriptor: Descriptor = testing::descriptor(region, SlotRange::ALL);
+    let body = Writer::new().bytes(&descriptor.encode()).finish();
+    let answer = receiver.offer(region, body, |_| Ok(()))?;
+    Reader::new(answer)?.u64()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transfer_that_stops_gives_up_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let receiver = receiver(dir.path(), Duration::from_secs(60));
+    let first = offer(&receiver, 1).unwrap();
+    offer(&receiver, 2).unwrap();
+    let busy = offer(&receiver, 3).unwrap_err();
+    assert!(matches!(busy, TransportError::Refused { .. }), "both places are taken: {busy}");
+    tokio::time::advance(Duration::from_secs(50)).await;
+    let chunk = Writer::new().u64(first).u32(0).u64(0).bytes(b"moves").finish();
+    receiver.chunk(1, chunk).await.unwrap();
+    assert!(offer(&receiver, 3).is_err());
+    tokio::time::advance(Duration::from_secs(20)).await;
+    offer(&receiver, 3).expect("the second has not moved for more than a minute");
+    assert!(offer(&receiver, 4).is_err(), "the first has");
+    tokio::time::advance(Duration::from_secs(61)).await;
+    receiver.drop_stuck();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing of them is left");
+}
+
+#[tokio::test]
+async fn chunks_out_of_order_end_the_transfer() {
+    let dir = tempfile::tempdir().unwrap();
+    let receiver = receiver(dir.path(), Duration::from_secs(60));
+    for (file, offset) in [(1, 0), (0, 1), (7, 0)] {
+        let session = offer(&receiver, 1).unwrap();
+        let chunk = Writer::new().u64(session).u32(file).u64(offset).bytes(b"x").finish();
+        let refused = receiver.chunk(1, chunk.clone()).await.unwrap_err();
+        assert!(refused.to_string().contains("out of order"), "{refused}");
+        assert!(receiver.chunk(1, chunk).await.is_err(), "the transfer is over");
+    }
+}
+
+#[tokio::test]
+async fn only_what_arrives_as_it_was_sent_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = store(&dir.path().join("source"), 50, SlotRange::ALL);
+    put_rows(&engine, b"new");
+    let package = package(&engine, &dir.path().join("out"));
+    let receiver = receiver(&dir.path().join("in"), Duration::from_secs(60));
+    let vote = crate::types::vote_in(neokv_encoding::raft::Vote::default());
+    for flipped in [false, true] {
+        let session = offer(&receiver, 1).unwrap();
+        for (number, file) in (0u32..).zip(files(package.dir.path(), &package.manifest)) {
+            let mut content = fs::read(&file.path).unwrap();
+            if flipped && number == 1 {
+                content[7] ^= 1;
+            }
+            let head = Writer::new().u64(session).u32(number).u64(0).bytes(&content).finish();
+            receiver.chunk(1, head).await.unwrap();
+        }
+        let manifest = package.manifest.encode();
+        let end = Writer::new().u64(session).vote(&vote).bytes(&manifest).finish();
+        let arrived = receiver.end(1, end).await;
+        assert_eq!(arrived.is_err(), flipped, "{:?}", arrived.err());
+        if let Ok(arrived) = arrived {
+            assert!(offer(&receiver, 1).is_err(), "it is being installed, and keeps its place");
+            drop(arrived);
+        }
     }
 }

@@ -1,190 +1,270 @@
-//! How a replica comes to life: created by bootstrap, or recovered from its records.
-//!
-//! # The start state
-//!
-//! A new Region begins as if everything up to a fixed log id had been applied and purged:
-//!
-//! ```text
-//!   region      descriptor   as given
-//!   region      applied      log id (0, 5), membership of the descriptor at (0, 5), clock 0
-//!   raft_state  purged       log id (0, 5)
-//!   raft_log                 empty;  no vote
-//! ```
-//!
-//! Every store writes these bytes by itself and they are equal everywhere, so all replicas are
-//! members of the same group from the first moment and none has to be asked. The index is above
-//! zero on purpose: a learner that joins later cannot be served from the log alone, it must receive
-//! a snapshot, which carries whatever state the Region inherited.
+//! How a replica comes to life: from its records to a running group.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
 
-use neokv_encoding::family::Family;
-use neokv_encoding::key::{self, RaftStateKind, RegionKind};
-use neokv_encoding::raft::{LogId, Membership, PeerRole};
-use neokv_encoding::region::{Applied, Descriptor, RegionState};
-use neokv_engine::{Direction, Durability, Engine, KeyRange, Read};
-use openraft::SnapshotPolicy;
+use futures_util::FutureExt;
+use neokv_encoding::region::Applied;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
-use super::Inner;
-use crate::apply::{Adapter, Applier};
-use crate::config::Config;
+use super::{Inner, SHUT_DOWN};
+use crate::apply::{Applier, ApplierParts};
+use crate::blocking::blocking;
+use crate::config::Execution;
 use crate::error::StoreError;
-use crate::log::{GroupLog, LogStore};
-use crate::machine::StateMachine;
-use crate::propose::Proposer;
-use crate::read::{self, ReadRounds};
-use crate::region::{Raft, Region, membership_of};
-use crate::snapshot::Packer;
-use crate::transport::network::Links;
+use crate::group::{self, Adapter, Links, LogStore, Raft, Unlisted};
+use crate::log::{GroupLog, TailLimits};
+use crate::machine::{Leadership, StateMachine};
+use crate::panics;
+use crate::propose::{Proposer, ProposerParts};
+use crate::published::{Published, StartPoint};
+use crate::read::{self, Asked, ReadRounds};
+use crate::records::{self, Recorded};
+use crate::region::{Limits, Region};
+use crate::shape::{Routes, Shape};
+use crate::snapshot::Snapshots;
+use crate::types::is_sole_voter;
 
-/// Where every Region's log begins.
-const START: LogId = LogId { term: 0, index: 5 };
+/// What a group is built from.
+struct Parts<M: StateMachine> {
+    published: Arc<Published>,
+    shape: Arc<Shape>,
+    log: Arc<GroupLog>,
+    applier: Arc<Applier<M>>,
+}
 
-/// The descriptors on the engine, by Region id.
-pub(super) fn recorded(engine: &Engine) -> Result<Vec<Descriptor>, StoreError> {
-    let mut found = Vec::new();
-    let mut cursor = engine.cursor(Family::Region, KeyRange::all(), Direction::Forward)?;
-    while let Some((key, value)) = cursor.next()? {
-        let (region, kind) = key::decode_region(key).map_err(|source| StoreError::Record {
-            region: 0,
-            what: "region key",
-            source,
-        })?;
-        if kind == RegionKind::Descriptor {
-            let descriptor = Descriptor::decode(value).map_err(|source| StoreError::Record {
-                region,
-                what: "descriptor",
-                source,
-            })?;
-            found.push(descriptor);
-        }
-    }
-    Ok(found)
+/// What the newest configuration in a group's log says, applied or not.
+struct Effective {
+    /// Index of its entry.
+    index: u64,
+    /// Whether this replica is the only voter.
+    sole: bool,
+    /// Number of peers.
+    peers: usize,
 }
 
 impl<M: StateMachine> Inner<M> {
-    /// Creates a replica, with the start state or empty.
-    pub(super) async fn create(
-        &self,
-        descriptor: Descriptor,
-        with_state: bool,
+    /// Starts the group of a replica that lives here. `recovered`: it lived before this process.
+    /// A lone voter campaigns at once. The caller holds the lock of the lifecycle.
+    ///
+    /// A replica that cannot start is listed all the same: as stopped, with the cause.
+    pub(crate) async fn start_region(
+        self: &Arc<Self>,
+        recorded: Recorded,
+        recovered: bool,
     ) -> Result<Arc<Region<M>>, StoreError> {
-        {
-            let _one_at_a_time = self.creating.lock().await;
-            self.check_new(&descriptor)?;
-            write_start(&self.engine, &descriptor, with_state)?;
+        let id = recorded.region;
+        let (store, replica) = (Arc::clone(self), recorded.clone());
+        let parts = blocking(move || store.read_parts(replica)).await;
+        let parts = parts.map_err(|error| StoreError::Group { region: id, why: error.to_string() });
+        let parts = match parts.flatten() {
+            Ok(parts) => parts,
+            Err(error) => {
+                self.list_stopped(recorded, &error);
+                return Err(error);
+            }
+        };
+        let (reads, asked) = ReadRounds::new(id);
+        let region = self.region(recorded.replica.peer, parts, reads);
+        // Listed before its group starts: entries that the start applies find it.
+        if !self.directory.insert(&region) {
+            return Err(self.ending(id));
         }
-        self.start_region(&descriptor, false)
-            .await?
-            .ok_or(StoreError::UnknownRegion { region: descriptor.id })
+        if let Err(error) = self.start_group(&region, asked, recovered).await {
+            tracing::error!(region = id, %error, "the region cannot start");
+            region.published.stop(&error.to_string());
+            return Err(error);
+        }
+        if !self.directory.started() {
+            region.end(SHUT_DOWN).await;
+            return Err(self.ending(id));
+        }
+        tracing::info!(region = id, peer = region.peer, recovered, "region started");
+        Ok(region)
     }
 
-    fn check_new(&self, descriptor: &Descriptor) -> Result<(), StoreError> {
-        let store = self.config.store_id;
-        let refuse = |why| Err(StoreError::Bootstrap { region: descriptor.id, store, why });
-        if descriptor.slots.is_empty() {
-            return refuse("it has no slots");
+    fn ending(&self, region: u64) -> StoreError {
+        StoreError::Group { region, why: "the store is shutting down".into() }
+    }
+
+    /// Lists a replica that cannot start, without a group.
+    pub(crate) fn list_stopped(&self, recorded: Recorded, cause: &StoreError) {
+        let id = recorded.region;
+        tracing::error!(region = id, error = %cause, "the region cannot start");
+        let peer = recorded.replica.peer;
+        let published = self.published(id, &Applied::default(), peer);
+        published.stop(&cause.to_string());
+        let log = GroupLog::unread(&self.engine, id, peer, self.limits(), Arc::clone(&published));
+        let parts = self.parts(recorded, Applied::default(), published, log);
+        let (reads, _) = ReadRounds::new(id);
+        self.directory.insert(&self.region(peer, parts, reads));
+    }
+
+    /// Reads what is recorded about a replica. Blocks on disk.
+    fn read_parts(&self, recorded: Recorded) -> Result<Parts<M>, StoreError> {
+        let (region, peer) = (recorded.region, recorded.replica.peer);
+        let applied = records::applied(&self.engine, region)?.unwrap_or_default();
+        if let Some(descriptor) = &recorded.descriptor {
+            self.machine.loaded(&self.engine, descriptor)?;
         }
-        if !descriptor.peers.iter().any(|peer| peer.role == PeerRole::Voter) {
-            return refuse("it has no voter");
+        let published = self.published(region, &applied, peer);
+        let log = Arc::clone(&published);
+        let log = GroupLog::open(&self.engine, region, peer, self.limits(), log)?;
+        Ok(self.parts(recorded, applied, published, log))
+    }
+
+    fn published(&self, region: u64, applied: &Applied, peer: u64) -> Arc<Published> {
+        Arc::new(Published::new(start_point(applied, peer), self.leadership_watch(region)))
+    }
+
+    fn limits(&self) -> TailLimits {
+        TailLimits { bytes: self.config.tail_bytes, budget: Arc::clone(&self.tails) }
+    }
+
+    fn parts(
+        &self,
+        recorded: Recorded,
+        applied: Applied,
+        published: Arc<Published>,
+        log: GroupLog,
+    ) -> Parts<M> {
+        let Recorded { region, replica, descriptor } = recorded;
+        let descriptor = descriptor.unwrap_or_else(|| records::unknown(region));
+        let routes = Arc::clone(&self.directory) as Arc<dyn Routes>;
+        let shape = Arc::new(Shape::new(descriptor, replica, routes));
+        let applier = ApplierParts {
+            region,
+            peer: replica.peer,
+            store: self.config.store_id,
+            engine: self.engine.clone(),
+            machine: Arc::clone(&self.machine),
+            published: Arc::clone(&published),
+            shape: Arc::clone(&shape),
+            clock: self.config.clock.clone(),
+            space: Arc::clone(&self.space),
+            operations: Arc::clone(&self.operations),
+            creation: Arc::clone(&self.creation),
+            apply_bytes: self.config.apply_bytes,
+        };
+        let applier = Arc::new(Applier::new(applier, applied));
+        Parts { published, shape, log: Arc::new(log), applier }
+    }
+
+    fn unlisted(&self, region: u64, peer: u64) -> Unlisted {
+        let operations = Arc::clone(&self.operations);
+        Arc::new(move |conf_ver| operations.unlisted(region, peer, conf_ver))
+    }
+
+    fn leadership_watch(&self, region: u64) -> impl Fn(Leadership) + Send + Sync + 'static {
+        let machine = Arc::clone(&self.machine);
+        move |change| machine.leadership(region, change)
+    }
+
+    /// The Region as its users see it, without a group yet.
+    fn region(&self, peer: u64, parts: Parts<M>, reads: ReadRounds) -> Arc<Region<M>> {
+        let config = &self.config;
+        let Parts { published, shape, log, applier } = parts;
+        let id = log.region();
+        let snapshots = Snapshots::new(
+            self.engine.clone(),
+            Arc::clone(&self.machine),
+            id,
+            config.snapshot_dir.clone(),
+            self.ownership.clone(),
+        );
+        let parts = ProposerParts {
+            region: id,
+            machine: Arc::clone(&self.machine),
+            published: Arc::clone(&published),
+            shape: Arc::clone(&shape),
+            quota: self.quota.clone(),
+        };
+        Arc::new(Region {
+            id,
+            peer,
+            raft: OnceLock::new(),
+            engine: self.engine.clone(),
+            clock: config.clock.clone(),
+            log,
+            shape,
+            published,
+            applier,
+            proposer: Proposer::new(parts, config),
+            reads,
+            snapshots: Arc::new(snapshots),
+            compacting: Default::default(),
+            gone: Mutex::new(None),
+            limits: Limits { operation: config.propose_timeout, catch_up: config.catch_up_timeout },
+            ticks: config.execution == Execution::Threads,
+        })
+    }
+
+    /// Starts the group of a Region, and the tasks that serve it.
+    async fn start_group(
+        &self,
+        region: &Arc<Region<M>>,
+        asked: Asked,
+        recovered: bool,
+    ) -> Result<(), StoreError> {
+        let config = &self.config;
+        let (id, peer) = (region.id, region.peer);
+        let (alive, gone) = oneshot::channel();
+        let (applier, snapshots) = (Arc::clone(&region.applier), Arc::clone(&region.snapshots));
+        let (writer, lane) = (self.writer.clone(), self.pool.lane(id));
+        let adapter = Adapter::new(applier, snapshots, writer, lane, Some(alive));
+        let links = Links {
+            transport: Arc::clone(&self.transport),
+            config: Arc::clone(config),
+            sending: Arc::clone(&self.sending),
+            region: id,
+            peer,
+            unlisted: self.unlisted(id, peer),
+        };
+        let may_be_quiet = recovered && !config.quiet().is_zero();
+        let settings = Arc::new(group::settings(config, id, !may_be_quiet)?);
+        let log = LogStore::new(Arc::clone(&region.log), self.writer.clone(), peer);
+        *region.gone.lock() = Some(gone);
+        let starting = self.handle.spawn(Raft::<M>::new(peer, settings, links, log, adapter));
+        let raft = starting.await.map_err(|error| region.group_error(&error))?;
+        let raft = raft.map_err(|fatal| region.group_error(&fatal))?;
+        // The log may hold a configuration that is not applied yet: Raft counts votes by it.
+        let effective = effective(region, &raft).await?;
+        region.published.membership_appended(effective.index, effective.sole);
+        region.adjust_ticks_of(&raft, effective.peers);
+        if may_be_quiet && effective.sole {
+            raft.runtime_config().elect(true);
+        } else if may_be_quiet {
+            self.keep_quiet(id, raft.clone());
         }
-        if !descriptor.peers.iter().any(|peer| peer.store == store) {
-            return refuse("it has no peer on this store");
-        }
-        for other in recorded(&self.engine)? {
-            if other.id == descriptor.id {
-                return refuse("a region with this id is here or was here before");
-            }
-            if other.state != RegionState::Tombstone && other.slots.overlaps(&descriptor.slots) {
-                return refuse("its slots overlap another region's");
-            }
+        let proposing = Arc::clone(&region.proposer).run(raft.clone());
+        self.spawn_of(region, "the proposer", proposing);
+        let reading = read::run(raft.clone(), id, config.read_timeout, asked);
+        self.spawn_of(region, "the rounds of reads", reading);
+        // From here on messages reach the group.
+        let _ = region.raft.set(raft);
+        if effective.sole {
+            region.campaign().await?;
         }
         Ok(())
     }
 
-    /// Starts the group of a recorded Region; `None` if this store has no replica of it.
-    pub(super) async fn start_region(
+    /// Runs a task of a Region. A panic stops the Region, which would hang without the task.
+    fn spawn_of(
         &self,
-        descriptor: &Descriptor,
-        recovered: bool,
-    ) -> Result<Option<Arc<Region<M>>>, StoreError> {
-        let _one_at_a_time = self.creating.lock().await;
-        let mine = descriptor.peers.iter().find(|peer| peer.store == self.config.store_id);
-        let (Some(mine), true) = (mine, descriptor.state != RegionState::Tombstone) else {
-            return Ok(None);
-        };
-        let region = self.build(descriptor.id, mine.id, recovered).await?;
-        self.regions.write().insert(region.id, Arc::clone(&region));
-        self.slots.assign(region.descriptor().slots, &region);
-        if region.applier.published.sole() {
-            region.campaign().await?;
-        }
-        tracing::info!(region = region.id, peer = region.peer, recovered, "region started");
-        Ok(Some(region))
-    }
-
-    async fn build(
-        &self,
-        id: u64,
-        peer: u64,
-        recovered: bool,
-    ) -> Result<Arc<Region<M>>, StoreError> {
-        let config = &self.config;
-        let machine = Arc::clone(&self.machine);
-        let applier = Arc::new(Applier::open(
-            &self.engine,
-            id,
-            peer,
-            machine,
-            config.apply_bytes,
-            Arc::clone(&self.space),
-        )?);
-        let published = Arc::clone(&applier.published);
-        let log =
-            GroupLog::open(&self.engine, id, peer, config.tail_bytes, Arc::clone(&published))?;
-        let log = Arc::new(log);
-        let packer = Packer::new(self.engine.clone(), id, config.snapshot_dir.clone());
-        let (alive, gone) = tokio::sync::oneshot::channel();
-        let adapter =
-            Adapter::new(Arc::clone(&applier), Arc::new(packer), self.pool.lane(id), Some(alive));
-        let links = Links {
-            transport: Arc::clone(&self.transport),
-            region: id,
-            peer,
-            timeout: config.rpc_timeout,
-            snapshot_chunk: config.snapshot_chunk,
-        };
-        let quiet = recovered && !published.sole() && !config.quiet().is_zero();
-        let group = Arc::new(group_config(config, id, !quiet)?);
-        let store = LogStore::new(Arc::clone(&log), self.writer.clone(), peer);
-        let raft = self.handle.spawn(Raft::<M>::new(peer, group, links, store, adapter)).await;
-        let failed = |why: String| StoreError::Group { region: id, why };
-        let raft = raft
-            .map_err(|error| failed(error.to_string()))?
-            .map_err(|fatal| failed(fatal.to_string()))?;
-        self.gone.lock().push(gone);
-        if quiet {
-            self.keep_quiet(id, raft.clone());
-        }
-        Ok(self.assemble(id, peer, raft, log, applier))
-    }
-
-    fn assemble(
-        &self,
-        id: u64,
-        peer: u64,
-        raft: Raft<M>,
-        log: Arc<GroupLog>,
-        applier: Arc<Applier<M>>,
-    ) -> Arc<Region<M>> {
-        let published = Arc::clone(&applier.published);
-        let proposer =
-            Proposer::new(id, Arc::clone(&self.machine), Arc::clone(&published), &self.config);
-        let (reads, asked) = ReadRounds::new(id);
-        self.handle.spawn(Arc::clone(&proposer).run(raft.clone()));
-        self.handle.spawn(read::run(raft.clone(), published, id, self.config.rpc_timeout, asked));
-        Arc::new(Region { id, peer, raft, log, applier, proposer, reads })
+        region: &Arc<Region<M>>,
+        what: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let (published, proposer) = (Arc::clone(&region.published), Arc::clone(&region.proposer));
+        self.handle.spawn(async move {
+            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+                let why = panics::message(&*panic);
+                tracing::error!(what, why, "a task of a region panicked, the region stops");
+                published.stop(&format!("{what} panicked, which is a defect: {why}"));
+                proposer.close();
+            }
+        });
     }
 
     /// Neither votes nor campaigns until the quiet period is over.
@@ -196,48 +276,32 @@ impl<M: StateMachine> Inner<M> {
             raft.runtime_config().elect(true);
         });
     }
-}
 
-/// Writes a new replica's records in one synced write.
-fn write_start(
-    engine: &Engine,
-    descriptor: &Descriptor,
-    with_state: bool,
-) -> Result<(), StoreError> {
-    let id = descriptor.id;
-    let mut batch = engine.log_batch();
-    batch.put(Family::Region, key::region(id, RegionKind::Descriptor), descriptor.encode());
-    if with_state {
-        let (configs, nodes) = membership_of(descriptor);
-        let membership = Membership { log_id: Some(START), configs, nodes };
-        let applied = Applied { log_id: Some(START), membership, clock: 0 };
-        batch.put(Family::Region, key::region(id, RegionKind::Applied), applied.encode());
-        batch.put(Family::RaftState, key::raft_state(id, RaftStateKind::Purged), START.encode());
+    /// Whether a Region's replica must keep quiet; see [`super::endpoint`].
+    pub(super) fn is_quiet(&self, region: u64) -> bool {
+        self.started.elapsed() < self.config.quiet() && self.quiet.read().contains(&region)
     }
-    engine.write_log(batch, Durability::Synced)?;
-    Ok(())
 }
 
-/// The group's settings.
-fn group_config(config: &Config, region: u64, elect: bool) -> Result<openraft::Config, StoreError> {
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let group = openraft::Config {
-        cluster_name: format!("region-{region}"),
-        heartbeat_interval: millis(config.heartbeat),
-        heartbeat_min_interval: Some(0),
-        election_timeout_min: millis(config.election_min),
-        election_timeout_max: millis(config.election_max),
-        install_snapshot_timeout: 600_000,
-        max_payload_entries: 1024,
-        replication_lag_threshold: 50_000,
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: u64::MAX,
-        purge_batch_size: 1,
-        api_channel_size: Some(4096),
-        enable_elect: elect,
-        enable_pre_vote: Some(true),
-        enable_leader_restore: Some(false),
-        ..openraft::Config::default()
-    };
-    group.validate().map_err(|error| StoreError::Group { region, why: error.to_string() })
+/// The newest configuration in a group's log.
+async fn effective<M: StateMachine>(
+    region: &Region<M>,
+    raft: &Raft<M>,
+) -> Result<Effective, StoreError> {
+    let peer = region.peer;
+    let read = raft.with_raft_state(move |state| {
+        let newest = state.membership_state.effective();
+        Effective {
+            index: newest.log_id().as_ref().map_or(0, |id| id.index),
+            sole: is_sole_voter(newest.membership().get_joint_config(), peer),
+            peers: newest.membership().nodes().count(),
+        }
+    });
+    read.await.map_err(|fatal| region.group_error(&fatal))
+}
+
+fn start_point(applied: &Applied, peer: u64) -> StartPoint {
+    let id = applied.log_id.unwrap_or_default();
+    let sole = is_sole_voter(&applied.membership.configs, peer);
+    StartPoint { term: id.term, index: id.index, clock: applied.clock, sole }
 }

@@ -12,12 +12,12 @@ use parking_lot::Mutex;
 
 use super::{Endpoint, Message, Transport, TransportError};
 
-/// The cable between the stores of one process. Clones share it.
+/// The network between the stores of one process. Clones share it.
 #[derive(Clone, Default)]
-pub struct LocalTransport(Arc<Mutex<Wiring>>);
+pub struct LocalTransport(Arc<Mutex<Links>>);
 
 #[derive(Default)]
-struct Wiring {
+struct Links {
     stores: BTreeMap<u64, Weak<dyn Endpoint>>,
     cut: BTreeSet<(u64, u64)>,
 }
@@ -30,7 +30,7 @@ impl LocalTransport {
 
     /// The transport that the store with this id sends with.
     pub fn for_store(&self, from: u64) -> Arc<dyn Transport> {
-        Arc::new(Plug { from, wiring: Arc::clone(&self.0) })
+        Arc::new(Sender { from, links: Arc::clone(&self.0) })
     }
 
     /// Makes a store reachable under its id, instead of any before it. It is held weakly: a dropped
@@ -60,9 +60,9 @@ impl LocalTransport {
 
     /// Heals both directions between two stores.
     pub fn heal(&self, one: u64, other: u64) {
-        let mut wiring = self.0.lock();
-        wiring.cut.remove(&(one, other));
-        wiring.cut.remove(&(other, one));
+        let mut links = self.0.lock();
+        links.cut.remove(&(one, other));
+        links.cut.remove(&(other, one));
     }
 
     /// Heals everything.
@@ -73,43 +73,43 @@ impl LocalTransport {
 
 impl std::fmt::Debug for LocalTransport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let wiring = self.0.lock();
+        let links = self.0.lock();
         f.debug_struct("LocalTransport")
-            .field("stores", &wiring.stores.keys())
-            .field("cut", &wiring.cut)
+            .field("stores", &links.stores.keys())
+            .field("cut", &links.cut)
             .finish()
     }
 }
 
-/// One store's end of the cable.
-struct Plug {
+/// What one store sends with.
+struct Sender {
     from: u64,
-    wiring: Arc<Mutex<Wiring>>,
+    links: Arc<Mutex<Links>>,
 }
 
-impl Transport for Plug {
+impl Transport for Sender {
     fn call(
         &self,
         store: u64,
         message: Message,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        let (from, wiring) = (self.from, Arc::clone(&self.wiring));
+        let (from, links) = (self.from, Arc::clone(&self.links));
         Box::pin(async move {
             let there = {
-                let wiring = wiring.lock();
-                check(&wiring, from, store, store)?;
-                wiring.stores.get(&store).and_then(Weak::upgrade)
+                let links = links.lock();
+                check(&links, from, store, store)?;
+                links.stores.get(&store).and_then(Weak::upgrade)
             };
             let there = there.ok_or_else(|| unreachable(store, "it is down"))?;
             let answer = there.receive(message).await;
-            check(&wiring.lock(), store, from, store)?;
+            check(&links.lock(), store, from, store)?;
             answer
         })
     }
 }
 
-fn check(wiring: &Wiring, from: u64, to: u64, store: u64) -> Result<(), TransportError> {
-    if wiring.cut.contains(&(from, to)) {
+fn check(links: &Links, from: u64, to: u64, store: u64) -> Result<(), TransportError> {
+    if links.cut.contains(&(from, to)) {
         Err(unreachable(store, "the link is cut"))
     } else {
         Ok(())

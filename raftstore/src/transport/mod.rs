@@ -5,8 +5,9 @@
 //! of it is one call: [`Endpoint::receive`], which every [`Store`](crate::Store) offers.
 //!
 //! ```text
-//!   Raft ─▶ network (per peer) ─encode▶ Message ─▶ Transport ══▶ Endpoint::receive ─decode▶ Raft of the other store
-//!                                                      ◀══ answer bytes ◀─encode─
+//!   Raft ─▶ network (per peer) ─encode▶ Message ─▶ Transport
+//!                                                     ║
+//!   Raft of the other store ◀─decode─ Endpoint::receive ◀╝      and the answer's bytes back
 //! ```
 //!
 //! Rules for an implementation: deliver at most once, answer or fail within a bounded time, and
@@ -14,13 +15,16 @@
 //! the store does not have is refused politely: it may be early (a split not applied yet) or late
 //! (the replica is gone).
 //!
-//! [`LocalTransport`](local::LocalTransport) joins stores of one process. A standalone store has no
-//! peers at all: [`NoPeers`].
+//! [`LocalTransport`](local::LocalTransport) joins stores of one process;
+//! [`SteppedTransport`](stepped::SteppedTransport) does so one message at a time. A standalone
+//! store has no peers at all: [`NoPeers`].
 
-pub(crate) mod endpoint;
+pub(crate) mod link;
 pub mod local;
-pub(crate) mod network;
+pub mod stepped;
 pub(crate) mod wire;
+
+use std::fmt;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -28,7 +32,7 @@ use futures_util::future::BoxFuture;
 /// What a message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum MessageKind {
     /// Entries, or none: a heartbeat.
     Append,
     /// A candidate asks for a vote.
@@ -37,12 +41,27 @@ pub enum Kind {
     PreVote,
     /// The leader hands its leadership over.
     TransferLeader,
-    /// A snapshot is about to be sent: its meta and list of files.
-    SnapshotBegin,
+    /// Asks for a place to send a snapshot to.
+    SnapshotOffer,
     /// A piece of one of its files.
     SnapshotChunk,
     /// All pieces are sent: install it.
     SnapshotEnd,
+}
+
+impl MessageKind {
+    /// Its name, as tools print it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            MessageKind::Append => "append",
+            MessageKind::Vote => "vote",
+            MessageKind::PreVote => "pre-vote",
+            MessageKind::TransferLeader => "transfer-leader",
+            MessageKind::SnapshotOffer => "snapshot-offer",
+            MessageKind::SnapshotChunk => "snapshot-chunk",
+            MessageKind::SnapshotEnd => "snapshot-end",
+        }
+    }
 }
 
 /// One message between two replicas of a Region.
@@ -55,9 +74,21 @@ pub struct Message {
     /// The peer it is for. Another peer of the same Region must not answer it.
     pub to: u64,
     /// What it asks for.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// The rest, opaque to transports.
     pub body: Bytes,
+}
+
+/// What it asks for, in one line.
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Message { region, from, to, kind, body } = self;
+        write!(f, "region {region}: {from} -> {to}: {}", kind.name())?;
+        match wire::describe(*kind, body) {
+            Some(text) => write!(f, " {text}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Why a message was not answered.

@@ -6,12 +6,16 @@
 //!   log id          term u64 · index u64
 //!   optional X      0, or 1 · X
 //!   bytes           length u32 · bytes
-//!   append          vote · optional previous log id · optional committed log id · count u32 · count × bytes (entry)
+//!   append          vote · optional previous log id · optional committed log id
+//!                   · count u32 · count × bytes (entry)
 //!   append answer   0 success | 1 partial · optional log id | 2 conflict | 3 higher vote · vote
 //!   vote request    vote · optional last log id · transfer u8
 //!   vote answer     vote · granted u8 · optional last log id
+//!                   · optional conf_ver u64 (see VoteAnswer)
 //!   transfer        vote · to u64 · optional last log id
-//!   transfer answer 0 | 1 · expected vote · actual vote | 2 · optional expected log id · optional actual log id
+//!   transfer answer 0
+//!                   | 1 · expected vote · actual vote
+//!                   | 2 · optional expected log id · optional actual log id
 //! ```
 //!
 //! Entries travel exactly as they are stored. Decoders trust nothing: every length is checked
@@ -25,7 +29,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
-use super::TransportError;
+use super::{MessageKind, TransportError};
 use crate::types::{LogId, TypeConfig, Vote, entry_in, entry_out, log_id};
 
 const VERSION: u8 = 1;
@@ -56,12 +60,24 @@ impl Writer {
         self
     }
 
-    /// Bytes with their length. Nothing of four gigabytes is ever put into one message.
+    /// Bytes with their length.
     pub(crate) fn bytes(&mut self, value: &[u8]) -> &mut Self {
-        let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
-        self.u32(length);
+        self.count(value.len());
         self.0.put_slice(value);
         self
+    }
+
+    /// A length or a number of items.
+    ///
+    /// # Panics
+    ///
+    /// Above 2³². Nothing so large is ever put into one message, and a wrong number would make the
+    /// other end read something else.
+    fn count(&mut self, number: usize) -> &mut Self {
+        let Ok(number) = u32::try_from(number) else {
+            panic!("a message cannot hold {number} bytes or items")
+        };
+        self.u32(number)
     }
 
     pub(crate) fn vote(&mut self, vote: &Vote) -> &mut Self {
@@ -152,6 +168,36 @@ impl Reader {
     }
 }
 
+/// What a body says, for people; `None` where the kind alone says it.
+pub(crate) fn describe(kind: MessageKind, body: &Bytes) -> Option<String> {
+    let id = |id: Option<LogId>| {
+        id.map_or("nothing".to_owned(), |id| format!("{}-{}", id.leader_id.term, id.index))
+    };
+    match kind {
+        MessageKind::Append => {
+            let request = append_in(body.clone()).ok()?;
+            let term = request.vote.leader_id.term;
+            let entries: Vec<String> =
+                request.entries.iter().map(|entry| id(Some(entry.log_id))).collect();
+            let entries = if entries.is_empty() { "no entries".into() } else { entries.join(" ") };
+            let (after, commit) = (id(request.prev_log_id), id(request.leader_commit));
+            Some(format!("term {term}, after {after}: {entries}; committed {commit}"))
+        }
+        MessageKind::Vote | MessageKind::PreVote => {
+            let request = vote_in(body.clone()).ok()?;
+            let (term, last) = (request.vote.leader_id.term, id(request.last_log_id));
+            Some(format!("term {term}, last entry {last}"))
+        }
+        // Laid out in `snapshot::send`.
+        MessageKind::SnapshotChunk => {
+            let mut from = Reader::new(body.clone()).ok()?;
+            let (_session, file) = (from.u64().ok()?, from.u32().ok()?);
+            Some(format!("of file {file}"))
+        }
+        MessageKind::TransferLeader | MessageKind::SnapshotOffer | MessageKind::SnapshotEnd => None,
+    }
+}
+
 fn garbled(why: String) -> TransportError {
     TransportError::Garbled(why)
 }
@@ -161,7 +207,7 @@ pub(crate) fn append_out(request: &AppendEntriesRequest<TypeConfig>) -> Bytes {
     out.vote(&request.vote)
         .log_id(request.prev_log_id.as_ref())
         .log_id(request.leader_commit.as_ref());
-    out.u32(u32::try_from(request.entries.len()).unwrap_or(u32::MAX));
+    out.count(request.entries.len());
     for entry in &request.entries {
         out.bytes(&entry_out(entry).encode());
     }
@@ -223,18 +269,33 @@ pub(crate) fn vote_in(body: Bytes) -> Result<VoteRequest<TypeConfig>> {
     Ok(request)
 }
 
-pub(crate) fn vote_answer_out(answer: &VoteResponse<TypeConfig>) -> Bytes {
+/// What a peer that asks for a vote is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VoteAnswer {
+    /// Raft's answer.
+    pub(crate) vote: VoteResponse<TypeConfig>,
+    /// The conf_ver of a configuration, applied at the other end, that does not list the asker.
+    pub(crate) unlisted: Option<u64>,
+}
+
+pub(crate) fn vote_answer_out(answer: &VoteAnswer) -> Bytes {
+    let VoteAnswer { vote, unlisted } = answer;
     let mut out = Writer::new();
-    out.vote(&answer.vote).u8(u8::from(answer.vote_granted)).log_id(answer.last_log_id.as_ref());
+    out.vote(&vote.vote).u8(u8::from(vote.vote_granted)).log_id(vote.last_log_id.as_ref());
+    match unlisted {
+        None => out.u8(0),
+        Some(conf_ver) => out.u8(1).u64(*conf_ver),
+    };
     out.finish()
 }
 
-pub(crate) fn vote_answer_in(body: Bytes) -> Result<VoteResponse<TypeConfig>> {
+pub(crate) fn vote_answer_in(body: Bytes) -> Result<VoteAnswer> {
     let mut from = Reader::new(body)?;
     let (vote, granted) = (from.vote()?, from.flag()?);
-    let answer = VoteResponse::new(vote, from.log_id()?, granted);
+    let vote = VoteResponse::new(vote, from.log_id()?, granted);
+    let unlisted = if from.flag()? { Some(from.u64()?) } else { None };
     from.finish()?;
-    Ok(answer)
+    Ok(VoteAnswer { vote, unlisted })
 }
 
 pub(crate) fn transfer_out(request: &TransferLeaderRequest<TypeConfig>) -> Bytes {
@@ -282,6 +343,7 @@ pub(crate) fn transfer_answer_in(body: Bytes) -> Result<TransferLeaderResponse<T
 
 #[cfg(test)]
 mod tests {
+    use neokv_encoding::region::Epoch;
     use openraft::EntryPayload;
     use proptest::prelude::*;
 
@@ -293,7 +355,8 @@ mod tests {
     }
 
     fn append() -> AppendEntriesRequest<TypeConfig> {
-        let payload = EntryPayload::Normal(Data::Command(Bytes::from_static(b"xy")));
+        let command = Bytes::from_static(b"xy");
+        let payload = EntryPayload::Normal(Data::Command { epoch: Epoch::default(), command });
         AppendEntriesRequest {
             vote: vote(3),
             prev_log_id: Some(log_id(1, 5)),
@@ -336,7 +399,10 @@ mod tests {
             assert_eq!(append_answer_in(append_answer_out(&answer)).unwrap(), answer);
         }
         let answer = VoteResponse::new(vote(1), Some(log_id(1, 2)), true);
-        assert_eq!(vote_answer_in(vote_answer_out(&answer)).unwrap(), answer);
+        for unlisted in [None, Some(7)] {
+            let answer = VoteAnswer { vote: answer.clone(), unlisted };
+            assert_eq!(vote_answer_in(vote_answer_out(&answer)).unwrap(), answer);
+        }
         let mut request = VoteRequest::new(vote(4), None);
         request.leadership_transfer = true;
         assert_eq!(vote_in(vote_out(&request)).unwrap(), request);

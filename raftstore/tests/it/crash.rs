@@ -6,29 +6,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use neokv_raftstore::transport::NoPeers;
 
-use crate::toy::{Command, Node, Reply, sum};
+use crate::node::Node;
+use crate::toy::{Command, Reply, sum};
 
 /// Copies the directory as it is now. Nothing is flushed first: what is only in memory is not in
-/// the copy.
-fn image(from: &Path) -> tempfile::TempDir {
-    let to = tempfile::tempdir().unwrap();
-    copy(from, to.path());
-    to
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
-    entries.sort();
-    for path in entries {
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, &target).unwrap();
+/// the copy. A copy during which files came or went is not the state of any moment: another is
+/// made.
+pub fn image(from: &Path) -> tempfile::TempDir {
+    loop {
+        let to = tempfile::tempdir().unwrap();
+        let before = files(from);
+        let copied = before.iter().try_for_each(|path| copy(from, path, to.path()));
+        if copied.is_ok() && files(from) == before {
+            return to;
         }
     }
+}
+
+/// Every file and directory below, parents first.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.into_iter().flat_map(|path| [vec![path.clone()], files(&path)].concat()).collect()
+}
+
+fn copy(from: &Path, path: &Path, to: &Path) -> std::io::Result<()> {
+    let target = to.join(path.strip_prefix(from).unwrap());
+    if path.is_dir() { std::fs::create_dir(target) } else { std::fs::copy(path, target).map(drop) }
 }
 
 /// The newest write-ahead log.
@@ -83,11 +88,8 @@ async fn images_of_a_busy_store_hold_every_acknowledged_write_once() {
             tokio::spawn(async move {
                 while stop.load(Ordering::SeqCst) == 0 {
                     asked.fetch_add(2, Ordering::SeqCst);
-                    let replies = node
-                        .region()
-                        .propose(vec![Command::Add(1, 1), Command::Add(2, 1)])
-                        .await
-                        .unwrap();
+                    let replies =
+                        node.write(&[Command::Add(1, 1), Command::Add(2, 1)]).await.unwrap();
                     assert!(matches!(replies[..], [Reply::Sum(_), Reply::Sum(_)]));
                     acknowledged.fetch_add(2, Ordering::SeqCst);
                 }

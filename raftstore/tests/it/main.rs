@@ -2,11 +2,17 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     reason = "a test that is wrong about its own fixtures should fail there"
 )]
 
-mod cluster;
 mod crash;
+mod many;
+mod modules;
+mod node;
 mod single;
+mod stepped;
+mod threads;
 mod toy;

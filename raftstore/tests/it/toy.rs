@@ -1,22 +1,21 @@
-//! A state machine for tests: counters, rows in all data families, commands that fail, and one that
-//! must be alone.
+//! A state machine for tests: counters, rows in all data families, commands that fail, one that
+//! must be alone, and a copy in memory of what the commands have written.
 //!
 //! Payload: `hlc u64 · seed u64 · commands`, a command is `tag u8 · key u8 · number u64`.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use neokv_encoding::family::Family;
-use neokv_encoding::key::UserKey;
-use neokv_encoding::raft::{Peer, PeerRole};
-use neokv_encoding::region::{Descriptor, Epoch, RegionState};
-use neokv_encoding::slot::SlotRange;
-use neokv_engine::{Engine, Options, Read};
-use neokv_raftstore::transport::{NoPeers, Transport};
-use neokv_raftstore::{ApplyContext, ApplyError, Config, Region, Stamp, StateMachine, Store};
+use neokv_encoding::key::{UserKey, slot_bounds};
+use neokv_encoding::region::Descriptor;
+use neokv_encoding::slot::slot_of;
+use neokv_engine::{Direction, Engine, EngineError, KeyRange, Read};
+use neokv_raftstore::{ApplyContext, ApplyError, Leadership, Outcome, Stamp, StateMachine};
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Command {
     /// Adds to a counter; answers the sum.
     Add(u8, u64),
@@ -24,7 +23,7 @@ pub enum Command {
     Fill(u8, u64),
     /// Answers an error and does nothing.
     Fail,
-    /// Removes all counters; must be alone in its entry.
+    /// Removes the Region's counters; must be alone in its entry.
     Clear,
     /// Cannot be applied: stops the Region.
     Poison,
@@ -32,14 +31,19 @@ pub enum Command {
     Pad(usize),
     /// Adds 1 to counter 0, answers the sum, and leaves the commands behind it out of the entry.
     Much,
+    /// Is a defect of the program.
+    Panic,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reply {
     Sum(u64),
     Done,
     Error,
 }
+
+/// A row that was put, or removed.
+type Row = (Vec<u8>, Option<Vec<u8>>);
 
 #[derive(Default)]
 pub struct Toy {
@@ -47,13 +51,22 @@ pub struct Toy {
     pub applied: AtomicUsize,
     /// Commands of the largest entry encoded.
     pub largest: AtomicUsize,
-    /// Snapshots installed.
-    pub installed: AtomicUsize,
+    /// How often a Region started, or got a snapshot.
+    pub loaded: AtomicUsize,
+    /// The rows of the family `metadata`, as the machine has them in memory.
+    pub rows: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
+    /// What it was told about leadership, per Region.
+    pub leadership: Mutex<BTreeMap<u64, Vec<Leadership>>>,
 }
 
 /// The key of a counter or row.
 pub fn user_key(key: u8) -> UserKey {
     UserKey::new(0, Bytes::from(format!("key-{key}")))
+}
+
+/// The slot of a counter or row.
+pub fn slot(key: u8) -> u16 {
+    slot_of(format!("key-{key}").as_bytes())
 }
 
 fn rows(key: u8, number: u64) -> [(Family, Vec<u8>); 4] {
@@ -95,21 +108,75 @@ fn decode(payload: &Bytes) -> Result<(u64, Vec<Command>), ApplyError> {
                 Command::Pad(number as usize)
             }
             6 => Command::Much,
+            7 => Command::Panic,
             _ => return Err(ApplyError::Undecodable(format!("tag {tag}"))),
         });
     }
     Ok((hlc, commands))
 }
 
-fn add(cx: &mut ApplyContext<'_>, key: u8, number: u64) -> Reply {
+type Context<'e> = ApplyContext<'e, Vec<Row>>;
+
+fn put(cx: &mut Context<'_>, key: u8, number: u64) {
+    let (key, value) = (user_key(key).metadata(), number.to_be_bytes());
+    cx.pending.push((key.clone(), Some(value.to_vec())));
+    cx.batch.put(Family::Metadata, key, value);
+}
+
+fn add(cx: &mut Context<'_>, key: u8, number: u64) -> Reply {
     let sum = sum(&cx.batch, key) + number;
-    cx.batch.put(Family::Metadata, user_key(key).metadata(), sum.to_be_bytes());
+    put(cx, key, sum);
     Reply::Sum(sum)
+}
+
+fn fill(cx: &mut Context<'_>, key: u8, number: u64) -> Reply {
+    put(cx, key, number);
+    for (family, row) in rows(key, number) {
+        cx.batch.put(family, row, number.to_be_bytes());
+    }
+    Reply::Done
+}
+
+fn clear(cx: &mut Context<'_>) -> Result<Reply, ApplyError> {
+    if !cx.is_fresh() {
+        return Err(ApplyError::NeedsFreshBatch);
+    }
+    cx.seal();
+    for key in (0..=u8::MAX).filter(|key| cx.owns(slot(*key))).collect::<Vec<_>>() {
+        let key = user_key(key).metadata();
+        cx.pending.push((key.clone(), None));
+        cx.batch.delete(Family::Metadata, key);
+    }
+    Ok(Reply::Done)
+}
+
+/// Carries one command out.
+fn carry_out(cx: &mut Context<'_>, command: Command) -> Result<Outcome<Reply>, ApplyError> {
+    let key = match command {
+        Command::Add(key, _) | Command::Fill(key, _) => Some(key),
+        Command::Much => Some(0),
+        _ => None,
+    };
+    let elsewhere = key.is_some_and(|key| !cx.owns(slot(key)));
+    if elsewhere || command == Command::Clear && !cx.is_as_routed() {
+        return Ok(Outcome::Misrouted);
+    }
+    Ok(Outcome::Reply(match command {
+        Command::Add(key, number) => add(cx, key, number),
+        Command::Much => add(cx, 0, 1),
+        Command::Fill(key, number) => fill(cx, key, number),
+        Command::Fail => Reply::Error,
+        Command::Clear => clear(cx)?,
+        Command::Pad(_) => Reply::Done,
+        Command::Poison => return Err(ApplyError::Undecodable("poison".to_owned())),
+        Command::Panic => panic!("told to"),
+    }))
 }
 
 impl StateMachine for Toy {
     type Command = Command;
     type Reply = Reply;
+    type Pending = Vec<Row>;
 
     fn weight(&self, command: &Command) -> usize {
         match command {
@@ -136,6 +203,7 @@ impl StateMachine for Toy {
                 Command::Poison => (4, 0, 0),
                 Command::Pad(bytes) => (5, 0, *bytes as u64),
                 Command::Much => (6, 0, 0),
+                Command::Panic => (7, 0, 0),
             };
             out.put_u8(tag);
             out.put_u8(key);
@@ -147,127 +215,67 @@ impl StateMachine for Toy {
         out.freeze()
     }
 
-    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Vec<Reply>, ApplyError> {
+    fn decode(&self, payload: &Bytes) -> Result<Vec<Command>, ApplyError> {
+        decode(payload).map(|(_, commands)| commands)
+    }
+
+    fn apply(
+        &self,
+        cx: &mut Context<'_>,
+        payload: &Bytes,
+    ) -> Result<Vec<Outcome<Reply>>, ApplyError> {
         let (hlc, commands) = decode(payload)?;
         let total = commands.len() as u64;
-        let mut replies = Vec::new();
+        let mut outcomes = Vec::new();
         for command in commands {
-            let much = command == Command::Much;
-            replies.push(match command {
-                Command::Add(key, number) => add(cx, key, number),
-                Command::Much => add(cx, 0, 1),
-                Command::Fill(key, number) => {
-                    for (family, row) in rows(key, number) {
-                        cx.batch.put(family, row, number.to_be_bytes());
-                    }
-                    Reply::Done
-                }
-                Command::Fail => Reply::Error,
-                Command::Clear => {
-                    if !cx.is_fresh() {
-                        return Err(ApplyError::NeedsFreshBatch);
-                    }
-                    cx.seal();
-                    for key in 0..=u8::MAX {
-                        cx.batch.delete(Family::Metadata, user_key(key).metadata());
-                    }
-                    Reply::Done
-                }
-                Command::Pad(_) => Reply::Done,
-                Command::Poison => return Err(ApplyError::Undecodable("poison".to_owned())),
-            });
-            if much {
+            outcomes.push(carry_out(cx, command)?);
+            if command == Command::Much {
                 break;
             }
         }
         cx.clock = cx.clock.max(hlc) + total;
         self.applied.fetch_add(1, Ordering::Relaxed);
-        Ok(replies)
+        Ok(outcomes)
     }
 
-    fn commands_behind(&self, payload: &Bytes, done: usize) -> Result<Vec<Command>, ApplyError> {
-        Ok(decode(payload)?.1.split_off(done))
+    fn ranges(&self, descriptor: &Descriptor) -> Vec<(Family, KeyRange)> {
+        let (start, end) = slot_bounds(descriptor.slots);
+        Family::DATA.map(|family| (family, KeyRange::new(start.clone(), end.clone()))).to_vec()
     }
 
-    fn installed(&self, _: &Descriptor) {
-        self.installed.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Region 1 over all slots, with peer `n` on store `n` for every given store.
-pub fn region_on(stores: &[u64]) -> Descriptor {
-    Descriptor {
-        id: 1,
-        slots: SlotRange::ALL,
-        epoch: Epoch { version: 1, conf_ver: 1 },
-        peers: stores
-            .iter()
-            .map(|store| Peer { id: *store, store: *store, role: PeerRole::Voter })
-            .collect(),
-        state: RegionState::Normal,
-    }
-}
-
-/// A store in a directory that outlives it.
-pub struct Node {
-    pub dir: tempfile::TempDir,
-    pub store: Store<Toy>,
-    pub toy: Arc<Toy>,
-    pub engine: Engine,
-}
-
-impl Node {
-    /// A store that stands alone, with Region 1.
-    pub async fn alone(tune: impl FnOnce(&mut Config)) -> Node {
-        let node = Node::open(tempfile::tempdir().unwrap(), 1, Arc::new(NoPeers), tune).await;
-        node.store.bootstrap(region_on(&[1])).await.unwrap();
-        node.region().wait_serving().await.unwrap();
-        node
-    }
-
-    /// Opens a store.
-    pub async fn open(
-        dir: tempfile::TempDir,
-        id: u64,
-        transport: Arc<dyn Transport>,
-        tune: impl FnOnce(&mut Config),
-    ) -> Node {
-        let options =
-            Options { statistics: false, low_space_bytes: 32 << 20, ..Options::default() };
-        let engine = Engine::open(&dir.path().join("db"), &options).unwrap();
-        let toy = Arc::new(Toy::default());
-        let mut config = Config::new(id, dir.path().join("snapshots"));
-        config.fatal = Arc::new(|error| panic!("{error}"));
-        tune(&mut config);
-        let store = Store::open(engine.clone(), Arc::clone(&toy), config, transport).await.unwrap();
-        Node { dir, store, toy, engine }
-    }
-
-    /// Shuts down and opens again.
-    pub async fn restart(self, tune: impl FnOnce(&mut Config)) -> Node {
-        let dir = self.close().await;
-        let node = Node::open(dir, 1, Arc::new(NoPeers), tune).await;
-        node.region().wait_serving().await.unwrap();
-        node
-    }
-
-    /// Shuts down; the directory remains.
-    pub async fn close(self) -> tempfile::TempDir {
-        self.store.shutdown().await;
-        let Node { dir, store, engine, .. } = self;
-        drop((store, engine));
-        dir
-    }
-
-    pub fn region(&self) -> Arc<Region<Toy>> {
-        self.store.region(1).unwrap()
-    }
-
-    /// Adds to a counter.
-    pub async fn add(&self, key: u8, number: u64) -> u64 {
-        match self.region().propose(vec![Command::Add(key, number)]).await.unwrap()[..] {
-            [Reply::Sum(sum)] => sum,
-            ref other => panic!("{other:?}"),
+    fn committed(&self, _: u64, pending: Vec<Row>) {
+        let mut rows = self.rows.lock().unwrap();
+        for (key, value) in pending {
+            match value {
+                Some(value) => rows.insert(key, value),
+                None => rows.remove(&key),
+            };
         }
+    }
+
+    fn loaded(&self, engine: &Engine, descriptor: &Descriptor) -> Result<(), EngineError> {
+        self.loaded.fetch_add(1, Ordering::Relaxed);
+        let (start, end) = slot_bounds(descriptor.slots);
+        let mut rows = self.rows.lock().unwrap();
+        rows.retain(|key, _| !(&start <= key && key < &end));
+        let range = KeyRange::new(start, end);
+        let mut cursor = engine.cursor(Family::Metadata, range, Direction::Forward)?;
+        while let Some((key, value)) = cursor.next()? {
+            rows.insert(key.to_vec(), value.to_vec());
+        }
+        Ok(())
+    }
+
+    fn removed(&self, _: u64, ranges: &[(Family, KeyRange)]) {
+        let gone = |key: &Vec<u8>| {
+            ranges.iter().any(|(family, range)| {
+                *family == Family::Metadata && range.start <= *key && *key < range.end
+            })
+        };
+        self.rows.lock().unwrap().retain(|key, _| !gone(key));
+    }
+
+    fn leadership(&self, region: u64, change: Leadership) {
+        self.leadership.lock().unwrap().entry(region).or_default().push(change);
     }
 }

@@ -1,24 +1,26 @@
 //! `neokv`: the standalone server. One process, one embedded store, no other moving part.
 //!
 //! ```text
-//! flags, environment, file ──► config ──► logs ──► Node::open ──► Node::serve ──► "NEOKV_READY port=N" on stdout
-//!                                 │                    │                               │
-//!                              exit 2               exit 3            SIGTERM, SIGINT: stop, exit 0
+//! flags, environment, file ─► config ─► logs ─► Node::open ─► Node::serve ─► NEOKV_READY port=N
+//!                                │                   │                            │
+//!                             exit 2              exit 3         SIGTERM, SIGINT: stop, exit 0
+//!                                                                a Region stops: stop, exit 1
 //! ```
 //!
-//! The line on stdout is the only thing printed there, so that a script can wait for it; everything
-//! else goes to stderr.
+//! The line `NEOKV_READY port=N` is the only thing printed to stdout, so that a script can wait for
+//! it; everything else goes to stderr.
 
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use neokv_redis::config::{self, ConfigError, Request, Settings};
-use neokv_redis::node::{Node, NodeError};
-use neokv_redis::process::{self, EXIT_CANNOT_OPEN, EXIT_OK, EXIT_USAGE, StopSignals};
+use neokv_redis::node::{Deployment, Node, NodeError};
+use neokv_redis::process::{
+    self, EXIT_CANNOT_OPEN, EXIT_OK, EXIT_STOPPED, EXIT_USAGE, StopSignals,
+};
 
-/// One allocator for the whole process, RocksDB included, so that INFO's memory numbers are the
-/// truth.
+/// One allocator for the whole process, RocksDB included, so that INFO counts all of its memory.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -55,7 +57,7 @@ fn run(settings: Settings) -> ExitCode {
         Ok(()) => ExitCode::from(EXIT_OK),
         Err(error) => {
             eprintln!("{}", error.report());
-            ExitCode::from(EXIT_CANNOT_OPEN)
+            ExitCode::from(if error.is_stop() { EXIT_STOPPED } else { EXIT_CANNOT_OPEN })
         }
     }
 }
@@ -70,32 +72,47 @@ fn serve(settings: Settings) -> Result<(), NodeError> {
         .enable_all()
         .build()
         .map_err(|source| NodeError::Runtime { what: "the front runtime", source })?;
-    let outcome = runtime.block_on(async {
-        let mut signals =
-            StopSignals::install().map_err(|source| NodeError::Runtime { what: "signal handlers", source })?;
-        let mut node = Node::open(settings).await?;
-        match node.serve().await {
-            Ok(port) => announce(port),
-            Err(error) => {
-                node.stop().await;
-                return Err(error);
-            }
-        }
-        let signal = signals.next().await;
-        tracing::info!(
-            signal,
-            "stopping: no new connections, finishing what is under way; a second signal ends at once"
-        );
-        tokio::spawn(async move {
-            signals.next().await;
-            process::end_at_once();
-        });
-        node.stop().await;
-        Ok(())
-    });
+    let outcome = runtime.block_on(serve_until_stopped(settings));
     // Connections that were cut off may still hold the engine; see `process::end_at_once` for why
     // that matters.
     runtime.shutdown_timeout(END);
+    outcome
+}
+
+/// Serves until a signal asks for a clean stop, or a Region cannot go on.
+async fn serve_until_stopped(settings: Settings) -> Result<(), NodeError> {
+    let deployment = Deployment::standalone(settings.config.initial_regions);
+    // Signals keep their default until the store is open: recovery may take long, and a process
+    // that is killed meanwhile loses nothing.
+    let mut node = Node::open(settings, deployment).await?;
+    let mut signals = StopSignals::install()
+        .map_err(|source| NodeError::Runtime { what: "signal handlers", source })?;
+    match node.serve().await {
+        Ok(port) => announce(port),
+        Err(error) => {
+            node.stop().await;
+            return Err(error);
+        }
+    }
+    let outcome = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(
+                signal,
+                "stopping: no new connections, finishing what is under way; a second signal ends \
+                 at once"
+            );
+            Ok(())
+        }
+        failure = node.failed() => {
+            tracing::error!(%failure, "stopping: the server cannot go on without this region");
+            Err(failure)
+        }
+    };
+    tokio::spawn(async move {
+        signals.next().await;
+        process::end_at_once();
+    });
+    node.stop().await;
     outcome
 }
 

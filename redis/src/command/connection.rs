@@ -1,10 +1,11 @@
 //! Commands about the connection itself: PING, HELLO, AUTH, SELECT, CLIENT, RESET, QUIT and their
 //! like.
 //!
-//! They read and change the [`Session`](crate::server::Session), never the keyspace, and answer
+//! They read and change the [`Session`](crate::session::Session), never the keyspace, and answer
 //! without leaving the connection's task. Two differ from Redis on purpose:
 //!
-//! * There is one database: SELECT knows only 0.
+//! * There is one database: SELECT knows only 0, and a refused SELECT holds the commands behind it
+//!   off.
 //! * READONLY, READWRITE and ASKING are accepted also without `--cluster-mode`, because clients
 //!   that found CLUSTER working send them on their own.
 //!
@@ -12,118 +13,70 @@
 
 pub mod client;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bytes::Bytes;
 use neokv_resp::{Protocol, Reply};
 
-use super::error::shown;
-use super::{Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args};
-use crate::server::{REDIS_VERSION, SessionCx};
+use super::declare::{SessionCx, commands};
+use super::{Args, Command, Outcome, args};
+use crate::clock;
+use crate::error::{CommandError, shown};
+use crate::{REDIS_VERSION, number};
 
-pub use self::client::SUBCOMMANDS as CLIENT_SUBCOMMANDS;
-
-/// What every command of this file has in common.
-const fn declare(
-    name: &'static str,
-    arity: i32,
-    flags: &'static [Flag],
-    since: &'static str,
-    summary: &'static str,
-    handler: fn(&mut SessionCx<'_>, &Args) -> Outcome,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys: KeySpec::None,
-        group: Group::Connection,
-        since,
-        complexity: "O(1)",
-        summary,
-        handler: Handler::Session(handler),
-    }
-}
-
-const ANYTIME: &[Flag] = &[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth];
-const CONTAINER: &[Flag] = &[Flag::NoScript, Flag::Loading, Flag::Stale];
-
-/// The connection's commands.
-pub const COMMANDS: &[Command] = &[
-    declare("ping", -1, &[Flag::Fast], "1.0.0", "Ping the server", ping),
-    declare(
-        "echo",
-        2,
-        &[Flag::Loading, Flag::Stale, Flag::Fast],
-        "1.0.0",
+/// The connection's commands. CLIENT is in [`mod@client`].
+pub const COMMANDS: &[Command] = commands! { Connection;
+    "ping", -1, Session(ping), [Fast], "1.0.0", "O(1)",
+        "Ping the server",
+        arguments: &[string("message").optional()],
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"];
+    "echo", 2, Session(echo), [Loading Stale Fast], "1.0.0", "O(1)",
         "Echo the given string",
-        echo,
-    ),
-    declare("hello", -1, ANYTIME, "6.0.0", "Handshake with Redis", hello),
-    declare("auth", -2, ANYTIME, "1.0.0", "Authenticate to the server", auth),
-    declare("quit", -1, ANYTIME, "1.0.0", "Close the connection", quit),
-    declare("reset", 1, ANYTIME, "6.2.0", "Reset the connection", reset),
-    declare(
-        "select",
-        2,
-        &[Flag::Loading, Flag::Stale, Flag::Fast],
-        "1.0.0",
+        arguments: &[string("message")];
+    "hello", -1, Session(hello), [NoScript Loading Stale Fast NoAuth AllowBusy], "6.0.0", "O(1)",
+        "Handshake with Redis",
+        arguments: &[
+            block("arguments", &[
+                integer("protover"),
+                block("username_password", &[
+                    string("username"), string("password")
+                ]).after("AUTH").optional(), string("clientname").after("SETNAME").optional()
+            ]).optional()
+        ],
+        history: &[
+            ("6.2.0", "`protover` made optional; when called without arguments the command \
+             reports the current connection's context."),
+        ];
+    "auth", -2, Session(auth), [NoScript Loading Stale Fast NoAuth AllowBusy], "1.0.0",
+        "O(N) where N is the number of passwords defined for the user",
+        "Authenticate to the server",
+        arguments: &[string("username").optional().since("6.0.0"), string("password")],
+        history: &[("6.0.0", "Added ACL style (username and password).")];
+    "quit", -1, Session(quit), [NoScript Loading Stale Fast NoAuth AllowBusy], "1.0.0", "O(1)",
+        "Close the connection";
+    "reset", 1, Session(reset), [NoScript Loading Stale Fast NoAuth AllowBusy], "6.2.0", "O(1)",
+        "Reset the connection";
+    "select", 2, Session(select), [Loading Stale Fast], "1.0.0", "O(1)",
         "Change the selected database for the current connection",
-        select,
-    ),
-    declare(
-        "client",
-        -2,
-        CONTAINER,
-        "2.4.0",
-        "A container for client connection commands",
-        client::client,
-    ),
-    Command {
-        group: Group::Cluster,
-        ..declare(
-            "readonly",
-            1,
-            &[Flag::Loading, Flag::Stale, Flag::Fast],
-            "3.0.0",
-            "Enables read queries for a connection to a cluster replica node",
-            |cx, _| set_readonly(cx, true),
-        )
-    },
-    Command {
-        group: Group::Cluster,
-        ..declare(
-            "readwrite",
-            1,
-            &[Flag::Loading, Flag::Stale, Flag::Fast],
-            "3.0.0",
-            "Disables read queries for a connection to a cluster replica node",
-            |cx, _| set_readonly(cx, false),
-        )
-    },
-    Command {
-        group: Group::Cluster,
-        ..declare(
-            "asking",
-            1,
-            &[Flag::Fast],
-            "3.0.0",
-            "Sent by cluster clients after an -ASK redirect",
-            asking,
-        )
-    },
-    Command {
-        group: Group::Server,
-        ..declare(
-            "time",
-            1,
-            &[Flag::Loading, Flag::Stale, Flag::Fast],
-            "2.6.0",
-            "Return the current server time",
-            |_, _| Ok(time()),
-        )
-    },
-];
+        arguments: &[integer("index")];
+    "readonly", 1, Session(readonly), [Loading Stale Fast], "3.0.0", "O(1)",
+        "Enables read queries for a connection to a cluster replica node",
+        categories: &["@connection"],
+        group: CommandGroup::Cluster;
+    "readwrite", 1, Session(readwrite), [Loading Stale Fast], "3.0.0", "O(1)",
+        "Disables read queries for a connection to a cluster replica node",
+        categories: &["@connection"],
+        group: CommandGroup::Cluster;
+    "asking", 1, Session(asking), [Fast], "3.0.0", "O(1)",
+        "Sent by cluster clients after an -ASK redirect",
+        categories: &["@connection"],
+        group: CommandGroup::Cluster;
+    "unwatch", 1, Session(unwatch), [NoScript Loading Stale Fast AllowBusy], "2.2.0", "O(1)",
+        "Forget about all watched keys",
+        group: CommandGroup::Transactions;
+    "time", 1, Session(time), [Loading Stale Fast], "2.6.0", "O(1)",
+        "Return the current server time",
+        tips: &["nondeterministic_output"],
+        group: CommandGroup::Server;
+};
 
 fn ping(_: &mut SessionCx<'_>, args: &Args) -> Outcome {
     match args {
@@ -150,7 +103,7 @@ impl<'a> Handshake<'a> {
     fn parse(args: &'a Args) -> Result<Handshake<'a>, CommandError> {
         let mut handshake = Handshake::default();
         let Some(version) = args.get(1) else { return Ok(handshake) };
-        handshake.protocol = Some(match args::integer(version) {
+        handshake.protocol = Some(match number::integer(version) {
             Ok(2) => Protocol::Resp2,
             Ok(3) => Protocol::Resp3,
             Ok(_) => return Err(CommandError::custom("NOPROTO unsupported protocol version")),
@@ -189,20 +142,21 @@ fn hello(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     if let Some((user, password)) = handshake.credentials {
         authenticate(cx, user, password)?;
     }
-    if !cx.session().authenticated {
+    if !cx.session.authenticated {
         return Err(CommandError::custom(
-            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> \
-             option can be used to authenticate the client and select the RESP protocol version at the same time",
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+             HELLO AUTH <user> <pass> option can be used to authenticate the client and select \
+             the RESP protocol version at the same time",
         ));
     }
     if let Some(name) = handshake.name {
-        client::set_name(cx, name);
+        client::rename(cx, name);
     }
     if let Some(protocol) = handshake.protocol {
-        cx.session().set_protocol(protocol);
+        cx.session.set_protocol(protocol);
     }
-    let mode = if cx.context().cluster_mode { "cluster" } else { "standalone" };
-    let session = cx.session();
+    let mode = if cx.host.settings().config.cluster_mode { "cluster" } else { "standalone" };
+    let session = &*cx.session;
     let fields = [
         ("server", Reply::bulk("redis")),
         ("version", Reply::bulk(REDIS_VERSION)),
@@ -218,10 +172,10 @@ fn hello(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
 fn auth(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     match args {
         [_, password] => {
-            if !cx.context().needs_password() {
+            if cx.host.password().is_none() {
                 return Err(CommandError::custom(
-                    "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
-                     configuration is correct?",
+                    "ERR AUTH <password> called without any password configured for the default \
+                     user. Are you sure your configuration is correct?",
                 ));
             }
             authenticate(cx, b"default", password)?;
@@ -235,53 +189,69 @@ fn auth(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
 /// Checks user and password. There is one user, `default`; without a configured password it may
 /// give any.
 fn authenticate(cx: &mut SessionCx<'_>, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
-    let right =
-        cx.context().password.load().as_ref().is_none_or(|expected| expected.matches(password));
+    let right = cx.host.password().is_none_or(|expected| expected.matches(password));
     if user != b"default" || !right {
         return Err(CommandError::custom(
             "WRONGPASS invalid username-password pair or user is disabled.",
         ));
     }
-    cx.session().authenticated = true;
+    cx.session.authenticated = true;
     Ok(())
 }
 
 fn quit(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
-    cx.session().closing = true;
+    cx.session.closing = true;
     Ok(Reply::Ok)
 }
 
 fn reset(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
-    let needs_password = cx.context().needs_password();
-    cx.session().reset(needs_password);
+    cx.session.reset(cx.host.password().is_some());
     Ok(Reply::simple("RESET"))
 }
 
+/// A refused SELECT keeps this connection's commands away from the keys until another one succeeds:
+/// the client, which may have sent them already, means a database that is not there.
 fn select(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
-    match args::integer_between(args::get(args, 1)?, i64::from(i32::MIN), i64::from(i32::MAX))? {
+    let outcome = select_database(cx, args);
+    cx.session.no_database = outcome.is_err();
+    outcome
+}
+
+fn select_database(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+    match number::integer_between(args::get(args, 1)?, i64::from(i32::MIN), i64::from(i32::MAX))? {
         0 => Ok(Reply::Ok),
-        _ if cx.context().cluster_mode => {
+        _ if cx.host.settings().config.cluster_mode => {
             Err(CommandError::custom("ERR SELECT is not allowed in cluster mode"))
         }
         _ => Err(CommandError::custom("ERR DB index is out of range")),
     }
 }
 
-fn set_readonly(cx: &mut SessionCx<'_>, readonly: bool) -> Outcome {
-    cx.session().set_readonly(readonly);
+fn readonly(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+    cx.session.set_readonly(true);
+    Ok(Reply::Ok)
+}
+
+fn readwrite(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+    cx.session.set_readonly(false);
     Ok(Reply::Ok)
 }
 
 fn asking(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
-    cx.session().asking = true;
+    cx.session.asking = true;
+    Ok(Reply::Ok)
+}
+
+/// UNWATCH: no key is ever watched, see [`crate::session::transaction`].
+fn unwatch(_: &mut SessionCx<'_>, _: &Args) -> Outcome {
     Ok(Reply::Ok)
 }
 
 /// Seconds since 1970, and the microseconds of the current second.
-fn time() -> Reply {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Reply::Array(vec![
+fn time(_: &mut SessionCx<'_>, _: &Args) -> Outcome {
+    let now = clock::since_epoch();
+    Ok(Reply::Array(vec![
         Reply::bulk(now.as_secs().to_string()),
         Reply::bulk(now.subsec_micros().to_string()),
-    ])
+    ]))
 }

@@ -1,4 +1,4 @@
-//! Expiry: EXPIRE, TTL, PERSIST and their relatives.
+//! ExpiryUnit: EXPIRE, TTL, PERSIST and their relatives.
 //!
 //! All four EXPIREs are one: an instant is `argument · unit + base`, where the unit is a second or
 //! a millisecond and the base is now or 1970. An instant that has passed deletes the key at once; a
@@ -7,128 +7,84 @@
 
 use neokv_resp::Reply;
 
-use super::args::Expiry;
-use super::error::shown;
-use super::{Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args};
+use super::args::ExpiryUnit;
+use super::declare::argument::words::{one_of, token};
+use super::declare::{Argument, Change, commands};
+use super::{Args, Command, Outcome, args};
+use crate::error::{CommandError, shown};
 use crate::keyspace::{Tx, View};
+use crate::number;
+
+/// The option of the EXPIRE family.
+const CONDITION: Argument =
+    one_of("condition", &[token("NX"), token("XX"), token("GT"), token("LT")])
+        .optional()
+        .since("7.0.0");
+const CONDITION_ADDED: &[Change] = &[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")];
+const MINUS_TWO_ADDED: &[Change] = &[("2.8.0", "Added the -2 reply.")];
 
 /// The commands of this file.
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "expire",
-        arity: -3,
-        flags: &[Flag::Write, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::Generic,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Set a key's time to live in seconds",
-        handler: Handler::Write(expire),
-    },
-    Command {
-        name: "pexpire",
-        arity: -3,
-        flags: &[Flag::Write, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::Generic,
-        since: "2.6.0",
-        complexity: "O(1)",
-        summary: "Set a key's time to live in milliseconds",
-        handler: Handler::Write(pexpire),
-    },
-    Command {
-        name: "expireat",
-        arity: -3,
-        flags: &[Flag::Write, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::Generic,
-        since: "1.2.0",
-        complexity: "O(1)",
-        summary: "Set the expiration for a key as a UNIX timestamp",
-        handler: Handler::Write(expireat),
-    },
-    Command {
-        name: "pexpireat",
-        arity: -3,
-        flags: &[Flag::Write, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::Generic,
-        since: "2.6.0",
-        complexity: "O(1)",
-        summary: "Set the expiration for a key as a UNIX timestamp specified in milliseconds",
-        handler: Handler::Write(pexpireat),
-    },
-    Command {
-        name: "ttl",
-        arity: 2,
-        flags: &[Flag::ReadOnly, Flag::Fast, Flag::Point],
-        keys: KeySpec::ONE,
-        group: Group::Generic,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Get the time to live for a key in seconds",
-        handler: Handler::Read(ttl),
-    },
-    Command {
-        name: "pttl",
-        arity: 2,
-        flags: &[Flag::ReadOnly, Flag::Fast, Flag::Point],
-        keys: KeySpec::ONE,
-        group: Group::Generic,
-        since: "2.6.0",
-        complexity: "O(1)",
-        summary: "Get the time to live for a key in milliseconds",
-        handler: Handler::Read(pttl),
-    },
-    Command {
-        name: "expiretime",
-        arity: 2,
-        flags: &[Flag::ReadOnly, Flag::Fast, Flag::Point],
-        keys: KeySpec::ONE,
-        group: Group::Generic,
-        since: "7.0.0",
-        complexity: "O(1)",
-        summary: "Get the expiration Unix timestamp for a key",
-        handler: Handler::Read(expiretime),
-    },
-    Command {
-        name: "pexpiretime",
-        arity: 2,
-        flags: &[Flag::ReadOnly, Flag::Fast, Flag::Point],
-        keys: KeySpec::ONE,
-        group: Group::Generic,
-        since: "7.0.0",
-        complexity: "O(1)",
-        summary: "Get the expiration Unix timestamp for a key in milliseconds",
-        handler: Handler::Read(pexpiretime),
-    },
-    Command {
-        name: "persist",
-        arity: 2,
-        flags: &[Flag::Write, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::Generic,
-        since: "2.2.0",
-        complexity: "O(1)",
-        summary: "Remove the expiration from a key",
-        handler: Handler::Write(persist),
-    },
-];
+pub const COMMANDS: &[Command] = commands! { Generic;
+    "expire", -3, Write(expire), [Write Fast], "1.0.0", "O(1)",
+        "Set a key's time to live in seconds",
+        keys: &[one(&[Rw, Update])],
+        arguments: &[KEY, integer("seconds"), CONDITION],
+        history: CONDITION_ADDED;
+    "pexpire", -3, Write(pexpire), [Write Fast], "2.6.0", "O(1)",
+        "Set a key's time to live in milliseconds",
+        keys: &[one(&[Rw, Update])],
+        arguments: &[KEY, integer("milliseconds"), CONDITION],
+        history: CONDITION_ADDED;
+    "expireat", -3, Write(expireat), [Write Fast], "1.2.0", "O(1)",
+        "Set the expiration for a key as a UNIX timestamp",
+        keys: &[one(&[Rw, Update])],
+        arguments: &[KEY, unix_time("unix-time-seconds"), CONDITION],
+        history: CONDITION_ADDED;
+    "pexpireat", -3, Write(pexpireat), [Write Fast], "2.6.0", "O(1)",
+        "Set the expiration for a key as a UNIX timestamp specified in milliseconds",
+        keys: &[one(&[Rw, Update])],
+        arguments: &[KEY, unix_time("unix-time-milliseconds"), CONDITION],
+        history: CONDITION_ADDED;
+    "ttl", 2, Read(ttl, Latest), [ReadOnly Fast], "1.0.0", "O(1)",
+        "Get the time to live for a key in seconds",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY],
+        history: MINUS_TWO_ADDED,
+        tips: &["nondeterministic_output"];
+    "pttl", 2, Read(pttl, Latest), [ReadOnly Fast], "2.6.0", "O(1)",
+        "Get the time to live for a key in milliseconds",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY],
+        history: MINUS_TWO_ADDED,
+        tips: &["nondeterministic_output"];
+    "expiretime", 2, Read(expiretime, Latest), [ReadOnly Fast], "7.0.0", "O(1)",
+        "Get the expiration Unix timestamp for a key",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY];
+    "pexpiretime", 2, Read(pexpiretime, Latest), [ReadOnly Fast], "7.0.0", "O(1)",
+        "Get the expiration Unix timestamp for a key in milliseconds",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY];
+    "persist", 2, Write(persist), [Write Fast], "2.2.0", "O(1)",
+        "Remove the expiration from a key",
+        keys: &[one(&[Rw, Update])],
+        arguments: &[KEY];
+};
 
 fn expire(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    set_expiry(tx, args, Expiry::Seconds, "expire")
+    set_expiry(tx, args, ExpiryUnit::Seconds, "expire")
 }
 
 fn pexpire(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    set_expiry(tx, args, Expiry::Milliseconds, "pexpire")
+    set_expiry(tx, args, ExpiryUnit::Milliseconds, "pexpire")
 }
 
 fn expireat(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    set_expiry(tx, args, Expiry::AtSeconds, "expireat")
+    set_expiry(tx, args, ExpiryUnit::AtSeconds, "expireat")
 }
 
 fn pexpireat(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    set_expiry(tx, args, Expiry::AtMilliseconds, "pexpireat")
+    set_expiry(tx, args, ExpiryUnit::AtMilliseconds, "pexpireat")
 }
 
 /// The conditions under which an EXPIRE takes effect.
@@ -181,10 +137,10 @@ impl Conditions {
     }
 }
 
-fn set_expiry(tx: &mut Tx<'_>, args: &Args, expiry: Expiry, command: &'static str) -> Outcome {
+fn set_expiry(tx: &mut Tx<'_>, args: &Args, expiry: ExpiryUnit, command: &'static str) -> Outcome {
     let key = args::get(args, 1)?;
     let conditions = Conditions::parse(args::rest(args, 3))?;
-    let at = instant(args::integer(args::get(args, 2)?)?, expiry, tx.now_ms());
+    let at = instant(number::integer(args::get(args, 2)?)?, expiry, tx.now_ms());
     let at = at.ok_or(CommandError::InvalidExpire(command))?;
     let Some((_, old)) = tx.view().header(key)? else { return Ok(Reply::Integer(0)) };
     let old = (old != 0).then(|| i64::try_from(old).unwrap_or(i64::MAX));
@@ -199,7 +155,7 @@ fn set_expiry(tx: &mut Tx<'_>, args: &Args, expiry: Expiry, command: &'static st
 }
 
 /// The instant in milliseconds since 1970, unless it is too far away for 64 bits.
-fn instant(argument: i64, expiry: Expiry, now_ms: u64) -> Option<i64> {
+fn instant(argument: i64, expiry: ExpiryUnit, now_ms: u64) -> Option<i64> {
     let at = if expiry.in_seconds() { argument.checked_mul(1000)? } else { argument };
     if expiry.is_relative() { at.checked_add(i64::try_from(now_ms).ok()?) } else { Some(at) }
 }
@@ -215,11 +171,11 @@ fn persist(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 }
 
 fn ttl(view: &View<'_>, args: &Args) -> Outcome {
-    time(view, args, |expire_ms, now_ms| rounded_seconds(expire_ms.saturating_sub(now_ms)))
+    time(view, args, |expire_ms, now_ms| rounded_seconds(expire_ms - now_ms))
 }
 
 fn pttl(view: &View<'_>, args: &Args) -> Outcome {
-    time(view, args, u64::saturating_sub)
+    time(view, args, |expire_ms, now_ms| expire_ms - now_ms)
 }
 
 fn expiretime(view: &View<'_>, args: &Args) -> Outcome {
@@ -230,7 +186,8 @@ fn pexpiretime(view: &View<'_>, args: &Args) -> Outcome {
     time(view, args, |expire_ms, _| expire_ms)
 }
 
-/// What `shown` makes of the key's expiry and now; -1 without expiry, -2 without key.
+/// What `shown` makes of the key's expiry and now, which is before it; -1 without expiry, -2
+/// without key.
 fn time(view: &View<'_>, args: &Args, shown: impl Fn(u64, u64) -> u64) -> Outcome {
     Ok(match view.header(args::get(args, 1)?)? {
         None => Reply::Integer(-2),
@@ -241,7 +198,7 @@ fn time(view: &View<'_>, args: &Args, shown: impl Fn(u64, u64) -> u64) -> Outcom
 
 /// Seconds, rounded to the nearest.
 fn rounded_seconds(ms: u64) -> u64 {
-    ms.saturating_add(500) / 1000
+    ms / 1000 + u64::from(ms % 1000 >= 500)
 }
 
 #[cfg(test)]

@@ -13,199 +13,107 @@
 //! removes some looks each of them up, in the entry's own writes too, so that a field named twice
 //! in one command counts once. A hash without fields is no key.
 //!
-//! HRANDFIELD chooses through [`walk`], HSCAN pages through [`page`].
+//! HRANDFIELD chooses through [`sample`], HSCAN pages through [`page`].
 
 use bytes::Bytes;
 use neokv_encoding::metadata::DataType;
 use neokv_engine::Direction;
+use neokv_resp::parse_integer;
 use neokv_resp::{Bulks, Reply, Shape};
 
-use super::{Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args};
+use super::declare::commands;
+use super::scan::page;
+use super::{Args, Command, Outcome, args};
+use crate::error::CommandError;
 use crate::keyspace::float::LongDouble;
-use crate::keyspace::{Collection, Tx, View, page, walk};
-
-/// A command on one hash.
-const fn command(
-    name: &'static str,
-    arity: i32,
-    flags: &'static [Flag],
-    since: &'static str,
-    complexity: &'static str,
-    summary: &'static str,
-    handler: Handler,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys: KeySpec::ONE,
-        group: Group::Hash,
-        since,
-        complexity,
-        summary,
-        handler,
-    }
-}
-
-/// Adds fields or changes them.
-const GROW: &[Flag] = &[Flag::Write, Flag::DenyOom, Flag::Fast];
-/// Reads the header and nothing else.
-const HEADER: &[Flag] = &[Flag::ReadOnly, Flag::Fast, Flag::Point];
-/// Reads the header and the fields that the command names.
-const FIELDS: &[Flag] = &[Flag::ReadOnly, Flag::Fast];
-/// Reads many fields.
-const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Walk];
-/// Works on many fields in ways that the rows read do not tell: draws them again and again, or
-/// matches patterns.
-const LABOUR: &[Flag] = &[Flag::ReadOnly, Flag::Heavy];
+use crate::keyspace::{Collection, Tx, View, sample};
+use crate::number;
 
 /// The hash commands.
-pub const COMMANDS: &[Command] = &[
-    command(
-        "hset",
-        -4,
-        GROW,
-        "2.0.0",
-        "O(1) per field",
-        "Sets fields of a hash and counts those that are new",
-        Handler::Write(hset),
-    ),
-    command(
-        "hmset",
-        -4,
-        GROW,
-        "2.0.0",
-        "O(1) per field",
-        "Sets fields of a hash",
-        Handler::Write(hmset),
-    ),
-    command(
-        "hsetnx",
-        4,
-        GROW,
-        "2.0.0",
-        "O(1)",
-        "Sets a field of a hash if the field does not exist",
-        Handler::Write(hsetnx),
-    ),
-    command(
-        "hincrby",
-        4,
-        GROW,
-        "2.0.0",
-        "O(1)",
-        "Adds an integer to a field of a hash",
-        Handler::Write(hincrby),
-    ),
-    command(
-        "hincrbyfloat",
-        4,
-        GROW,
-        "2.6.0",
-        "O(1)",
-        "Adds a floating-point number to a field of a hash",
-        Handler::Write(hincrbyfloat),
-    ),
-    command(
-        "hdel",
-        -3,
-        &[Flag::Write, Flag::Fast],
-        "2.0.0",
-        "O(1) per field",
-        "Removes fields from a hash and counts them",
-        Handler::Write(hdel),
-    ),
-    command(
-        "hget",
-        3,
-        FIELDS,
-        "2.0.0",
-        "O(1)",
-        "Returns the value of a field of a hash",
-        Handler::Read(hget),
-    ),
-    command(
-        "hmget",
-        -3,
-        FIELDS,
-        "2.0.0",
-        "O(1) per field",
-        "Returns the values of fields of a hash",
-        Handler::Read(hmget),
-    ),
-    command(
-        "hexists",
-        3,
-        FIELDS,
-        "2.0.0",
-        "O(1)",
-        "Tells whether a field of a hash exists",
-        Handler::Read(hexists),
-    ),
-    command(
-        "hstrlen",
-        3,
-        FIELDS,
-        "3.2.0",
-        "O(1)",
-        "Returns the length of the value of a field of a hash",
-        Handler::Read(hstrlen),
-    ),
-    command(
-        "hlen",
-        2,
-        HEADER,
-        "2.0.0",
-        "O(1)",
-        "Returns the number of fields of a hash",
-        Handler::Read(hlen),
-    ),
-    command(
-        "hgetall",
-        2,
-        MANY,
-        "2.0.0",
-        "O(N) for N fields",
-        "Returns all fields of a hash and their values",
-        Handler::Read(hgetall),
-    ),
-    command(
-        "hkeys",
-        2,
-        MANY,
-        "2.0.0",
-        "O(N) for N fields",
-        "Returns all fields of a hash",
-        Handler::Read(hkeys),
-    ),
-    command(
-        "hvals",
-        2,
-        MANY,
-        "2.0.0",
-        "O(N) for N fields",
-        "Returns all values of a hash",
-        Handler::Read(hvals),
-    ),
-    command(
-        "hrandfield",
-        -2,
-        LABOUR,
-        "6.2.0",
-        "O(log N) per field returned, for N fields",
-        "Returns random fields of a hash",
-        Handler::Read(hrandfield),
-    ),
-    command(
-        "hscan",
-        -3,
-        LABOUR,
-        "2.8.0",
-        "O(1) per call, O(N) for all N fields",
-        "Iterates over the fields of a hash",
-        Handler::Read(hscan),
-    ),
-];
+pub const COMMANDS: &[Command] = commands! { Hash;
+    "hset", -4, Write(hset), [Write DenyOom Fast], "2.0.0",
+        "O(1) for each field/value pair added, so O(N) to add N field/value pairs when the \
+         command is called with multiple field/value pairs.",
+        "Set the string value of a hash field",
+        keys: &[one(&[Rw, Update])],
+        arguments: &[KEY, block("field_value", &[string("field"), string("value")]).multiple()],
+        history: &[("4.0.0", "Accepts multiple `field` and `value` arguments.")];
+    "hmset", -4, Write(hmset), [Write DenyOom Fast], "2.0.0",
+        "O(N) where N is the number of fields being set.",
+        "Set multiple hash fields to multiple values",
+        keys: &[one(&[Rw, Update])],
+        arguments: &[KEY, block("field_value", &[string("field"), string("value")]).multiple()],
+        deprecated: Some(("4.0.0", "`HSET` with multiple field-value pairs"));
+    "hsetnx", 4, Write(hsetnx), [Write DenyOom Fast], "2.0.0", "O(1)",
+        "Set the value of a hash field, only if the field does not exist",
+        keys: &[one(&[Rw, Insert])],
+        arguments: &[KEY, string("field"), string("value")];
+    "hincrby", 4, Write(hincrby), [Write DenyOom Fast], "2.0.0", "O(1)",
+        "Increment the integer value of a hash field by the given number",
+        keys: &[one(&[Rw, Access, Update])],
+        arguments: &[KEY, string("field"), integer("increment")];
+    "hincrbyfloat", 4, Write(hincrbyfloat), [Write DenyOom Fast], "2.6.0", "O(1)",
+        "Increment the float value of a hash field by the given amount",
+        keys: &[one(&[Rw, Access, Update])],
+        arguments: &[KEY, string("field"), double("increment")];
+    "hdel", -3, Write(hdel), [Write Fast], "2.0.0",
+        "O(N) where N is the number of fields to be removed.",
+        "Delete one or more hash fields",
+        keys: &[one(&[Rw, Delete])],
+        arguments: &[KEY, string("field").multiple()],
+        history: &[("2.4.0", "Accepts multiple `field` arguments.")];
+    "hget", 3, Read(hget, Snapshot), [ReadOnly Fast], "2.0.0", "O(1)",
+        "Get the value of a hash field",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, string("field")];
+    "hmget", -3, Read(hmget, Budgeted), [ReadOnly Fast], "2.0.0",
+        "O(N) where N is the number of fields being requested.",
+        "Get the values of all the given hash fields",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, string("field").multiple()];
+    "hexists", 3, Read(hexists, Snapshot), [ReadOnly Fast], "2.0.0", "O(1)",
+        "Determine if a hash field exists",
+        keys: &[one(&[Ro])],
+        arguments: &[KEY, string("field")];
+    "hstrlen", 3, Read(hstrlen, Snapshot), [ReadOnly Fast], "3.2.0", "O(1)",
+        "Get the length of the value of a hash field",
+        keys: &[one(&[Ro])],
+        arguments: &[KEY, string("field")];
+    "hlen", 2, Read(hlen, Latest), [ReadOnly Fast], "2.0.0", "O(1)",
+        "Get the number of fields in a hash",
+        keys: &[one(&[Ro])],
+        arguments: &[KEY];
+    "hgetall", 2, Read(hgetall, Budgeted), [ReadOnly], "2.0.0",
+        "O(N) where N is the size of the hash.",
+        "Get all the fields and values in a hash",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY],
+        tips: &["nondeterministic_output_order"];
+    "hkeys", 2, Read(hkeys, Budgeted), [ReadOnly], "2.0.0", "O(N) where N is the size of the hash.",
+        "Get all the fields in a hash",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY],
+        tips: &["nondeterministic_output_order"];
+    "hvals", 2, Read(hvals, Budgeted), [ReadOnly], "2.0.0", "O(N) where N is the size of the hash.",
+        "Get all the values in a hash",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY],
+        tips: &["nondeterministic_output_order"];
+    "hrandfield", -2, Read(hrandfield, Blocking), [ReadOnly], "6.2.0",
+        "O(log N) per field returned, for a hash of N fields.",
+        "Get one or multiple random fields from a hash",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[
+            KEY, block("options", &[integer("count"), token("WITHVALUES").optional()]).optional()
+        ],
+        tips: &["nondeterministic_output"];
+    "hscan", -3, Read(hscan, Blocking), [ReadOnly], "2.8.0",
+        page::SCAN_COST,
+        "Incrementally iterate hash fields and associated values",
+        keys: &[one(&[Ro, Access])],
+        arguments: page::SCAN_ARGUMENTS,
+        tips: &["nondeterministic_output"];
+};
 
 fn hset(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     set_fields(tx, args, "hset").map(Reply::count)
@@ -224,7 +132,7 @@ fn set_fields(tx: &mut Tx<'_>, args: &Args, name: &'static str) -> Result<u64, C
     let mut hash = tx.open(key, DataType::Hash)?;
     let mut created = 0u64;
     for (field, value) in args::pairs(fields, 0) {
-        created = created.saturating_add(u64::from(set_field(tx, &mut hash, field, value)?));
+        created += u64::from(set_field(tx, &mut hash, field, value)?);
     }
     tx.save(hash)?;
     Ok(created)
@@ -239,7 +147,7 @@ fn set_field(
 ) -> Result<bool, CommandError> {
     let is_new = hash.is_empty() || !tx.view().has_subkey(hash, field)?;
     tx.put_subkey(hash, field, value)?;
-    hash.meta.size = hash.meta.size.saturating_add(u64::from(is_new));
+    hash.meta.size += u64::from(is_new);
     Ok(is_new)
 }
 
@@ -256,10 +164,10 @@ fn hsetnx(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 
 fn hincrby(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let [_, key, field, increment] = args else { return Err(CommandError::WrongArity("hincrby")) };
-    let increment = args::integer(increment)?;
+    let increment = number::integer(increment)?;
     let mut hash = tx.open(key, DataType::Hash)?;
     let old = match tx.view().subkey(&hash, field)? {
-        Some(value) => args::canonical_integer(&value).ok_or(CommandError::HashNotInteger)?,
+        Some(value) => parse_integer(&value).ok_or(CommandError::HashNotInteger)?,
         None => 0,
     };
     let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
@@ -311,8 +219,8 @@ pub fn remove_subkeys(
         }
         if tx.view().has_subkey(from, subkey)? {
             tx.delete_subkey(from, subkey)?;
-            from.meta.size = from.meta.size.saturating_sub(1);
-            removed = removed.saturating_add(1);
+            from.meta.size -= 1;
+            removed += 1;
         }
     }
     Ok(removed)
@@ -341,10 +249,10 @@ fn hmget(view: &View<'_>, args: &Args) -> Outcome {
     let Some(hash) = existing(view, key)? else {
         return Ok(Reply::Array(fields.iter().map(|_| Reply::Nil).collect()));
     };
-    let mut tally = view.tally();
+    let mut limit = view.reply_limit();
     let value = |field: &Bytes| {
         let value = view.subkey(&hash, field)?;
-        tally.add(value.as_ref().map_or(0, Bytes::len))?;
+        limit.add(value.as_ref().map_or(0, Bytes::len))?;
         Ok(value.map_or(Reply::Nil, Reply::Bulk))
     };
     fields.iter().map(value).collect::<Result<_, CommandError>>().map(Reply::Array)
@@ -393,7 +301,7 @@ fn all(
         let mut fields = view.subkeys(&hash, Direction::Forward)?;
         while let Some((field, value)) = fields.next_ref()? {
             add(&mut strings, field, value);
-            view.check_answer(strings.size())?;
+            view.check_reply(strings.size())?;
         }
     }
     Ok(Reply::Bulks(shape, strings))
@@ -403,11 +311,11 @@ fn hrandfield(view: &View<'_>, args: &Args) -> Outcome {
     let [_, key, options @ ..] = args else { return Err(CommandError::WrongArity("hrandfield")) };
     let Some(options) = RandomFields::parse(options)? else {
         let Some(hash) = existing(view, key)? else { return Ok(Reply::Nil) };
-        let field = walk::one(view, &hash, &mut view.random())?;
+        let field = sample::one(view, &hash, &mut view.random())?;
         return Ok(field.map_or(Reply::Nil, |(field, _)| Reply::Bulk(field)));
     };
     let fields = match existing(view, key)? {
-        Some(hash) => walk::sample(view, &hash, options.count, &mut view.random())?,
+        Some(hash) => sample::draw(view, &hash, options.count, &mut view.random())?,
         None => Vec::new(),
     };
     let fields = fields.into_iter();
@@ -431,7 +339,7 @@ impl RandomFields {
     /// Reads what follows the key; `None` if nothing does.
     fn parse(options: &Args) -> Result<Option<RandomFields>, CommandError> {
         let Some((count, rest)) = options.split_first() else { return Ok(None) };
-        let count = args::integer_between(count, -i64::MAX, i64::MAX)?;
+        let count = number::integer_between(count, -i64::MAX, i64::MAX)?;
         match rest {
             [] => Ok(Some(RandomFields { count, with_values: false })),
             [option] if args::is(option, "WITHVALUES") => {

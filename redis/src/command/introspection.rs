@@ -9,95 +9,109 @@
 //! ───────────                          ─────────────────
 //! name, arity                          "zadd", -4
 //! flags: Write, DenyOom, Fast          write denyoom fast
-//! keys: ONE                            1 1 1, and the key specification at the end
+//! keys: one(&[Rw, Update])             1 1 1, and the key specification at the end
 //! group, flags                         @write @sortedset @fast
 //! ```
-//!
-//! What the declarations do not hold is left out rather than made up: `COMMAND DOCS` has no
-//! `arguments`, and key specifications say read or write, not which of Redis's finer shades of
-//! writing.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use neokv_resp::Reply;
 
-use super::subcommand::{Subcommand, dispatch};
-use super::{
-    Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args, cluster, connection,
-    info, table,
-};
+use super::container::subcommand_help;
+use super::declare::argument::{Argument, ArgumentKind};
+use super::declare::keys::{self, FindKeys, KeyFlag, KeySpec};
+use super::declare::{Change, Flag, SessionCx, commands};
+use super::{Args, Command, Outcome, args};
+use crate::error::CommandError;
 use crate::keyspace::glob::Pattern;
-use crate::server::SessionCx;
+use crate::keyspace::reply_limit::{ReplyLimit, reply_bytes};
 
 /// COMMAND.
-pub const COMMANDS: &[Command] = &[Command {
-    name: "command",
-    arity: -1,
-    flags: &[Flag::Loading, Flag::Stale],
-    keys: KeySpec::None,
-    group: Group::Server,
-    since: "2.8.13",
-    complexity: "O(N) where N is the total number of commands",
-    summary: "Get array of command details",
-    handler: Handler::Session(command),
-}];
+pub const COMMANDS: &[Command] = commands! { Server;
+    "command", -1, Session(command), [Loading Stale], "2.8.13",
+        "O(N) where N is the total number of Redis commands",
+        "Get array of Redis command details",
+        tips: &["nondeterministic_output_order"],
+        categories: &["@connection"],
+        subcommands: commands! { Server;
+            "command|count", 2, Session(count), [Loading Stale], "2.8.13", "O(1)",
+                "Get total number of Redis commands",
+                categories: &["@connection"],
+                help: &["COUNT", "    Return the total number of commands in this server."];
+            "command|docs", -2, Session(docs), [Loading Stale], "7.0.0",
+                "O(N) where N is the number of commands to look up",
+                "Get array of specific Redis command documentation",
+                arguments: &[string("command-name").optional().multiple()],
+                tips: &["nondeterministic_output_order"],
+                categories: &["@connection"],
+                help: &[
+                    "DOCS [<command-name> ...]",
+                    "    Return documentation of the named commands, or of all.",
+                ];
+            "command|getkeys", -4, Session(get_keys), [Loading Stale], "2.8.13",
+                "O(N) where N is the number of arguments to the command",
+                "Extract keys given a full Redis command",
+                categories: &["@connection"],
+                help: &["GETKEYS <full-command>", "    Return the keys from a full command."];
+            "command|getkeysandflags", -4, Session(get_keys_and_flags), [Loading Stale], "7.0.0",
+                "O(N) where N is the number of arguments to the command",
+                "Extract keys and access flags given a full Redis command",
+                categories: &["@connection"],
+                help: &[
+                    "GETKEYSANDFLAGS <full-command>",
+                    "    Return the keys and the access flags from a full command.",
+                ];
+            "command|help", 2, Session(subcommand_help), [Loading Stale], "5.0.0", "O(1)",
+                "Show helpful text about the different subcommands",
+                categories: &["@connection"];
+            "command|info", -2, Session(info), [Loading Stale], "2.8.13",
+                "O(N) where N is the number of commands to look up",
+                "Get array of specific Redis command details, or all when no argument is given.",
+                arguments: &[string("command-name").optional().multiple()],
+                history: &[
+                    ("7.0.0", "Allowed to be called with no argument to get info on all commands."),
+                ],
+                tips: &["nondeterministic_output_order"],
+                categories: &["@connection"],
+                help: &[
+                    "INFO [<command-name> ...]",
+                    "    Return details about the named commands, or about all.",
+                ];
+            "command|list", -2, Session(list), [Loading Stale], "7.0.0",
+                "O(N) where N is the total number of Redis commands",
+                "Get an array of Redis command names",
+                arguments: &[
+                    one_of("filterby", &[
+                        string("module-name").after("MODULE"), string("category").after("ACLCAT"),
+                        pattern("pattern").after("PATTERN")
+                    ]).after("FILTERBY").optional()
+                ],
+                tips: &["nondeterministic_output_order"],
+                categories: &["@connection"],
+                help: &[
+                    "LIST [FILTERBY <MODULE name|ACLCAT category|PATTERN pattern>]",
+                    "    Return a list of all commands.",
+                ];
+        };
+};
 
-/// The subcommands of COMMAND.
-pub const SUBCOMMANDS: &[Subcommand] = &[
-    Subcommand {
-        name: "command|count",
-        arity: 2,
-        help: &["COUNT", "    Return the total number of commands in this server."],
-        handler: |_, _| Ok(integer(table::all().len())),
-    },
-    Subcommand {
-        name: "command|list",
-        arity: -2,
-        help: &[
-            "LIST [FILTERBY <MODULE name|ACLCAT category|PATTERN pattern>]",
-            "    Return a list of all commands.",
-        ],
-        handler: |_, args| list(args),
-    },
-    Subcommand {
-        name: "command|info",
-        arity: -2,
-        help: &[
-            "INFO [<command-name> ...]",
-            "    Return details about the named commands, or about all.",
-        ],
-        handler: |_, args| Ok(info_of(args::rest(args, 2))),
-    },
-    Subcommand {
-        name: "command|docs",
-        arity: -2,
-        help: &[
-            "DOCS [<command-name> ...]",
-            "    Return documentation of the named commands, or of all.",
-        ],
-        handler: |_, args| Ok(docs(args::rest(args, 2))),
-    },
-    Subcommand {
-        name: "command|getkeys",
-        arity: -4,
-        help: &["GETKEYS <full-command>", "    Return the keys from a full command."],
-        handler: |_, args| get_keys(args::rest(args, 2)),
-    },
-    Subcommand {
-        name: "command|getkeysandflags",
-        arity: -4,
-        help: &[
-            "GETKEYSANDFLAGS <full-command>",
-            "    Return the keys and the access flags from a full command.",
-        ],
-        handler: |_, args| get_keys_and_flags(args::rest(args, 2)),
-    },
-];
+/// COMMAND without a subcommand: as COMMAND INFO.
+fn command(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+    describe_all(cx, &[])
+}
 
-fn command(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
-    if args.len() == 1 {
-        return Ok(Reply::Array(table::all().map(describe).collect()));
-    }
-    dispatch("command", SUBCOMMANDS, cx, args)
+fn info(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+    describe_all(cx, args::rest(args, 2))
+}
+
+fn count(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+    Ok(integer(commands(cx).count()))
+}
+
+/// All commands but the subcommands.
+fn commands(cx: &SessionCx<'_>) -> impl Iterator<Item = &'static Command> {
+    cx.commands.all().iter().copied().filter(|command| !command.is_subcommand())
 }
 
 fn text(text: &'static str) -> Reply {
@@ -112,7 +126,12 @@ fn statuses(words: impl IntoIterator<Item = &'static str>) -> Reply {
     Reply::Set(words.into_iter().map(|word| Reply::Simple(word.into())).collect())
 }
 
-fn list(args: &Args) -> Outcome {
+fn map(fields: Vec<(&'static str, Reply)>) -> Reply {
+    Reply::Map(fields.into_iter().map(|(name, value)| (text(name), value)).collect())
+}
+
+/// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`
+fn list(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     let matches: Box<dyn Fn(&Command) -> bool> = match args::rest(args, 2) {
         [] => Box::new(|_| true),
         [filter, by, value] if args::is(filter, "filterby") => {
@@ -132,29 +151,31 @@ fn list(args: &Args) -> Outcome {
         }
         _ => return Err(CommandError::Syntax),
     };
-    Ok(Reply::Array(
-        table::all().filter(|command| matches(command)).map(|command| text(command.name)).collect(),
-    ))
+    let listed = cx.commands.all().iter().filter(|command| matches(command));
+    Ok(Reply::Array(listed.map(|command| text(command.name)).collect()))
 }
 
-fn info_of(names: &Args) -> Reply {
+/// `COMMAND INFO`: the named commands, or all.
+fn describe_all(cx: &SessionCx<'_>, names: &Args) -> Outcome {
     if names.is_empty() {
-        return Reply::Array(table::all().map(describe).collect());
+        return Ok(Reply::Array(commands(cx).map(describe).collect()));
     }
-    Reply::Array(
-        names.iter().map(|name| table::lookup(name).map_or(Reply::Nil, describe)).collect(),
-    )
+    let (mut described, mut limit) = (Vec::new(), ReplyLimit::new(cx.host.max_reply_bytes()));
+    for name in names {
+        // A name may be given a million times.
+        let reply = cx.commands.lookup(name).map_or(Reply::Nil, describe);
+        limit.add_bytes(reply_bytes(&reply))?;
+        described.push(reply);
+    }
+    Ok(Reply::Array(described))
 }
 
 /// The ten fields of `COMMAND INFO`.
 fn describe(command: &'static Command) -> Reply {
-    let (first, last, step) = match command.keys {
-        KeySpec::Range { first, last, step } => (first, last, step),
-        KeySpec::None | KeySpec::Count { .. } => (0, 0, 0),
-    };
-    let movable = matches!(command.keys, KeySpec::Count { .. }) && !command.has(Flag::MovableKeys);
+    let (first, last, step) = keys::legacy_range(command.keys);
+    let movable = command.keys.iter().any(|spec| spec.find == FindKeys::Counted);
     let flags =
-        command.flags.iter().filter_map(|flag| flag.name()).chain(movable.then_some("movablekeys"));
+        command.flags.iter().map(|flag| flag.name()).chain(movable.then_some("movablekeys"));
     Reply::Array(vec![
         text(command.name),
         Reply::Integer(i64::from(command.arity)),
@@ -163,181 +184,252 @@ fn describe(command: &'static Command) -> Reply {
         Reply::Integer(i64::from(last)),
         Reply::Integer(i64::from(step)),
         statuses(categories(command)),
-        Reply::Set(Vec::new()),
-        Reply::Set(key_specification(command).into_iter().collect()),
-        Reply::Set(subcommands(command.name).iter().map(describe_subcommand).collect()),
+        Reply::Set(command.tips.iter().map(|tip| text(tip)).collect()),
+        Reply::Set(command.keys.iter().map(key_specification).collect()),
+        Reply::Set(command.subcommands.iter().map(describe).collect()),
     ])
 }
 
-fn subcommands(container: &str) -> &'static [Subcommand] {
-    match container {
-        "client" => connection::CLIENT_SUBCOMMANDS,
-        "cluster" => cluster::SUBCOMMANDS,
-        "command" => SUBCOMMANDS,
-        "config" => info::CONFIG_SUBCOMMANDS,
-        _ => &[],
-    }
-}
-
-fn describe_subcommand(subcommand: &Subcommand) -> Reply {
-    Reply::Array(vec![
-        text(subcommand.name),
-        Reply::Integer(i64::from(subcommand.arity)),
-        statuses(["loading", "stale"]),
-        Reply::Integer(0),
-        Reply::Integer(0),
-        Reply::Integer(0),
-        statuses(["@slow"]),
-        Reply::Set(Vec::new()),
-        Reply::Set(Vec::new()),
-        Reply::Set(Vec::new()),
-    ])
-}
-
-/// The ACL categories, each with its `@`, that follow from flags and group.
+/// The ACL categories, each with its `@`: those that follow from flags and group, and the others.
 fn categories(command: &Command) -> impl Iterator<Item = &'static str> + use<> {
-    let group = match command.group {
-        Group::Generic => Some("@keyspace"),
-        Group::String => Some("@string"),
-        Group::List => Some("@list"),
-        Group::Set => Some("@set"),
-        Group::SortedSet => Some("@sortedset"),
-        Group::Hash => Some("@hash"),
-        Group::Connection => Some("@connection"),
-        Group::Server | Group::Cluster => None,
-    };
     let admin = command.has(Flag::Admin);
+    // Containers of the connection's commands are in no category of their own.
+    let group = if command.subcommands.is_empty() { command.group.category() } else { None };
     [
         command.has(Flag::Write).then_some("@write"),
         command.has(Flag::ReadOnly).then_some("@read"),
         group,
         admin.then_some("@admin"),
         Some(if command.has(Flag::Fast) { "@fast" } else { "@slow" }),
-        (admin || command.has(Flag::Dangerous)).then_some("@dangerous"),
+        admin.then_some("@dangerous"),
     ]
     .into_iter()
     .flatten()
+    .chain(command.categories.iter().copied())
 }
 
-fn access(command: &Command) -> Reply {
-    statuses(if command.is_write() { ["RW", "update"] } else { ["RO", "access"] })
-}
-
-fn map<const N: usize>(fields: [(&'static str, Reply); N]) -> Reply {
-    Reply::Map(fields.into_iter().map(|(name, value)| (text(name), value)).collect())
-}
-
-/// Where the keys are, in the form that replaced first, last and step in Redis 7.
-fn key_specification(command: &Command) -> Option<Reply> {
-    let number = |value: i32| Reply::Integer(i64::from(value));
-    let (start, find) = match command.keys {
-        KeySpec::None => return None,
-        KeySpec::Range { first, last, step } => {
-            // `lastkey` counts from the first key on; a negative one counts from the end as before.
-            let last = if last < 0 { last } else { last.saturating_sub(first) };
-            let spec =
-                map([("lastkey", number(last)), ("keystep", number(step)), ("limit", number(0))]);
-            (number(first), map([("type", text("range")), ("spec", spec)]))
-        }
-        KeySpec::Count { at } => {
-            let spec =
-                map([("keynumidx", number(0)), ("firstkey", number(1)), ("keystep", number(1))]);
-            (integer(at), map([("type", text("keynum")), ("spec", spec)]))
-        }
+/// Where keys are, in the form that replaced first, last and step in Redis 7.
+fn key_specification(spec: &KeySpec) -> Reply {
+    let find = match spec.find {
+        FindKeys::Counted => map(vec![
+            ("type", text("keynum")),
+            (
+                "spec",
+                map(vec![
+                    ("keynumidx", integer(0)),
+                    ("firstkey", integer(1)),
+                    ("keystep", integer(1)),
+                ]),
+            ),
+        ]),
+        FindKeys::One => key_range(0, 1),
+        FindKeys::ToLast { step } => key_range(-1, step),
     };
-    let begin = map([("type", text("index")), ("spec", map([("index", start)]))]);
-    Some(map([("flags", access(command)), ("begin_search", begin), ("find_keys", find)]))
+    let index = map(vec![("index", Reply::Integer(i64::from(spec.first)))]);
+    let mut fields = vec![
+        ("flags", key_flags(spec.flags)),
+        ("begin_search", map(vec![("type", text("index")), ("spec", index)])),
+        ("find_keys", find),
+    ];
+    if !spec.note.is_empty() {
+        fields.insert(0, ("notes", text(spec.note)));
+    }
+    map(fields)
 }
 
-fn docs(names: &Args) -> Reply {
-    let entry = |command: &'static Command| {
-        let fields = map([
-            ("summary", text(command.summary)),
-            ("since", text(command.since)),
-            ("group", text(command.group.name())),
-            ("complexity", text(command.complexity)),
-        ]);
-        (text(command.name), fields)
-    };
-    Reply::Map(if names.is_empty() {
-        table::all().map(entry).collect()
+/// `last` counts from the first key on; a negative one counts from the end.
+fn key_range(last: i64, step: u16) -> Reply {
+    map(vec![
+        ("type", text("range")),
+        (
+            "spec",
+            map(vec![
+                ("lastkey", Reply::Integer(last)),
+                ("keystep", Reply::Integer(i64::from(step))),
+                ("limit", integer(0)),
+            ]),
+        ),
+    ])
+}
+
+fn key_flags(flags: &[KeyFlag]) -> Reply {
+    statuses(flags.iter().map(|flag| flag.name()))
+}
+
+/// `COMMAND DOCS`: the named commands, or all. Unknown names are left out.
+fn docs(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+    let names = args::rest(args, 2);
+    let entry = |command: &'static Command| (text(command.name), document(command));
+    if names.is_empty() {
+        return Ok(Reply::Map(commands(cx).map(entry).collect()));
+    }
+    let (mut entries, mut limit) = (Vec::new(), ReplyLimit::new(cx.host.max_reply_bytes()));
+    for command in names.iter().filter_map(|name| cx.commands.lookup(name)) {
+        let (name, document) = entry(command);
+        limit.add_bytes(reply_bytes(&document))?;
+        entries.push((name, document));
+    }
+    Ok(Reply::Map(entries))
+}
+
+fn document(command: &'static Command) -> Reply {
+    let mut fields = vec![
+        ("summary", text(command.summary)),
+        ("since", text(command.since)),
+        ("group", text(command.group.name())),
+        ("complexity", text(command.complexity)),
+    ];
+    if let Some((since, replacement)) = command.deprecated {
+        fields.push(("doc_flags", statuses(["deprecated"])));
+        fields.push(("deprecated_since", text(since)));
+        fields.push(("replaced_by", text(replacement)));
+    }
+    if !command.history.is_empty() {
+        let change = |(version, change): &Change| Reply::Array(vec![text(version), text(change)]);
+        fields.push(("history", Reply::Set(command.history.iter().map(change).collect())));
+    }
+    if !command.arguments.is_empty() {
+        fields.push(("arguments", arguments(command.arguments)));
+    }
+    if !command.subcommands.is_empty() {
+        let entry = |command: &'static Command| (text(command.name), document(command));
+        fields.push(("subcommands", Reply::Map(command.subcommands.iter().map(entry).collect())));
+    }
+    map(fields)
+}
+
+fn arguments(list: &'static [Argument]) -> Reply {
+    Reply::Array(list.iter().map(document_argument).collect())
+}
+
+fn document_argument(argument: &'static Argument) -> Reply {
+    let name = if argument.name.is_empty() {
+        Cow::Owned(argument.token.to_ascii_lowercase())
     } else {
-        names.iter().filter_map(|name| table::lookup(name)).map(entry).collect()
-    })
+        Cow::Borrowed(argument.name)
+    };
+    let mut fields =
+        vec![("name", Reply::bulk(name.into_owned())), ("type", text(argument.kind.name()))];
+    if let Some(spec) = argument.key_spec {
+        fields.push(("key_spec_index", Reply::Integer(i64::from(spec))));
+    }
+    let texts = [
+        ("token", argument.token),
+        ("since", argument.since),
+        ("deprecated_since", argument.deprecated_since),
+    ];
+    let given = texts.into_iter().filter(|(_, value)| !value.is_empty());
+    fields.extend(given.map(|(name, value)| (name, text(value))));
+    let flags = [
+        (argument.optional, "optional"),
+        (argument.multiple, "multiple"),
+        (argument.multiple_token, "multiple_token"),
+    ];
+    if flags.iter().any(|(set, _)| *set) {
+        let set = flags.into_iter().filter_map(|(set, name)| set.then_some(name));
+        fields.push(("flags", statuses(set)));
+    }
+    if matches!(argument.kind, ArgumentKind::OneOf | ArgumentKind::Block) {
+        fields.push(("arguments", arguments(argument.members)));
+    }
+    map(fields)
 }
 
-/// The command that `words` spell, if it is a valid call with keys.
-fn command_with_keys(words: &Args) -> Result<&'static Command, CommandError> {
-    let name = args::get(words, 0)?;
-    let command =
-        table::lookup(name).ok_or_else(|| CommandError::custom("ERR Invalid command specified"))?;
-    if command.keys == KeySpec::None {
+/// The command that `words` call, if it is a valid call with keys.
+fn command_with_keys(cx: &SessionCx<'_>, words: &Args) -> Result<&'static Command, CommandError> {
+    let (_, command) = cx
+        .commands
+        .find(words)
+        .map_err(|_| CommandError::custom("ERR Invalid command specified"))?;
+    if command.keys.is_empty() {
         return Err(CommandError::custom("ERR The command has no key arguments"));
     }
     command.check_arity(words).map_err(|_| {
         CommandError::custom("ERR Invalid number of arguments specified for command")
     })?;
-    if command.keys.indexes(words).next().is_none() {
+    if keys::keys(command.keys, words).next().is_none() {
         return Err(CommandError::custom("ERR Invalid arguments specified for command"));
     }
     Ok(command)
 }
 
-fn get_keys(words: &Args) -> Outcome {
-    let command = command_with_keys(words)?;
-    Ok(Reply::Array(command.keys.keys(words).cloned().map(Reply::Bulk).collect()))
+fn get_keys(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+    let words = args::rest(args, 2);
+    let command = command_with_keys(cx, words)?;
+    Ok(Reply::Array(keys::keys(command.keys, words).cloned().map(Reply::Bulk).collect()))
 }
 
-fn get_keys_and_flags(words: &Args) -> Outcome {
-    let command = command_with_keys(words)?;
-    let pair = |key: &Bytes| Reply::Array(vec![Reply::Bulk(key.clone()), access(command)]);
-    Ok(Reply::Array(command.keys.keys(words).map(pair).collect()))
+fn get_keys_and_flags(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+    let words = args::rest(args, 2);
+    let command = command_with_keys(cx, words)?;
+    let pairs = command.keys.iter().flat_map(|spec| {
+        let flags = flags_in_call(spec, words);
+        let keys = spec.indexes(words).filter_map(|at| words.get(at));
+        keys.map(move |key| Reply::Array(vec![Reply::Bulk(key.clone()), key_flags(flags)]))
+    });
+    Ok(Reply::Array(pairs.collect()))
+}
+
+/// What happens to the keys of this very call. SET reads its key only with GET.
+fn flags_in_call(spec: &KeySpec, words: &Args) -> &'static [KeyFlag] {
+    if !spec.flags.contains(&KeyFlag::Variable) {
+        spec.flags
+    } else if args::rest(words, 3).iter().any(|word| args::is(word, "GET")) {
+        &[KeyFlag::Rw, KeyFlag::Access, KeyFlag::Update]
+    } else {
+        &[KeyFlag::Ow, KeyFlag::Update]
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
-    use neokv_resp::Protocol;
-
     use super::*;
+    use crate::testing::{TestHost, wire};
 
-    fn words(line: &str) -> Vec<Bytes> {
-        line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
-    }
-
-    fn wire(reply: &Reply) -> String {
-        let mut out = BytesMut::new();
-        reply.write(Protocol::Resp2, &mut out);
-        String::from_utf8(out.to_vec()).expect("ASCII")
+    fn run(line: &str) -> Result<String, String> {
+        let host = TestHost::new();
+        host.session(line).map(|reply| wire(&reply)).map_err(|error| error.to_string())
     }
 
     #[test]
     fn info_has_the_bytes_that_redis_sends() {
         assert_eq!(
-            wire(&info_of(&words("foo get"))),
-            "*2\r\n$-1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n*3\r\n+@read\r\n\
-             +@string\r\n+@fast\r\n*0\r\n*1\r\n*6\r\n$5\r\nflags\r\n*2\r\n+RO\r\n+access\r\n$12\r\nbegin_search\r\n*4\r\n\
-             $4\r\ntype\r\n$5\r\nindex\r\n$4\r\nspec\r\n*2\r\n$5\r\nindex\r\n:1\r\n$9\r\nfind_keys\r\n*4\r\n$4\r\ntype\r\n\
-             $5\r\nrange\r\n$4\r\nspec\r\n*6\r\n$7\r\nlastkey\r\n:0\r\n$7\r\nkeystep\r\n:1\r\n$5\r\nlimit\r\n:0\r\n*0\r\n"
+            run("command info foo get").as_deref(),
+            Ok("*2\r\n$-1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n\
+                :1\r\n:1\r\n:1\r\n*3\r\n+@read\r\n+@string\r\n+@fast\r\n*0\r\n\
+                *1\r\n*6\r\n$5\r\nflags\r\n*2\r\n+RO\r\n+access\r\n\
+                $12\r\nbegin_search\r\n*4\r\n$4\r\ntype\r\n$5\r\nindex\r\n\
+                $4\r\nspec\r\n*2\r\n$5\r\nindex\r\n:1\r\n\
+                $9\r\nfind_keys\r\n*4\r\n$4\r\ntype\r\n$5\r\nrange\r\n\
+                $4\r\nspec\r\n*6\r\n$7\r\nlastkey\r\n:0\r\n$7\r\nkeystep\r\n:1\r\n\
+                $5\r\nlimit\r\n:0\r\n*0\r\n")
         );
     }
 
     #[test]
     fn docs_name_only_known_commands() {
         assert_eq!(
-            wire(&docs(&words("foo get"))),
-            "*2\r\n$3\r\nget\r\n*8\r\n$7\r\nsummary\r\n$22\r\nGet the value of a key\r\n$5\r\nsince\r\n$5\r\n1.0.0\r\n\
-             $5\r\ngroup\r\n$6\r\nstring\r\n$10\r\ncomplexity\r\n$4\r\nO(1)\r\n"
+            run("command docs foo get").as_deref(),
+            Ok("*2\r\n$3\r\nget\r\n*10\r\n$7\r\nsummary\r\n$22\r\nGet the value of a key\r\n\
+                $5\r\nsince\r\n$5\r\n1.0.0\r\n$5\r\ngroup\r\n$6\r\nstring\r\n\
+                $10\r\ncomplexity\r\n$4\r\nO(1)\r\n$9\r\narguments\r\n*1\r\n*6\r\n$4\r\nname\r\n\
+                $3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n")
         );
-        let Reply::Map(all) = docs(&[]) else { panic!("expected a map") };
-        assert_eq!(all.len(), table::all().len());
+    }
+
+    #[test]
+    fn a_million_names_are_too_much_at_once() {
+        let mut host = TestHost::new();
+        host.max_reply_bytes = 1 << 20;
+        let many = format!("command docs{}", " set".repeat(1000));
+        assert!(matches!(host.session(&many), Err(CommandError::LimitExceeded)));
+        let many = format!("command info{}", " set".repeat(2000));
+        assert!(matches!(host.session(&many), Err(CommandError::LimitExceeded)));
     }
 
     #[test]
     fn keys_of_a_call() {
-        let keys = |line: &str| {
-            get_keys(&words(line)).map(|reply| wire(&reply)).map_err(|error| error.to_string())
-        };
+        let keys = |line: &str| run(&format!("command getkeys {line}"));
         assert_eq!(keys("get a").as_deref(), Ok("*1\r\n$1\r\na\r\n"));
         assert_eq!(keys("mset a 1 b 2").as_deref(), Ok("*2\r\n$1\r\na\r\n$1\r\nb\r\n"));
         assert_eq!(keys("sintercard 1 a").as_deref(), Ok("*1\r\n$1\r\na\r\n"));
@@ -353,17 +445,12 @@ mod tests {
 
     #[test]
     fn the_list_is_filtered() {
-        let names = |line: &str| {
-            list(&words(line)).map(|reply| wire(&reply)).map_err(|error| error.to_string())
-        };
-        assert_eq!(
-            names("command list filterby pattern llen").as_deref(),
-            Ok("*1\r\n$4\r\nllen\r\n")
-        );
-        assert_eq!(names("command list filterby module x").as_deref(), Ok("*0\r\n"));
-        assert_eq!(names("command list filterby aclcat nonsense").as_deref(), Ok("*0\r\n"));
-        assert_eq!(names("command list filterby colour red"), Err("ERR syntax error".to_owned()));
-        assert_eq!(names("command list filterby"), Err("ERR syntax error".to_owned()));
-        assert!(names("command list filterby aclcat sortedset").expect("a list").contains("zadd"));
+        let names = |line: &str| run(&format!("command list {line}"));
+        assert_eq!(names("filterby pattern llen").as_deref(), Ok("*1\r\n$4\r\nllen\r\n"));
+        assert_eq!(names("filterby module x").as_deref(), Ok("*0\r\n"));
+        assert_eq!(names("filterby aclcat nonsense").as_deref(), Ok("*0\r\n"));
+        assert_eq!(names("filterby colour red"), Err("ERR syntax error".to_owned()));
+        assert_eq!(names("filterby"), Err("ERR syntax error".to_owned()));
+        assert!(names("filterby aclcat sortedset").expect("a list").contains("zadd"));
     }
 }

@@ -8,85 +8,56 @@ use neokv_encoding::key::{UserKey, slot_bounds};
 use neokv_encoding::metadata::decode_header;
 use neokv_encoding::slot::SlotRange;
 use neokv_engine::{Direction, KeyRange};
+use neokv_raftstore::SplitMix64;
 use neokv_resp::Reply;
 
-use super::{Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args};
+use super::declare::commands;
+use super::{Args, Command, Outcome, args};
+use crate::error::CommandError;
 use crate::keyspace::{Tx, View};
 
 /// Live keys among which RANDOMKEY chooses.
 const RANDOM_CHOICES: u64 = 64;
-/// Records that RANDOMKEY looks at, at most.
-const RANDOM_LOOKS: u64 = 1024;
+/// Records that RANDOMKEY examines, at most.
+const RANDOM_EXAMINED: u64 = 1024;
 
 /// The commands of this file.
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "del",
-        arity: -2,
-        flags: &[Flag::Write],
-        keys: KeySpec::ALL,
-        group: Group::Generic,
-        since: "1.0.0",
-        complexity: "O(N) where N is the number of keys that will be removed, whatever they hold.",
-        summary: "Delete a key",
-        handler: Handler::Write(del),
-    },
-    Command {
-        name: "unlink",
-        arity: -2,
-        flags: &[Flag::Write, Flag::Fast],
-        keys: KeySpec::ALL,
-        group: Group::Generic,
-        since: "4.0.0",
-        complexity: "O(1) for each key removed regardless of its size.",
-        summary: "Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non blocking.",
-        handler: Handler::Write(del),
-    },
-    Command {
-        name: "exists",
-        arity: -2,
-        flags: &[Flag::ReadOnly, Flag::Fast],
-        keys: KeySpec::ALL,
-        group: Group::Generic,
-        since: "1.0.0",
-        complexity: "O(N) where N is the number of keys to check.",
-        summary: "Determine if a key exists",
-        handler: Handler::Read(exists),
-    },
-    Command {
-        name: "touch",
-        arity: -2,
-        flags: &[Flag::ReadOnly, Flag::Fast],
-        keys: KeySpec::ALL,
-        group: Group::Generic,
-        since: "3.2.1",
-        complexity: "O(N) where N is the number of keys that will be touched.",
-        summary: "Alters the last access time of a key(s). Returns the number of existing keys specified.",
-        handler: Handler::Read(exists),
-    },
-    Command {
-        name: "type",
-        arity: 2,
-        flags: &[Flag::ReadOnly, Flag::Fast, Flag::Point],
-        keys: KeySpec::ONE,
-        group: Group::Generic,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Determine the type stored at key",
-        handler: Handler::Read(kind),
-    },
-    Command {
-        name: "randomkey",
-        arity: 1,
-        flags: &[Flag::ReadOnly],
-        keys: KeySpec::None,
-        group: Group::Generic,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Return a random key from the keyspace",
-        handler: Handler::Read(randomkey),
-    },
-];
+pub const COMMANDS: &[Command] = commands! { Generic;
+    "del", -2, Write(del), [Write], "1.0.0",
+        "O(N) where N is the number of keys that will be removed, whatever they hold.",
+        "Delete a key",
+        keys: &[all(&[Rm, Delete])],
+        arguments: &[KEYS],
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"];
+    "unlink", -2, Write(del), [Write Fast], "4.0.0",
+        "O(1) for each key removed regardless of its size.",
+        "Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non \
+         blocking.",
+        keys: &[all(&[Rm, Delete])],
+        arguments: &[KEYS],
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"];
+    "exists", -2, Read(exists, Budgeted), [ReadOnly Fast], "1.0.0",
+        "O(N) where N is the number of keys to check.",
+        "Determine if a key exists",
+        keys: &[all(&[Ro])],
+        arguments: &[KEYS],
+        history: &[("3.0.3", "Accepts multiple `key` arguments.")],
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"];
+    "touch", -2, Read(exists, Budgeted), [ReadOnly Fast], "3.2.1",
+        "O(N) where N is the number of keys that will be touched.",
+        "Alters the last access time of a key(s). Returns the number of existing keys specified.",
+        keys: &[all(&[Ro])],
+        arguments: &[KEYS],
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"];
+    "type", 2, Read(kind, Latest), [ReadOnly Fast], "1.0.0", "O(1)",
+        "Determine the type stored at key",
+        keys: &[one(&[Ro])],
+        arguments: &[KEY];
+    "randomkey", 1, Read(randomkey, Budgeted), [ReadOnly], "1.0.0", "O(1)",
+        "Return a random key from the keyspace",
+        scope: Some(EveryRegion(any_key)),
+        tips: &["request_policy:all_shards", "nondeterministic_output"];
+};
 
 fn del(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let mut deleted = 0;
@@ -116,39 +87,52 @@ fn randomkey(view: &View<'_>, _: &Args) -> Outcome {
     let mut random = view.random();
     let slots = view.slots();
     let pivot = random.below(u64::from(slots.len()));
-    let pivot = slots.start.saturating_add(u16::try_from(pivot).unwrap_or(0));
-    let mut draw = Draw { chosen: None, seen: 0, looks: 0 };
+    let pivot = slots.start + u16::try_from(pivot).unwrap_or(0);
+    let mut sample = Sample { chosen: None, seen: 0, examined: 0 };
     for part in [SlotRange { start: pivot, ..slots }, SlotRange { end: pivot, ..slots }] {
         let (start, end) = slot_bounds(part);
         let mut rows =
             view.read().cursor(Family::Metadata, KeyRange::new(start, end), Direction::Forward)?;
-        while draw.goes_on() {
+        while sample.wants_more() {
             let Some((row, record)) = rows.next()? else { break };
-            draw.looks += 1;
+            sample.examined += 1;
             if view.is_expired(decode_header(record)?.1) {
                 continue;
             }
-            draw.seen += 1;
+            sample.seen += 1;
             // The n-th key replaces the earlier choice with probability 1/n, which makes all of
             // them equally likely.
-            if random.below(draw.seen) == 0 {
-                draw.chosen = Some(row.to_vec());
+            if random.below(sample.seen) == 0 {
+                sample.chosen = Some(row.to_vec());
             }
         }
     }
-    chosen_key(draw.chosen, view.namespace())
+    chosen_key(sample.chosen, view.namespace())
 }
 
-/// A choice among keys of which the number is not known beforehand.
-struct Draw {
+/// Reservoir sampling: a choice among keys of which the number is not known beforehand.
+struct Sample {
     chosen: Option<Vec<u8>>,
+    /// Live keys.
     seen: u64,
-    looks: u64,
+    /// Records, expired ones included.
+    examined: u64,
 }
 
-impl Draw {
-    fn goes_on(&self) -> bool {
-        self.seen < RANDOM_CHOICES && self.looks < RANDOM_LOOKS
+impl Sample {
+    fn wants_more(&self) -> bool {
+        self.seen < RANDOM_CHOICES && self.examined < RANDOM_EXAMINED
+    }
+}
+
+/// RANDOMKEY of several Regions: the key of one of those that have any.
+fn any_key(replies: Vec<Reply>, random: u64) -> Reply {
+    let mut keys: Vec<Reply> = replies.into_iter().filter(|reply| *reply != Reply::Nil).collect();
+    let count = u64::try_from(keys.len()).unwrap_or(u64::MAX);
+    let chosen = SplitMix64::new(random).below(count);
+    match usize::try_from(chosen) {
+        Ok(chosen) if chosen < keys.len() => keys.swap_remove(chosen),
+        _ => Reply::Nil,
     }
 }
 

@@ -16,8 +16,8 @@
 //! elements, and it moves those of the shorter side.
 //!
 //! The span has no holes: `tail - head` is the size, and every position in between has a row.
-//! [`elements::Walk`] checks it on every row that it reads, because a hole would shift all indexes
-//! behind it.
+//! [`elements::ElementCursor`] checks it on every row that it reads, because a hole would shift all
+//! indexes behind it.
 //!
 //! | file | commands |
 //! | --- | --- |
@@ -33,7 +33,10 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-use super::{Command, CommandError, Flag, Group, Handler, KeySpec, args};
+use super::declare::argument::words::token;
+use super::declare::{Argument, commands};
+use super::{Command, args};
+use crate::error::CommandError;
 
 /// One end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,200 +60,118 @@ impl End {
     }
 }
 
-/// A command on one list.
-const fn command(
-    name: &'static str,
-    arity: i32,
-    flags: &'static [Flag],
-    since: &'static str,
-    complexity: &'static str,
-    summary: &'static str,
-    handler: Handler,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys: KeySpec::ONE,
-        group: Group::List,
-        since,
-        complexity,
-        summary,
-        handler,
-    }
-}
+/// LEFT or RIGHT.
+const SIDES: &[Argument] = &[token("LEFT"), token("RIGHT")];
 
-/// Adds elements at an end.
-const PUSH: &[Flag] = &[Flag::Write, Flag::DenyOom, Flag::Fast];
-/// Removes elements from an end.
-const POP: &[Flag] = &[Flag::Write, Flag::Fast];
-/// Moves or replaces one element.
-const REPLACE: &[Flag] = &[Flag::Write, Flag::DenyOom];
-/// Reads many elements.
-const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Walk];
+/// What a push costs.
+const EACH_ELEMENT: &str = "O(1) for each element added, so O(N) to add N elements when the \
+                            command is called with multiple arguments.";
 
 /// The list commands.
-pub const COMMANDS: &[Command] = &[
-    command(
-        "lpush",
-        -3,
-        PUSH,
-        "1.0.0",
-        "O(N) for N elements",
-        "Adds elements at the head of a list, which it creates if need be",
-        Handler::Write(ends::lpush),
-    ),
-    command(
-        "rpush",
-        -3,
-        PUSH,
-        "1.0.0",
-        "O(N) for N elements",
-        "Adds elements at the tail of a list, which it creates if need be",
-        Handler::Write(ends::rpush),
-    ),
-    command(
-        "lpushx",
-        -3,
-        PUSH,
-        "2.2.0",
-        "O(N) for N elements",
-        "Adds elements at the head of a list if it exists",
-        Handler::Write(ends::lpushx),
-    ),
-    command(
-        "rpushx",
-        -3,
-        PUSH,
-        "2.2.0",
-        "O(N) for N elements",
-        "Adds elements at the tail of a list if it exists",
-        Handler::Write(ends::rpushx),
-    ),
-    command(
-        "lpop",
-        -2,
-        POP,
-        "1.0.0",
-        "O(N) for N returned elements",
-        "Removes and returns elements at the head of a list",
-        Handler::Write(ends::lpop),
-    ),
-    command(
-        "rpop",
-        -2,
-        POP,
-        "1.0.0",
-        "O(N) for N returned elements",
-        "Removes and returns elements at the tail of a list",
-        Handler::Write(ends::rpop),
-    ),
-    Command {
-        keys: KeySpec::TWO,
-        ..command(
-            "lmove",
-            5,
-            REPLACE,
-            "6.2.0",
-            "O(1)",
-            "Moves an element from an end of one list to an end of another or the same",
-            Handler::Write(ends::lmove),
-        )
-    },
-    Command {
-        keys: KeySpec::TWO,
-        ..command(
-            "rpoplpush",
-            3,
-            REPLACE,
-            "1.2.0",
-            "O(1)",
-            "Moves the last element of one list to the head of another or the same",
-            Handler::Write(ends::rpoplpush),
-        )
-    },
-    Command {
-        keys: KeySpec::Count { at: 1 },
-        ..command(
-            "lmpop",
-            -4,
-            &[Flag::Write, Flag::MovableKeys],
-            "7.0.0",
-            "O(K + N) for K keys and N returned elements",
-            "Removes and returns elements of the first list that has any",
-            Handler::Write(ends::lmpop),
-        )
-    },
-    command(
-        "llen",
-        2,
-        &[Flag::ReadOnly, Flag::Fast, Flag::Point],
-        "1.0.0",
-        "O(1)",
-        "Returns the number of elements of a list",
-        Handler::Read(read::llen),
-    ),
-    command(
-        "lindex",
-        3,
-        &[Flag::ReadOnly],
-        "1.0.0",
-        "O(1)",
-        "Returns the element at an index of a list",
-        Handler::Read(read::lindex),
-    ),
-    command(
-        "lrange",
-        4,
-        MANY,
-        "1.0.0",
-        "O(N) for N returned elements",
-        "Returns the elements between two indexes of a list",
-        Handler::Read(read::lrange),
-    ),
-    command(
-        "lpos",
-        -3,
-        MANY,
-        "6.0.6",
-        "O(N) for N compared elements",
-        "Returns the indexes at which an element stands in a list",
-        Handler::Read(read::lpos),
-    ),
-    command(
-        "lset",
-        4,
-        REPLACE,
-        "1.0.0",
-        "O(1)",
-        "Replaces the element at an index of a list",
-        Handler::Write(edit::lset),
-    ),
-    command(
-        "linsert",
-        5,
-        REPLACE,
-        "2.2.0",
-        "O(N + M) for N elements up to the pivot and M on its shorter side",
-        "Adds an element before or after another one in a list",
-        Handler::Write(edit::linsert),
-    ),
-    command(
-        "lrem",
-        4,
-        &[Flag::Write],
-        "1.0.0",
-        "O(N) for all N elements",
-        "Removes the elements of a list that equal a value",
-        Handler::Write(edit::lrem),
-    ),
-    command(
-        "ltrim",
-        4,
-        &[Flag::Write],
-        "1.0.0",
-        "O(N) for N removed elements",
-        "Removes all elements of a list but those between two indexes",
-        Handler::Write(edit::ltrim),
-    ),
-];
+pub const COMMANDS: &[Command] = commands! { List;
+    "lpush", -3, Write(ends::lpush), [Write DenyOom Fast], "1.0.0",
+        EACH_ELEMENT,
+        "Prepend one or multiple elements to a list",
+        keys: &[one(&[Rw, Insert])],
+        arguments: &[KEY, string("element").multiple()],
+        history: &[("2.4.0", "Accepts multiple `element` arguments.")];
+    "rpush", -3, Write(ends::rpush), [Write DenyOom Fast], "1.0.0",
+        EACH_ELEMENT,
+        "Append one or multiple elements to a list",
+        keys: &[one(&[Rw, Insert])],
+        arguments: &[KEY, string("element").multiple()],
+        history: &[("2.4.0", "Accepts multiple `element` arguments.")];
+    "lpushx", -3, Write(ends::lpushx), [Write DenyOom Fast], "2.2.0",
+        EACH_ELEMENT,
+        "Prepend an element to a list, only if the list exists",
+        keys: &[one(&[Rw, Insert])],
+        arguments: &[KEY, string("element").multiple()],
+        history: &[("4.0.0", "Accepts multiple `element` arguments.")];
+    "rpushx", -3, Write(ends::rpushx), [Write DenyOom Fast], "2.2.0",
+        EACH_ELEMENT,
+        "Append an element to a list, only if the list exists",
+        keys: &[one(&[Rw, Insert])],
+        arguments: &[KEY, string("element").multiple()],
+        history: &[("4.0.0", "Accepts multiple `element` arguments.")];
+    "lpop", -2, Write(ends::lpop), [Write Fast], "1.0.0",
+        "O(N) where N is the number of elements returned",
+        "Remove and get the first elements in a list",
+        keys: &[one(&[Rw, Access, Delete])],
+        arguments: &[KEY, integer("count").optional().since("6.2.0")],
+        history: &[("6.2.0", "Added the `count` argument.")];
+    "rpop", -2, Write(ends::rpop), [Write Fast], "1.0.0",
+        "O(N) where N is the number of elements returned",
+        "Remove and get the last elements in a list",
+        keys: &[one(&[Rw, Access, Delete])],
+        arguments: &[KEY, integer("count").optional().since("6.2.0")],
+        history: &[("6.2.0", "Added the `count` argument.")];
+    "lmove", 5, Write(ends::lmove), [Write DenyOom], "6.2.0", "O(1)",
+        "Pop an element from a list, push it to another list and return it",
+        keys: &[one(&[Rw, Access, Delete]), at(2, &[Rw, Insert])],
+        arguments: &[
+            key("source", 0), key("destination", 1),
+            one_of("wherefrom", SIDES),
+            one_of("whereto", SIDES)
+        ];
+    "rpoplpush", 3, Write(ends::rpoplpush), [Write DenyOom], "1.2.0", "O(1)",
+        "Remove the last element in a list, prepend it to another list and return it",
+        keys: &[one(&[Rw, Access, Delete]), at(2, &[Rw, Insert])],
+        arguments: &[key("source", 0), key("destination", 1)],
+        deprecated: Some(("6.2.0", "`LMOVE` with the `RIGHT` and `LEFT` arguments"));
+    "lmpop", -4, Write(ends::lmpop), [Write], "7.0.0",
+        "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
+        "Pop elements from a list",
+        keys: &[counted(&[Rw, Access, Delete])],
+        arguments: &[
+            integer("numkeys"), key("key", 0).multiple(),
+            one_of("where", SIDES),
+            integer("count").after("COUNT").optional()
+        ];
+    "llen", 2, Read(read::llen, Latest), [ReadOnly Fast], "1.0.0", "O(1)",
+        "Get the length of a list",
+        keys: &[one(&[Ro])],
+        arguments: &[KEY];
+    "lindex", 3, Read(read::lindex, Snapshot), [ReadOnly], "1.0.0", "O(1)",
+        "Get an element from a list by its index",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, integer("index")];
+    "lrange", 4, Read(read::lrange, Budgeted), [ReadOnly], "1.0.0",
+        "O(N) where N is the number of elements in the specified range.",
+        "Get a range of elements from a list",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, integer("start"), integer("stop")];
+    "lpos", -3, Read(read::lpos, Budgeted), [ReadOnly], "6.0.6",
+        "O(N) where N is the number of elements in the list, for the average case. When \
+         searching for elements near the head or the tail of the list, or when the MAXLEN \
+         option is provided, the command may run in constant time.",
+        "Return the index of matching elements on a list",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[
+            KEY, string("element"), integer("rank").after("RANK").optional(),
+            integer("num-matches").after("COUNT").optional(),
+            integer("len").after("MAXLEN").optional()
+        ];
+    "lset", 4, Write(edit::lset), [Write DenyOom], "1.0.0", "O(1)",
+        "Set the value of an element in a list by its index",
+        keys: &[one(&[Rw, Update])],
+        arguments: &[KEY, integer("index"), string("element")];
+    "linsert", 5, Write(edit::linsert), [Write DenyOom], "2.2.0",
+        "O(N+M) where N is the number of elements before the pivot and M the number of \
+         elements on its shorter side.",
+        "Insert an element before or after another element in a list",
+        keys: &[one(&[Rw, Insert])],
+        arguments: &[
+            KEY, one_of("where", &[token("BEFORE"), token("AFTER")]), string("pivot"),
+            string("element")
+        ];
+    "lrem", 4, Write(edit::lrem), [Write], "1.0.0",
+        "O(N+M) where N is the length of the list and M is the number of elements removed.",
+        "Remove elements from a list",
+        keys: &[one(&[Rw, Delete])],
+        arguments: &[KEY, integer("count"), string("element")];
+    "ltrim", 4, Write(edit::ltrim), [Write], "1.0.0",
+        "O(N) where N is the number of elements to be removed by the operation.",
+        "Trim a list to the specified range",
+        keys: &[one(&[Rw, Delete])],
+        arguments: &[KEY, integer("start"), integer("stop")];
+};

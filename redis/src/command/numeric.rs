@@ -6,68 +6,36 @@
 
 use neokv_resp::Reply;
 
-use super::{Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args};
+use super::declare::commands;
+use super::{Args, Command, Outcome, args};
+use crate::error::CommandError;
 use crate::keyspace::Tx;
 use crate::keyspace::float::LongDouble;
+use crate::number;
 
 /// The commands of this file.
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "incr",
-        arity: 2,
-        flags: &[Flag::Write, Flag::DenyOom, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Increment the integer value of a key by one",
-        handler: Handler::Write(incr),
-    },
-    Command {
-        name: "decr",
-        arity: 2,
-        flags: &[Flag::Write, Flag::DenyOom, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Decrement the integer value of a key by one",
-        handler: Handler::Write(decr),
-    },
-    Command {
-        name: "incrby",
-        arity: 3,
-        flags: &[Flag::Write, Flag::DenyOom, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Increment the integer value of a key by the given amount",
-        handler: Handler::Write(incrby),
-    },
-    Command {
-        name: "decrby",
-        arity: 3,
-        flags: &[Flag::Write, Flag::DenyOom, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Decrement the integer value of a key by the given number",
-        handler: Handler::Write(decrby),
-    },
-    Command {
-        name: "incrbyfloat",
-        arity: 3,
-        flags: &[Flag::Write, Flag::DenyOom, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "2.6.0",
-        complexity: "O(1)",
-        summary: "Increment the float value of a key by the given amount",
-        handler: Handler::Write(incrbyfloat),
-    },
-];
+pub const COMMANDS: &[Command] = commands! { String;
+    "incr", 2, Write(incr), [Write DenyOom Fast], "1.0.0", "O(1)",
+        "Increment the integer value of a key by one",
+        keys: &[one(&[Rw, Access, Update])],
+        arguments: &[KEY];
+    "decr", 2, Write(decr), [Write DenyOom Fast], "1.0.0", "O(1)",
+        "Decrement the integer value of a key by one",
+        keys: &[one(&[Rw, Access, Update])],
+        arguments: &[KEY];
+    "incrby", 3, Write(incrby), [Write DenyOom Fast], "1.0.0", "O(1)",
+        "Increment the integer value of a key by the given amount",
+        keys: &[one(&[Rw, Access, Update])],
+        arguments: &[KEY, integer("increment")];
+    "decrby", 3, Write(decrby), [Write DenyOom Fast], "1.0.0", "O(1)",
+        "Decrement the integer value of a key by the given number",
+        keys: &[one(&[Rw, Access, Update])],
+        arguments: &[KEY, integer("decrement")];
+    "incrbyfloat", 3, Write(incrbyfloat), [Write DenyOom Fast], "2.6.0", "O(1)",
+        "Increment the float value of a key by the given amount",
+        keys: &[one(&[Rw, Access, Update])],
+        arguments: &[KEY, double("increment")];
+};
 
 fn incr(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     change(tx, args, 1)
@@ -78,19 +46,19 @@ fn decr(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 }
 
 fn incrby(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    let by = args::integer(args::get(args, 2)?)?;
+    let by = number::integer(args::get(args, 2)?)?;
     change(tx, args, by)
 }
 
 fn decrby(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    let by = args::integer(args::get(args, 2)?)?;
+    let by = number::integer(args::get(args, 2)?)?;
     change(tx, args, by.checked_neg().ok_or(CommandError::DecrementOverflow)?)
 }
 
 fn change(tx: &mut Tx<'_>, args: &Args, by: i64) -> Outcome {
     let entry = tx.string_entry(args::get(args, 1)?)?;
     let old = match &entry.current {
-        Some((value, _)) => args::integer(value)?,
+        Some((value, _)) => number::integer(value)?,
         None => 0,
     };
     let new = old.checked_add(by).ok_or(CommandError::Overflow)?;

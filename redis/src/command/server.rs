@@ -1,54 +1,62 @@
 //! The keyspace as a whole: its size, and emptying it.
 //!
 //! FLUSHDB and FLUSHALL are one range delete per data family, whatever the number of keys, and one
-//! log entry of their own: reads through the batch that deletes a range still see what was in it.
-//! There is one database, so both are the same, and ASYNC and SYNC make no difference: either way
-//! the space is reclaimed by compaction.
+//! log entry of their own in each Region: reads through the batch that deletes a range still see
+//! what was in it. There is one database, so both are the same, and ASYNC and SYNC make no
+//! difference: either way the space is reclaimed by compaction.
 
 use neokv_resp::Reply;
 
-use super::{Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args};
+use super::declare::argument::words::{one_of, token};
+use super::declare::{Argument, Change, commands};
+use super::{Args, Command, Outcome, args};
+use crate::error::CommandError;
 use crate::keyspace::{Tx, View};
 
-/// The commands of this file.
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "dbsize",
-        arity: 1,
-        flags: &[Flag::ReadOnly, Flag::Fast, Flag::Point],
-        keys: KeySpec::None,
-        group: Group::Server,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Return the number of keys in the selected database",
-        handler: Handler::Read(dbsize),
-    },
-    Command {
-        name: "flushdb",
-        arity: -1,
-        flags: &[Flag::Write, Flag::Alone, Flag::Dangerous],
-        keys: KeySpec::None,
-        group: Group::Server,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Remove all keys from the current database",
-        handler: Handler::Write(flush),
-    },
-    Command {
-        name: "flushall",
-        arity: -1,
-        flags: &[Flag::Write, Flag::Alone, Flag::Dangerous],
-        keys: KeySpec::None,
-        group: Group::Server,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Remove all keys from all databases",
-        handler: Handler::Write(flush),
-    },
+/// The option of FLUSHDB and FLUSHALL.
+const FLUSH_MODE: Argument =
+    one_of("async", &[token("ASYNC").since("4.0.0"), token("SYNC").since("6.2.0")]).optional();
+const FLUSH_MODES_ADDED: &[Change] = &[
+    ("4.0.0", "Added the `ASYNC` flushing mode modifier."),
+    ("6.2.0", "Added the `SYNC` flushing mode modifier."),
 ];
+
+/// The commands of this file.
+pub const COMMANDS: &[Command] = commands! { Server;
+    "dbsize", 1, Read(dbsize, Budgeted), [ReadOnly Fast], "1.0.0", "O(1)",
+        "Return the number of keys in the selected database",
+        scope: Some(EveryRegion(sum)),
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        categories: &["@keyspace"];
+    "flushdb", -1, WriteAlone(flush), [Write], "1.0.0", "O(1)",
+        "Remove all keys from the current database",
+        scope: Some(EveryRegion(all_ok)),
+        arguments: &[FLUSH_MODE],
+        history: FLUSH_MODES_ADDED,
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        categories: &["@dangerous", "@keyspace"];
+    "flushall", -1, WriteAlone(flush), [Write], "1.0.0", "O(1)",
+        "Remove all keys from all databases",
+        scope: Some(EveryRegion(all_ok)),
+        arguments: &[FLUSH_MODE],
+        history: FLUSH_MODES_ADDED,
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        categories: &["@dangerous", "@keyspace"];
+};
 
 fn dbsize(view: &View<'_>, _: &Args) -> Outcome {
     Ok(Reply::count(view.key_count()?))
+}
+
+/// DBSIZE of several Regions.
+fn sum(replies: Vec<Reply>, _: u64) -> Reply {
+    let number = |reply| if let Reply::Integer(number) = reply { number } else { 0 };
+    Reply::Integer(replies.into_iter().map(number).sum())
+}
+
+/// FLUSHALL of several Regions, none of which has failed.
+fn all_ok(_: Vec<Reply>, _: u64) -> Reply {
+    Reply::Ok
 }
 
 fn flush(tx: &mut Tx<'_>, args: &Args) -> Outcome {

@@ -14,157 +14,90 @@
 //! each of them up, in the entry's own writes too, so that a member named twice in one command
 //! counts once. A set without members is no key.
 //!
-//! SPOP and SRANDMEMBER choose through [`walk`] without reading the whole set. SPOP runs in apply,
-//! so its generator is seeded by the log entry: every replica removes the same members. SSCAN pages
-//! through [`page`]. What combines several sets is in [`set_algebra`](super::set_algebra).
+//! SPOP and SRANDMEMBER choose through [`sample`] without reading the whole set. SPOP runs in
+//! apply, so its generator is seeded by the log entry: every replica removes the same members.
+//! SSCAN pages through [`page`]. What combines several sets is in
+//! [`set_algebra`](super::set_algebra).
 
 use bytes::Bytes;
 use neokv_encoding::metadata::DataType;
 use neokv_engine::Direction;
 use neokv_resp::{Bulks, Reply, Shape};
 
+use super::declare::commands;
 use super::hash::remove_subkeys;
-use super::{Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args};
-use crate::keyspace::{Collection, Tx, View, page, walk};
-
-/// A command on one set.
-const fn command(
-    name: &'static str,
-    arity: i32,
-    flags: &'static [Flag],
-    since: &'static str,
-    complexity: &'static str,
-    summary: &'static str,
-    handler: Handler,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys: KeySpec::ONE,
-        group: Group::Set,
-        since,
-        complexity,
-        summary,
-        handler,
-    }
-}
-
-/// Removes members.
-const SHRINK: &[Flag] = &[Flag::Write, Flag::Fast];
-/// Reads the header and nothing else.
-const HEADER: &[Flag] = &[Flag::ReadOnly, Flag::Fast, Flag::Point];
-/// Reads the header and the members that the command names.
-const MEMBERS: &[Flag] = &[Flag::ReadOnly, Flag::Fast];
-/// Reads many members.
-const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Walk];
-/// Works on many members in ways that the rows read do not tell: draws them again and again, or
-/// matches patterns.
-const LABOUR: &[Flag] = &[Flag::ReadOnly, Flag::Heavy];
+use super::scan::page;
+use super::{Args, Command, Outcome};
+use crate::error::CommandError;
+use crate::keyspace::{Collection, Tx, View, sample};
+use crate::number;
 
 /// The commands on one set, and SMOVE.
-pub const COMMANDS: &[Command] = &[
-    command(
-        "sadd",
-        -3,
-        &[Flag::Write, Flag::DenyOom, Flag::Fast],
-        "1.0.0",
-        "O(1) per member",
-        "Adds members to a set and counts those that are new",
-        Handler::Write(sadd),
-    ),
-    command(
-        "srem",
-        -3,
-        SHRINK,
-        "1.0.0",
-        "O(1) per member",
-        "Removes members from a set and counts them",
-        Handler::Write(srem),
-    ),
-    command(
-        "spop",
-        -2,
-        SHRINK,
-        "1.0.0",
-        "O(log N) per member returned, for N members",
-        "Removes random members from a set and returns them",
-        Handler::Write(spop),
-    ),
-    Command {
-        keys: KeySpec::TWO,
-        ..command(
-            "smove",
-            4,
-            SHRINK,
-            "1.0.0",
-            "O(1)",
-            "Moves a member from one set to another",
-            Handler::Write(smove),
-        )
-    },
-    command(
-        "sismember",
-        3,
-        MEMBERS,
-        "1.0.0",
-        "O(1)",
-        "Tells whether a set has a member",
-        Handler::Read(sismember),
-    ),
-    command(
-        "smismember",
-        -3,
-        MEMBERS,
-        "6.2.0",
-        "O(1) per member",
-        "Tells for each of several members whether a set has it",
-        Handler::Read(smismember),
-    ),
-    command(
-        "scard",
-        2,
-        HEADER,
-        "1.0.0",
-        "O(1)",
-        "Returns the number of members of a set",
-        Handler::Read(scard),
-    ),
-    command(
-        "smembers",
-        2,
-        MANY,
-        "1.0.0",
-        "O(N) for N members",
-        "Returns all members of a set",
-        Handler::Read(smembers),
-    ),
-    command(
-        "srandmember",
-        -2,
-        LABOUR,
-        "1.0.0",
-        "O(log N) per member returned, for N members",
-        "Returns random members of a set",
-        Handler::Read(srandmember),
-    ),
-    command(
-        "sscan",
-        -3,
-        LABOUR,
-        "2.8.0",
-        "O(1) per call, O(N) for all N members",
-        "Iterates over the members of a set",
-        Handler::Read(sscan),
-    ),
-];
+pub const COMMANDS: &[Command] = commands! { Set;
+    "sadd", -3, Write(sadd), [Write DenyOom Fast], "1.0.0",
+        "O(1) for each element added, so O(N) to add N elements when the command is called \
+         with multiple arguments.",
+        "Add one or more members to a set",
+        keys: &[one(&[Rw, Insert])],
+        arguments: &[KEY, string("member").multiple()],
+        history: &[("2.4.0", "Accepts multiple `member` arguments.")];
+    "srem", -3, Write(srem), [Write Fast], "1.0.0",
+        "O(N) where N is the number of members to be removed.",
+        "Remove one or more members from a set",
+        keys: &[one(&[Rw, Delete])],
+        arguments: &[KEY, string("member").multiple()],
+        history: &[("2.4.0", "Accepts multiple `member` arguments.")];
+    "spop", -2, Write(spop), [Write Fast], "1.0.0",
+        "O(log N) per member returned, for a set of N members.",
+        "Remove and return one or multiple random members from a set",
+        keys: &[one(&[Rw, Access, Delete])],
+        arguments: &[KEY, integer("count").optional().since("3.2.0")],
+        history: &[("3.2.0", "Added the `count` argument.")],
+        tips: &["nondeterministic_output"];
+    "smove", 4, Write(smove), [Write Fast], "1.0.0", "O(1)",
+        "Move a member from one set to another",
+        keys: &[one(&[Rw, Access, Delete]), at(2, &[Rw, Insert])],
+        arguments: &[key("source", 0), key("destination", 1), string("member")];
+    "sismember", 3, Read(sismember, Snapshot), [ReadOnly Fast], "1.0.0", "O(1)",
+        "Determine if a given value is a member of a set",
+        keys: &[one(&[Ro])],
+        arguments: &[KEY, string("member")];
+    "smismember", -3, Read(smismember, Budgeted), [ReadOnly Fast], "6.2.0",
+        "O(N) where N is the number of elements being checked for membership",
+        "Returns the membership associated with the given elements for a set",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, string("member").multiple()];
+    "scard", 2, Read(scard, Latest), [ReadOnly Fast], "1.0.0", "O(1)",
+        "Get the number of members in a set",
+        keys: &[one(&[Ro])],
+        arguments: &[KEY];
+    "smembers", 2, Read(smembers, Budgeted), [ReadOnly], "1.0.0",
+        "O(N) where N is the set cardinality.",
+        "Get all the members in a set",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY],
+        tips: &["nondeterministic_output_order"];
+    "srandmember", -2, Read(srandmember, Blocking), [ReadOnly], "1.0.0",
+        "O(log N) per member returned, for a set of N members.",
+        "Get one or multiple random members from a set",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, integer("count").optional().since("2.6.0")],
+        history: &[("2.6.0", "Added the optional `count` argument.")],
+        tips: &["nondeterministic_output"];
+    "sscan", -3, Read(sscan, Blocking), [ReadOnly], "2.8.0",
+        page::SCAN_COST,
+        "Incrementally iterate Set elements",
+        keys: &[one(&[Ro, Access])],
+        arguments: page::SCAN_ARGUMENTS,
+        tips: &["nondeterministic_output"];
+};
 
 fn sadd(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let [_, key, members @ ..] = args else { return Err(CommandError::WrongArity("sadd")) };
     let mut set = tx.open(key, DataType::Set)?;
     let mut added = 0u64;
     for member in members {
-        added = added.saturating_add(u64::from(add(tx, &mut set, member)?));
+        added += u64::from(add(tx, &mut set, member)?);
     }
     if added > 0 {
         tx.save(set)?;
@@ -177,7 +110,7 @@ fn add(tx: &mut Tx<'_>, set: &mut Collection, member: &[u8]) -> Result<bool, Com
     let is_new = set.is_empty() || !tx.view().has_subkey(set, member)?;
     if is_new {
         tx.put_subkey(set, member, b"")?;
-        set.meta.size = set.meta.size.saturating_add(1);
+        set.meta.size += 1;
     }
     Ok(is_new)
 }
@@ -212,7 +145,7 @@ fn smove(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 fn spop(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     match args {
         [_, key] => pop_one(tx, key),
-        [_, key, count] => pop_many(tx, key, args::positive_count(count)?),
+        [_, key, count] => pop_many(tx, key, number::positive_count(count)?),
         _ => Err(CommandError::Syntax),
     }
 }
@@ -221,7 +154,7 @@ fn spop(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 fn pop_one(tx: &mut Tx<'_>, key: &Bytes) -> Outcome {
     let Some(mut set) = tx.existing(key, DataType::Set)? else { return Ok(Reply::Nil) };
     let mut random = tx.random().clone();
-    let Some((member, _)) = walk::one(&tx.view(), &set, &mut random)? else {
+    let Some((member, _)) = sample::one(&tx.view(), &set, &mut random)? else {
         return Ok(Reply::Nil);
     };
     remove_subkeys(tx, &mut set, std::slice::from_ref(&member))?;
@@ -238,7 +171,7 @@ fn pop_many(tx: &mut Tx<'_>, key: &Bytes, count: u64) -> Outcome {
         members
     } else {
         let mut random = tx.random().clone();
-        let chosen = walk::distinct(&tx.view(), &set, count, &mut random)?;
+        let chosen = sample::distinct(&tx.view(), &set, count, &mut random)?;
         let chosen: Vec<Bytes> = chosen.into_iter().map(|(member, _)| member).collect();
         if remove_subkeys(tx, &mut set, &chosen)? > 0 {
             tx.save(set)?;
@@ -256,9 +189,9 @@ fn existing(view: &View<'_>, key: &Bytes) -> Result<Option<Collection>, CommandE
 /// All members of a set, in order.
 fn members(view: &View<'_>, set: &Collection) -> Result<Vec<Bytes>, CommandError> {
     let mut rows = view.subkeys(set, Direction::Forward)?;
-    let (mut members, mut tally) = (Vec::new(), view.tally());
+    let (mut members, mut limit) = (Vec::new(), view.reply_limit());
     while let Some((member, _)) = rows.next()? {
-        tally.add(member.len())?;
+        limit.add(member.len())?;
         members.push(member);
     }
     Ok(members)
@@ -294,7 +227,7 @@ fn smembers(view: &View<'_>, args: &Args) -> Outcome {
         let mut rows = view.subkeys(&set, Direction::Forward)?;
         while let Some((member, _)) = rows.next_ref()? {
             members.push(member);
-            view.check_answer(members.size())?;
+            view.check_reply(members.size())?;
         }
     }
     Ok(Reply::Bulks(Shape::Set, members))
@@ -303,17 +236,17 @@ fn smembers(view: &View<'_>, args: &Args) -> Outcome {
 fn srandmember(view: &View<'_>, args: &Args) -> Outcome {
     let (key, count) = match args {
         [_, key] => (key, None),
-        [_, key, count] => (key, Some(args::integer_between(count, -i64::MAX, i64::MAX)?)),
+        [_, key, count] => (key, Some(number::integer_between(count, -i64::MAX, i64::MAX)?)),
         _ => return Err(CommandError::Syntax),
     };
     let set = existing(view, key)?;
     let mut random = view.random();
     let Some(count) = count else {
-        let member = set.map_or(Ok(None), |set| walk::one(view, &set, &mut random))?;
+        let member = set.map_or(Ok(None), |set| sample::one(view, &set, &mut random))?;
         return Ok(member.map_or(Reply::Nil, |(member, _)| Reply::Bulk(member)));
     };
     let members =
-        set.map_or_else(|| Ok(Vec::new()), |set| walk::sample(view, &set, count, &mut random))?;
+        set.map_or_else(|| Ok(Vec::new()), |set| sample::draw(view, &set, count, &mut random))?;
     Ok(Reply::Array(members.into_iter().map(|(member, _)| Reply::Bulk(member)).collect()))
 }
 

@@ -18,7 +18,7 @@
 //!
 //! The STORE commands run in apply: all sources are read at that one instant of the log, also when
 //! the target is one of them. The result gets a version of its own, so the sources stay readable
-//! while it is written, and nothing of what stood there before shows through.
+//! while it is written, and nothing of what was stored there before belongs to it.
 //!
 //! As in Redis, every source must be a set, also one that can no longer matter because another is
 //! empty.
@@ -29,104 +29,60 @@ use bytes::Bytes;
 use neokv_encoding::metadata::DataType;
 use neokv_engine::Direction;
 use neokv_resp::Reply;
+use neokv_resp::parse_integer;
 
-use super::{Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome, args};
-use crate::keyspace::{Collection, Subkeys, Tally, Tx, View};
-
-/// A command that combines sets.
-const fn command(
-    name: &'static str,
-    arity: i32,
-    flags: &'static [Flag],
-    complexity: &'static str,
-    summary: &'static str,
-    handler: Handler,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys: KeySpec::ALL,
-        group: Group::Set,
-        since: "1.0.0",
-        complexity,
-        summary,
-        handler,
-    }
-}
-
-/// Reads whole sets.
-const READ: &[Flag] = &[Flag::ReadOnly, Flag::Walk];
-/// Reads whole sets and stores the result.
-const STORE: &[Flag] = &[Flag::Write, Flag::DenyOom];
-/// What an intersection costs.
-const INTER_COST: &str = "O(N * M) for M sets, the smallest with N members";
-/// What a union and a difference cost.
-const SUM_COST: &str = "O(N) for N members in all sets together";
+use super::declare::commands;
+use super::{Args, Command, Outcome, args};
+use crate::error::CommandError;
+use crate::keyspace::{Collection, ReplyLimit, Subkeys, Tx, View};
+use crate::number;
 
 /// The commands that combine sets.
-pub const COMMANDS: &[Command] = &[
-    command(
-        "sinter",
-        -2,
-        READ,
-        INTER_COST,
-        "Returns the members that all sets have",
-        Handler::Read(sinter),
-    ),
-    command(
-        "sunion",
-        -2,
-        READ,
-        SUM_COST,
-        "Returns the members that any of the sets has",
-        Handler::Read(sunion),
-    ),
-    command(
-        "sdiff",
-        -2,
-        READ,
-        SUM_COST,
-        "Returns the members of the first set that no other has",
-        Handler::Read(sdiff),
-    ),
-    Command {
-        keys: KeySpec::Count { at: 1 },
-        since: "7.0.0",
-        ..command(
-            "sintercard",
-            -3,
-            &[Flag::ReadOnly, Flag::MovableKeys, Flag::Walk],
-            INTER_COST,
-            "Counts the members that all sets have",
-            Handler::Read(sintercard),
-        )
-    },
-    command(
-        "sinterstore",
-        -3,
-        STORE,
-        INTER_COST,
-        "Stores the members that all sets have",
-        Handler::Write(sinterstore),
-    ),
-    command(
-        "sunionstore",
-        -3,
-        STORE,
-        SUM_COST,
-        "Stores the members that any of the sets has",
-        Handler::Write(sunionstore),
-    ),
-    command(
-        "sdiffstore",
-        -3,
-        STORE,
-        SUM_COST,
-        "Stores the members of the first set that no other has",
-        Handler::Write(sdiffstore),
-    ),
-];
+pub const COMMANDS: &[Command] = commands! { Set;
+    "sinter", -2, Read(sinter, Budgeted), [ReadOnly], "1.0.0",
+        "O(N*M) worst case where N is the cardinality of the smallest set and M is the number \
+         of sets.",
+        "Intersect multiple sets",
+        keys: &[all(&[Ro, Access])],
+        arguments: &[KEYS],
+        tips: &["nondeterministic_output_order"];
+    "sunion", -2, Read(sunion, Budgeted), [ReadOnly], "1.0.0",
+        "O(N) where N is the total number of elements in all given sets.",
+        "Add multiple sets",
+        keys: &[all(&[Ro, Access])],
+        arguments: &[KEYS],
+        tips: &["nondeterministic_output_order"];
+    "sdiff", -2, Read(sdiff, Budgeted), [ReadOnly], "1.0.0",
+        "O(N) where N is the total number of elements in all given sets.",
+        "Subtract multiple sets",
+        keys: &[all(&[Ro, Access])],
+        arguments: &[KEYS],
+        tips: &["nondeterministic_output_order"];
+    "sintercard", -3, Read(sintercard, Budgeted), [ReadOnly], "7.0.0",
+        "O(N*M) worst case where N is the cardinality of the smallest set and M is the number \
+         of sets.",
+        "Intersect multiple sets and return the cardinality of the result",
+        keys: &[counted(&[Ro, Access])],
+        arguments: &[
+            integer("numkeys"), key("key", 0).multiple(), integer("limit").after("LIMIT").optional()
+        ];
+    "sinterstore", -3, Write(sinterstore), [Write DenyOom], "1.0.0",
+        "O(N*M) worst case where N is the cardinality of the smallest set and M is the number \
+         of sets.",
+        "Intersect multiple sets and store the resulting set in a key",
+        keys: &[one(&[Rw, Update]), from(2, &[Ro, Access])],
+        arguments: &[key("destination", 0), key("key", 1).multiple()];
+    "sunionstore", -3, Write(sunionstore), [Write DenyOom], "1.0.0",
+        "O(N) where N is the total number of elements in all given sets.",
+        "Add multiple sets and store the resulting set in a key",
+        keys: &[one(&[Ow, Update]), from(2, &[Ro, Access])],
+        arguments: &[key("destination", 0), key("key", 1).multiple()];
+    "sdiffstore", -3, Write(sdiffstore), [Write DenyOom], "1.0.0",
+        "O(N) where N is the total number of elements in all given sets.",
+        "Subtract multiple sets and store the resulting set in a key",
+        keys: &[one(&[Ow, Update]), from(2, &[Ro, Access])],
+        arguments: &[key("destination", 0), key("key", 1).multiple()];
+};
 
 /// Members per page where the whole result need not be in memory at once.
 const PAGE: usize = 4096;
@@ -138,7 +94,7 @@ const MAX_CURSORS: usize = 16;
 /// A set up to this many times as big as the walked one is asked by a cursor.
 const COMPARABLE: u64 = 16;
 /// How many rows a cursor steps over before it seeks.
-const PATIENCE: usize = 8;
+const MAX_STEPS: usize = 8;
 
 fn sinter(view: &View<'_>, args: &Args) -> Outcome {
     answer(view, Plan::inter(view, args::rest(args, 1))?)
@@ -154,10 +110,10 @@ fn sdiff(view: &View<'_>, args: &Args) -> Outcome {
 
 /// The whole result as a reply.
 fn answer(view: &View<'_>, plan: Plan) -> Outcome {
-    let Page { members, more } =
-        plan.page(view, &[], Room { members: usize::MAX, tally: view.tally() })?;
+    let MemberPage { members, more } =
+        plan.page(view, &[], PageLimit { members: usize::MAX, bytes: view.reply_limit() })?;
     if more {
-        Err(CommandError::TooMuch)
+        Err(CommandError::LimitExceeded)
     } else {
         Ok(Reply::Set(members.into_iter().map(Reply::Bulk).collect()))
     }
@@ -183,10 +139,10 @@ fn store(tx: &mut Tx<'_>, target: &Bytes, plan: &Plan) -> Outcome {
     let mut set = tx.open_fresh(target, DataType::Set)?;
     let mut start = Vec::new();
     loop {
-        let Page { members, more } = plan.page(&tx.view(), &start, Room::page(PAGE))?;
+        let MemberPage { members, more } = plan.page(&tx.view(), &start, PageLimit::of(PAGE))?;
         for member in &members {
             tx.put_subkey(&set, member, b"")?;
-            set.meta.size = set.meta.size.saturating_add(1);
+            set.meta.size += 1;
         }
         match members.last() {
             Some(last) if more => start = just_after(last),
@@ -204,9 +160,9 @@ fn sintercard(view: &View<'_>, args: &Args) -> Outcome {
     let mut start = Vec::new();
     let mut counted = 0u64;
     while counted < limit {
-        let wanted = usize::try_from(limit.saturating_sub(counted)).unwrap_or(PAGE).min(PAGE);
-        let Page { members, more } = plan.page(view, &start, Room::page(wanted))?;
-        counted = counted.saturating_add(u64::try_from(members.len()).unwrap_or(u64::MAX));
+        let wanted = usize::try_from(limit - counted).unwrap_or(PAGE).min(PAGE);
+        let MemberPage { members, more } = plan.page(view, &start, PageLimit::of(wanted))?;
+        counted += u64::try_from(members.len()).unwrap_or(u64::MAX);
         match members.last() {
             Some(last) if more => start = just_after(last),
             _ => break,
@@ -217,7 +173,7 @@ fn sintercard(view: &View<'_>, args: &Args) -> Outcome {
 
 /// The keys of SINTERCARD, and the count at which it may stop.
 fn parse_sintercard(args: &Args) -> Result<(&Args, u64), CommandError> {
-    let count = args::canonical_integer(args::get(args, 1)?)
+    let count = parse_integer(args::get(args, 1)?)
         .filter(|count| *count > 0)
         .ok_or(CommandError::NoKeys)?;
     let words = args::rest(args, 2);
@@ -228,7 +184,7 @@ fn parse_sintercard(args: &Args) -> Result<(&Args, u64), CommandError> {
         let Some((value, rest)) = rest.split_first().filter(|_| args::is(option, "LIMIT")) else {
             return Err(CommandError::Syntax);
         };
-        limit = args::positive_count(value).map_err(|_| CommandError::NegativeLimit)?;
+        limit = number::positive_count(value).map_err(|_| CommandError::NegativeLimit)?;
         options = rest;
     }
     // No limit and a limit of zero are the same.
@@ -292,35 +248,40 @@ impl Plan {
         Ok(Plan::Filter { walked, others, wanted: false })
     }
 
-    /// The members of the result from `start` on, in order, as many as there is room for.
-    fn page(&self, view: &View<'_>, start: &[u8], room: Room) -> Result<Page, CommandError> {
+    /// The members of the result from `start` on, in order, as many as `limit` allows.
+    fn page(
+        &self,
+        view: &View<'_>,
+        start: &[u8],
+        limit: PageLimit,
+    ) -> Result<MemberPage, CommandError> {
         match self {
-            Plan::Empty => Ok(Page { members: Vec::new(), more: false }),
-            Plan::Union(sets) => union_page(view, sets, start, room),
+            Plan::Empty => Ok(MemberPage { members: Vec::new(), more: false }),
+            Plan::Union(sets) => union_page(view, sets, start, limit),
             Plan::Filter { walked, others, wanted } => {
-                filter_page(view, (walked, others), *wanted, start, room)
+                filter_page(view, (walked, others), *wanted, start, limit)
             }
         }
     }
 }
 
 /// A stretch of the result.
-struct Page {
+struct MemberPage {
     members: Vec<Bytes>,
     /// Whether there may be members behind them.
     more: bool,
 }
 
 /// What a page may hold: so many members, and so many bytes of them, but one member in any case.
-struct Room {
+struct PageLimit {
     members: usize,
-    tally: Tally,
+    bytes: ReplyLimit,
 }
 
-impl Room {
-    /// Room for a page of at most so many members.
-    fn page(members: usize) -> Room {
-        Room { members, tally: Tally::new(PAGE_BYTES) }
+impl PageLimit {
+    /// At most so many members.
+    fn of(members: usize) -> PageLimit {
+        PageLimit { members, bytes: ReplyLimit::new(PAGE_BYTES) }
     }
 }
 
@@ -341,25 +302,25 @@ fn union_page(
     view: &View<'_>,
     sets: &[Collection],
     start: &[u8],
-    mut room: Room,
-) -> Result<Page, CommandError> {
+    mut limit: PageLimit,
+) -> Result<MemberPage, CommandError> {
     let (mut page, mut full) = (BTreeSet::new(), false);
     for set in sets {
         let mut members = view.subkeys_from(set, start, Direction::Forward)?;
         while let Some((member, _)) = members.next()? {
-            full |= page.len() >= room.members;
+            full |= page.len() >= limit.members;
             if full && page.last().is_none_or(|last| member >= *last) {
                 break;
             }
             let len = member.len();
-            let mut over = page.insert(member) && room.tally.add(len).is_err();
-            while page.len() > room.members || (over && page.len() > 1) {
-                room.tally.remove(page.pop_last().map_or(0, |last| last.len()));
-                (full, over) = (true, room.tally.is_over());
+            let mut exceeded = page.insert(member) && limit.bytes.add(len).is_err();
+            while page.len() > limit.members || (exceeded && page.len() > 1) {
+                limit.bytes.remove(page.pop_last().map_or(0, |last| last.len()));
+                (full, exceeded) = (true, limit.bytes.is_exceeded());
             }
         }
     }
-    Ok(Page { members: page.into_iter().collect(), more: full })
+    Ok(MemberPage { members: page.into_iter().collect(), more: full })
 }
 
 /// The members of `walked`, from `start` on, which all (`wanted`) or none (not `wanted`) of
@@ -369,13 +330,13 @@ fn filter_page(
     (walked, others): (&Collection, &[Collection]),
     wanted: bool,
     start: &[u8],
-    mut room: Room,
-) -> Result<Page, CommandError> {
+    mut limit: PageLimit,
+) -> Result<MemberPage, CommandError> {
     let cursors = others.len() <= MAX_CURSORS;
     let probes = others.iter().map(|set| {
-        let comparable = set.size() <= walked.size().saturating_mul(COMPARABLE);
+        let comparable = set.size() <= walked.size() * COMPARABLE;
         if cursors && comparable {
-            Stride::new(view, set, start).map(|stride| Probe::Stride(Box::new(stride)))
+            AscendingCursor::new(view, set, start).map(|cursor| Probe::Cursor(Box::new(cursor)))
         } else {
             Ok(Probe::Get(*view, set))
         }
@@ -383,17 +344,17 @@ fn filter_page(
     let mut probes = probes.collect::<Result<Vec<_>, _>>()?;
     let mut page = Vec::new();
     let mut members = view.subkeys_from(walked, start, Direction::Forward)?;
-    while page.len() < room.members && !room.tally.is_over() {
+    while page.len() < limit.members && !limit.bytes.is_exceeded() {
         let Some((member, _)) = members.next()? else {
-            return Ok(Page { members: page, more: false });
+            return Ok(MemberPage { members: page, more: false });
         };
         if all_answer(&mut probes, &member, wanted)? {
             // The member that is too much still belongs to the page.
-            let _ = room.tally.add(member.len());
+            let _ = limit.bytes.add(member.len());
             page.push(member);
         }
     }
-    Ok(Page { members: page, more: true })
+    Ok(MemberPage { members: page, more: true })
 }
 
 /// Whether every probe, asked for `member`, answers `wanted`. Stops at the first that does not.
@@ -415,7 +376,7 @@ enum Probe<'a> {
     /// By a look-up for each member.
     Get(View<'a>, &'a Collection),
     /// By a cursor that moves along.
-    Stride(Box<Stride<'a>>),
+    Cursor(Box<AscendingCursor<'a>>),
 }
 
 impl Probe<'_> {
@@ -423,25 +384,31 @@ impl Probe<'_> {
     fn has(&mut self, member: &Bytes) -> Result<bool, CommandError> {
         match self {
             Probe::Get(view, set) => view.has_subkey(set, member),
-            Probe::Stride(stride) => stride.has(member),
+            Probe::Cursor(cursor) => cursor.has(member),
         }
     }
 }
 
 /// A cursor that moves along with ascending questions.
-struct Stride<'a> {
+struct AscendingCursor<'a> {
     cursor: Subkeys<'a>,
     /// The member that the cursor stands on; `None` behind the last one.
     current: Option<Bytes>,
 }
 
-impl<'a> Stride<'a> {
+impl<'a> AscendingCursor<'a> {
     /// Stands on the first member from `start` on.
-    fn new(view: &View<'a>, set: &Collection, start: &[u8]) -> Result<Stride<'a>, CommandError> {
-        let mut stride =
-            Stride { cursor: view.subkeys_from(set, start, Direction::Forward)?, current: None };
-        stride.advance()?;
-        Ok(stride)
+    fn new(
+        view: &View<'a>,
+        set: &Collection,
+        start: &[u8],
+    ) -> Result<AscendingCursor<'a>, CommandError> {
+        let mut cursor = AscendingCursor {
+            cursor: view.subkeys_from(set, start, Direction::Forward)?,
+            current: None,
+        };
+        cursor.advance()?;
+        Ok(cursor)
     }
 
     /// Moves to the next member.
@@ -452,7 +419,7 @@ impl<'a> Stride<'a> {
 
     /// Moves to the first member not below `member`, and tells whether it is that.
     fn has(&mut self, member: &Bytes) -> Result<bool, CommandError> {
-        for _ in 0..PATIENCE {
+        for _ in 0..MAX_STEPS {
             match &self.current {
                 Some(current) if current < member => self.advance()?,
                 current => return Ok(current.as_ref() == Some(member)),

@@ -16,192 +16,121 @@
 use bytes::Bytes;
 use neokv_resp::Reply;
 
-use super::args::{self, Expiry};
-use super::{Args, Command, CommandError, Flag, Group, Handler, KeySpec, Outcome};
+use super::args::ExpiryUnit;
+use super::declare::commands;
+use super::{Args, Command, Outcome, args};
+use crate::error::CommandError;
 use crate::keyspace::{Tx, View};
+use crate::number;
 
 /// The longest string. Part of the state machine: every replica must refuse at the same length.
 pub const MAX_STRING: u64 = 512 * 1024 * 1024;
 
 /// The commands of this file.
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "get",
-        arity: 2,
-        flags: &[Flag::ReadOnly, Flag::Fast, Flag::Point],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Get the value of a key",
-        handler: Handler::Read(get),
-    },
-    Command {
-        name: "set",
-        arity: -3,
-        flags: &[Flag::Write, Flag::DenyOom],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Set the string value of a key",
-        handler: Handler::Write(set),
-    },
-    Command {
-        name: "setnx",
-        arity: 3,
-        flags: &[Flag::Write, Flag::DenyOom, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Set the value of a key, only if the key does not exist",
-        handler: Handler::Write(setnx),
-    },
-    Command {
-        name: "setex",
-        arity: 4,
-        flags: &[Flag::Write, Flag::DenyOom],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "2.0.0",
-        complexity: "O(1)",
-        summary: "Set the value and expiration of a key",
-        handler: Handler::Write(setex),
-    },
-    Command {
-        name: "psetex",
-        arity: 4,
-        flags: &[Flag::Write, Flag::DenyOom],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "2.6.0",
-        complexity: "O(1)",
-        summary: "Set the value and expiration in milliseconds of a key",
-        handler: Handler::Write(psetex),
-    },
-    Command {
-        name: "getset",
-        arity: 3,
-        flags: &[Flag::Write, Flag::DenyOom, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "1.0.0",
-        complexity: "O(1)",
-        summary: "Set the string value of a key and return its old value",
-        handler: Handler::Write(getset),
-    },
-    Command {
-        name: "getdel",
-        arity: 2,
-        flags: &[Flag::Write, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "6.2.0",
-        complexity: "O(1)",
-        summary: "Get the value of a key and delete the key",
-        handler: Handler::Write(getdel),
-    },
-    Command {
-        name: "getex",
-        arity: -2,
-        flags: &[Flag::Write, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "6.2.0",
-        complexity: "O(1)",
-        summary: "Get the value of a key and optionally set its expiration",
-        handler: Handler::Write(getex),
-    },
-    Command {
-        name: "mget",
-        arity: -2,
-        flags: &[Flag::ReadOnly, Flag::Fast],
-        keys: KeySpec::ALL,
-        group: Group::String,
-        since: "1.0.0",
-        complexity: "O(N) where N is the number of keys to retrieve.",
-        summary: "Get the values of all the given keys",
-        handler: Handler::Read(mget),
-    },
-    Command {
-        name: "mset",
-        arity: -3,
-        flags: &[Flag::Write, Flag::DenyOom],
-        keys: KeySpec::PAIRS,
-        group: Group::String,
-        since: "1.0.1",
-        complexity: "O(N) where N is the number of keys to set.",
-        summary: "Set multiple keys to multiple values",
-        handler: Handler::Write(mset),
-    },
-    Command {
-        name: "msetnx",
-        arity: -3,
-        flags: &[Flag::Write, Flag::DenyOom],
-        keys: KeySpec::PAIRS,
-        group: Group::String,
-        since: "1.0.1",
-        complexity: "O(N) where N is the number of keys to set.",
-        summary: "Set multiple keys to multiple values, only if none of the keys exist",
-        handler: Handler::Write(msetnx),
-    },
-    Command {
-        name: "strlen",
-        arity: 2,
-        flags: &[Flag::ReadOnly, Flag::Fast, Flag::Point],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "2.2.0",
-        complexity: "O(1)",
-        summary: "Get the length of the value stored in a key",
-        handler: Handler::Read(strlen),
-    },
-    Command {
-        name: "append",
-        arity: 3,
-        flags: &[Flag::Write, Flag::DenyOom, Flag::Fast],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "2.0.0",
-        complexity: "O(N) where N is the length of the resulting value.",
-        summary: "Append a value to a key",
-        handler: Handler::Write(append),
-    },
-    Command {
-        name: "getrange",
-        arity: 4,
-        flags: &[Flag::ReadOnly, Flag::Point],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "2.4.0",
-        complexity: "O(N) where N is the length of the stored string.",
-        summary: "Get a substring of the string stored at a key",
-        handler: Handler::Read(getrange),
-    },
-    Command {
-        name: "substr",
-        arity: 4,
-        flags: &[Flag::ReadOnly, Flag::Point],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "1.0.0",
-        complexity: "O(N) where N is the length of the stored string.",
-        summary: "Get a substring of the string stored at a key",
-        handler: Handler::Read(getrange),
-    },
-    Command {
-        name: "setrange",
-        arity: 4,
-        flags: &[Flag::Write, Flag::DenyOom],
-        keys: KeySpec::ONE,
-        group: Group::String,
-        since: "2.2.0",
-        complexity: "O(N) where N is the length of the resulting value.",
-        summary: "Overwrite part of a string at key starting at the specified offset",
-        handler: Handler::Write(setrange),
-    },
-];
+pub const COMMANDS: &[Command] = commands! { String;
+    "get", 2, Read(get, Latest), [ReadOnly Fast], "1.0.0", "O(1)",
+        "Get the value of a key",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY];
+    "set", -3, Write(set), [Write DenyOom], "1.0.0", "O(1)",
+        "Set the string value of a key",
+        keys: &[
+            one(&[Rw, Access, Update, Variable]).note("RW and ACCESS due to the optional `GET` \
+             argument")
+        ],
+        arguments: &[
+            KEY, string("value"),
+            one_of("condition", &[token("NX"), token("XX")]).optional().since("2.6.12"),
+            token("GET").optional().since("6.2.0"),
+            one_of("expiration", &[
+                integer("seconds").after("EX").since("2.6.12"),
+                integer("milliseconds").after("PX").since("2.6.12"),
+                unix_time("unix-time-seconds").after("EXAT").since("6.2.0"),
+                unix_time("unix-time-milliseconds").after("PXAT").since("6.2.0"),
+                token("KEEPTTL").since("6.0.0")
+            ]).optional()
+        ],
+        history: &[
+            ("2.6.12", "Added the `EX`, `PX`, `NX` and `XX` options."),
+            ("6.0.0", "Added the `KEEPTTL` option."),
+            ("6.2.0", "Added the `GET`, `EXAT` and `PXAT` option."),
+            ("7.0.0", "Allowed the `NX` and `GET` options to be used together."),
+        ];
+    "setnx", 3, Write(setnx), [Write DenyOom Fast], "1.0.0", "O(1)",
+        "Set the value of a key, only if the key does not exist",
+        keys: &[one(&[Ow, Insert])],
+        arguments: &[KEY, string("value")];
+    "setex", 4, Write(setex), [Write DenyOom], "2.0.0", "O(1)",
+        "Set the value and expiration of a key",
+        keys: &[one(&[Ow, Update])],
+        arguments: &[KEY, integer("seconds"), string("value")];
+    "psetex", 4, Write(psetex), [Write DenyOom], "2.6.0", "O(1)",
+        "Set the value and expiration in milliseconds of a key",
+        keys: &[one(&[Ow, Update])],
+        arguments: &[KEY, integer("milliseconds"), string("value")];
+    "getset", 3, Write(getset), [Write DenyOom Fast], "1.0.0", "O(1)",
+        "Set the string value of a key and return its old value",
+        keys: &[one(&[Rw, Access, Update])],
+        arguments: &[KEY, string("value")],
+        deprecated: Some(("6.2.0", "`SET` with the `!GET` argument"));
+    "getdel", 2, Write(getdel), [Write Fast], "6.2.0", "O(1)",
+        "Get the value of a key and delete the key",
+        keys: &[one(&[Rw, Access, Delete])],
+        arguments: &[KEY];
+    "getex", -2, Write(getex), [Write Fast], "6.2.0", "O(1)",
+        "Get the value of a key and optionally set its expiration",
+        keys: &[one(&[Rw, Access, Update]).note("RW and UPDATE because it changes the TTL")],
+        arguments: &[
+            KEY,
+            one_of("expiration", &[
+                integer("seconds").after("EX"), integer("milliseconds").after("PX"),
+                unix_time("unix-time-seconds").after("EXAT"),
+                unix_time("unix-time-milliseconds").after("PXAT"), token("PERSIST")
+            ]).optional()
+        ];
+    "mget", -2, Read(mget, Budgeted), [ReadOnly Fast], "1.0.0",
+        "O(N) where N is the number of keys to retrieve.",
+        "Get the values of all the given keys",
+        keys: &[all(&[Ro, Access])],
+        arguments: &[KEYS],
+        tips: &["request_policy:multi_shard"];
+    "mset", -3, Write(mset), [Write DenyOom], "1.0.1", "O(N) where N is the number of keys to set.",
+        "Set multiple keys to multiple values",
+        keys: &[pairs(&[Ow, Update])],
+        arguments: &[block("key_value", &[KEY, string("value")]).multiple()],
+        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"];
+    "msetnx", -3, Write(msetnx), [Write DenyOom], "1.0.1",
+        "O(N) where N is the number of keys to set.",
+        "Set multiple keys to multiple values, only if none of the keys exist",
+        keys: &[pairs(&[Ow, Insert])],
+        arguments: &[block("key_value", &[KEY, string("value")]).multiple()],
+        tips: &["request_policy:multi_shard", "response_policy:agg_min"];
+    "strlen", 2, Read(strlen, Latest), [ReadOnly Fast], "2.2.0", "O(1)",
+        "Get the length of the value stored in a key",
+        keys: &[one(&[Ro])],
+        arguments: &[KEY];
+    "append", 3, Write(append), [Write DenyOom Fast], "2.0.0",
+        "O(N) where N is the length of the resulting value.",
+        "Append a value to a key",
+        keys: &[one(&[Rw, Insert])],
+        arguments: &[KEY, string("value")];
+    "getrange", 4, Read(getrange, Latest), [ReadOnly], "2.4.0",
+        "O(N) where N is the length of the stored string.",
+        "Get a substring of the string stored at a key",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, integer("start"), integer("end")];
+    "substr", 4, Read(getrange, Latest), [ReadOnly], "1.0.0",
+        "O(N) where N is the length of the stored string.",
+        "Get a substring of the string stored at a key",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, integer("start"), integer("end")],
+        deprecated: Some(("2.0.0", "`GETRANGE`"));
+    "setrange", 4, Write(setrange), [Write DenyOom], "2.2.0",
+        "O(N) where N is the length of the resulting value.",
+        "Overwrite part of a string at key starting at the specified offset",
+        keys: &[one(&[Rw, Update])],
+        arguments: &[KEY, integer("offset"), string("value")];
+};
 
 /// The key, which every command here has as its first argument.
 fn key(args: &Args) -> Result<&Bytes, CommandError> {
@@ -223,29 +152,29 @@ fn strlen(view: &View<'_>, args: &Args) -> Outcome {
 
 fn mget(view: &View<'_>, args: &Args) -> Outcome {
     let keys = args::rest(args, 1);
-    let (mut values, mut tally) = (Vec::with_capacity(keys.len()), view.tally());
+    let (mut values, mut limit) = (Vec::with_capacity(keys.len()), view.reply_limit());
     for key in keys {
         let value = match view.string(key) {
             Ok(found) => found.map(|(value, _)| value),
             Err(CommandError::WrongType) => None,
             Err(error) => return Err(error),
         };
-        tally.add(value.as_ref().map_or(0, Bytes::len))?;
+        limit.add(value.as_ref().map_or(0, Bytes::len))?;
         values.push(bulk_or_nil(value));
     }
     Ok(Reply::Array(values))
 }
 
 fn getrange(view: &View<'_>, args: &Args) -> Outcome {
-    let start = args::integer(args::get(args, 2)?)?;
-    let end = args::integer(args::get(args, 3)?)?;
+    let start = number::integer(args::get(args, 2)?)?;
+    let end = number::integer(args::get(args, 3)?)?;
     let Some((value, _)) = view.string(key(args)?)? else { return Ok(Reply::Bulk(Bytes::new())) };
     let length = i64::try_from(value.len()).unwrap_or(i64::MAX);
     if (start < 0 && end < 0 && start > end) || length == 0 {
         return Ok(Reply::Bulk(Bytes::new()));
     }
-    let from_end = |index: i64| if index < 0 { length.saturating_add(index).max(0) } else { index };
-    let (start, end) = (from_end(start), from_end(end).min(length.saturating_sub(1)));
+    let from_end = |index: i64| if index < 0 { (length + index).max(0) } else { index };
+    let (start, end) = (from_end(start), from_end(end).min(length - 1));
     if start > end {
         return Ok(Reply::Bulk(Bytes::new()));
     }
@@ -255,27 +184,27 @@ fn getrange(view: &View<'_>, args: &Args) -> Outcome {
 
 /// The options that SET and GETEX share.
 #[derive(Default)]
-struct Options<'a> {
+struct SetOptions<'a> {
     only_absent: bool,
     only_present: bool,
     get: bool,
     keep: bool,
     persist: bool,
-    expiry: Option<(Expiry, &'a Bytes)>,
+    expiry: Option<(ExpiryUnit, &'a Bytes)>,
 }
 
-impl<'a> Options<'a> {
+impl<'a> SetOptions<'a> {
     /// Reads `options`; those of SET if `set`, of GETEX otherwise.
-    fn parse(options: &'a Args, set: bool) -> Result<Options<'a>, CommandError> {
-        let mut parsed = Options::default();
+    fn parse(options: &'a Args, set: bool) -> Result<SetOptions<'a>, CommandError> {
+        let mut parsed = SetOptions::default();
         let mut at = 0usize;
         while let Some(option) = options.get(at) {
-            at = at.saturating_add(1);
-            if let Some(expiry) = Expiry::keyword(option) {
+            at += 1;
+            if let Some(expiry) = ExpiryUnit::keyword(option) {
                 let other = parsed.expiry.is_some_and(|(earlier, _)| earlier != expiry);
                 let value = options.get(at).filter(|_| !other && !parsed.keep && !parsed.persist);
                 parsed.expiry = Some((expiry, value.ok_or(CommandError::Syntax)?));
-                at = at.saturating_add(1);
+                at += 1;
             } else if set && args::is(option, "NX") && !parsed.only_present {
                 parsed.only_absent = true;
             } else if set && args::is(option, "XX") && !parsed.only_absent {
@@ -305,7 +234,7 @@ fn set(tx: &mut Tx<'_>, args: &Args) -> Outcome {
         tx.set_string(key, value, 0)?;
         return Ok(Reply::Ok);
     }
-    let options = Options::parse(args::rest(args, 3), true)?;
+    let options = SetOptions::parse(args::rest(args, 3), true)?;
     let expire_ms = options.instant(tx.now_ms(), "set")?;
     if !(options.get || options.keep || options.only_absent || options.only_present) {
         store(tx, key, value, expire_ms.unwrap_or(0))?;
@@ -325,7 +254,7 @@ fn set(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     })
 }
 
-/// Stores a string, unless its time is over before it begins.
+/// Stores a string, unless it expires at once.
 fn store(tx: &mut Tx<'_>, key: &Bytes, value: &[u8], expire_ms: u64) -> Result<(), CommandError> {
     if tx.view().is_expired(expire_ms) {
         tx.delete(key)?;
@@ -344,14 +273,19 @@ fn setnx(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 }
 
 fn setex(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    set_with_expiry(tx, args, Expiry::Seconds, "setex")
+    set_with_expiry(tx, args, ExpiryUnit::Seconds, "setex")
 }
 
 fn psetex(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    set_with_expiry(tx, args, Expiry::Milliseconds, "psetex")
+    set_with_expiry(tx, args, ExpiryUnit::Milliseconds, "psetex")
 }
 
-fn set_with_expiry(tx: &mut Tx<'_>, args: &Args, expiry: Expiry, command: &'static str) -> Outcome {
+fn set_with_expiry(
+    tx: &mut Tx<'_>,
+    args: &Args,
+    expiry: ExpiryUnit,
+    command: &'static str,
+) -> Outcome {
     let expire_ms = expiry.instant(args::get(args, 2)?, tx.now_ms(), command)?;
     tx.set_string(key(args)?, args::get(args, 3)?, expire_ms)?;
     Ok(Reply::Ok)
@@ -366,17 +300,17 @@ fn getset(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 fn getdel(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let entry = tx.string_entry(key(args)?)?;
     if entry.current.is_some() {
-        tx.delete_string(&entry);
+        tx.delete_string(&entry)?;
     }
     Ok(bulk_or_nil(entry.current.map(|(value, _)| value)))
 }
 
 fn getex(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    let options = Options::parse(args::rest(args, 2), false)?;
+    let options = SetOptions::parse(args::rest(args, 2), false)?;
     let entry = tx.string_entry(key(args)?)?;
     let Some((value, old_expire_ms)) = entry.current.clone() else { return Ok(Reply::Nil) };
     match options.instant(tx.now_ms(), "getex")? {
-        Some(expire_ms) if tx.view().is_expired(expire_ms) => tx.delete_string(&entry),
+        Some(expire_ms) if tx.view().is_expired(expire_ms) => tx.delete_string(&entry)?,
         Some(expire_ms) => tx.put_string(&entry, &value, expire_ms)?,
         None if options.persist && old_expire_ms != 0 => tx.put_string(&entry, &value, 0)?,
         None => {}
@@ -414,7 +348,7 @@ fn append(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let entry = tx.string_entry(key(args)?)?;
     let tail = args::get(args, 2)?;
     check_length(length(entry.value()), length(tail))?;
-    let mut value = Vec::with_capacity(entry.value().len().saturating_add(tail.len()));
+    let mut value = Vec::with_capacity(entry.value().len() + tail.len());
     value.extend_from_slice(entry.value());
     value.extend_from_slice(tail);
     tx.put_string(&entry, &value, entry.expire_ms())?;
@@ -422,7 +356,7 @@ fn append(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 }
 
 fn setrange(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    let offset = args::integer(args::get(args, 2)?)?;
+    let offset = number::integer(args::get(args, 2)?)?;
     let offset = u64::try_from(offset).map_err(|_| CommandError::OffsetOutOfRange)?;
     let entry = tx.string_entry(key(args)?)?;
     let patch = args::get(args, 3)?;
@@ -431,7 +365,7 @@ fn setrange(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     }
     check_length(offset, length(patch))?;
     let start = usize::try_from(offset).map_err(|_| CommandError::StringTooLong)?;
-    let end = start.saturating_add(patch.len());
+    let end = start + patch.len();
     let mut value = Vec::with_capacity(entry.value().len().max(end));
     value.extend_from_slice(entry.value());
     if value.len() < end {

@@ -13,10 +13,10 @@
 //! is their number. [`rows::set`] and [`rows::remove`] are the only code that writes either family,
 //! always both. A collection that becomes empty is deleted as a whole instead, by its header.
 //!
-//! There is no order statistic: the store cannot jump to the 4711th row. So what Redis finds in
-//! O(log N) by rank costs rows here, never more than from the nearer end: ZRANGE by index starts
-//! there, and ZRANK walks outward from the member until it meets either end. Ranges by score and by
-//! name, and pops, seek directly and read only what they return or count.
+//! There is no order statistic: the n-th row is found only by reading those before it. So what
+//! Redis finds in O(log N) by rank costs rows here, never more than from the nearer end: ZRANGE by
+//! index starts there, and ZRANK walks outward from the member until it meets either end. Ranges by
+//! score and by name, and pops, seek directly and read only what they return or count.
 //!
 //! **Zero has one form.** ZADD stores -0 as 0, as Redis does in its compact encoding; the reply to
 //! the increment itself still says -0.
@@ -37,244 +37,182 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use super::{Command, Flag, Group, Handler, KeySpec};
+use super::Command;
+use super::declare::argument::words::{block, integer};
+use super::declare::{Argument, commands};
+use super::scan::page;
 
-/// A command on one sorted set.
-const fn command(
-    name: &'static str,
-    arity: i32,
-    flags: &'static [Flag],
-    since: &'static str,
-    complexity: &'static str,
-    summary: &'static str,
-    handler: Handler,
-) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys: KeySpec::ONE,
-        group: Group::SortedSet,
-        since,
-        complexity,
-        summary,
-        handler,
-    }
-}
+/// LIMIT of the range commands.
+const LIMIT: Argument =
+    block("offset_count", &[integer("offset"), integer("count")]).after("LIMIT").optional();
 
-/// Adds members or changes their scores.
-const GROW: &[Flag] = &[Flag::Write, Flag::DenyOom, Flag::Fast];
-/// Removes members.
-const SHRINK: &[Flag] = &[Flag::Write, Flag::Fast];
-/// Reads the header and nothing else.
-const HEADER: &[Flag] = &[Flag::ReadOnly, Flag::Fast, Flag::Point];
-/// Reads the header and the members that the command names.
-const MEMBERS: &[Flag] = &[Flag::ReadOnly, Flag::Fast];
-/// Counts rows: fast in Redis, proportional to what is counted here.
-const COUNT: &[Flag] = &[Flag::ReadOnly, Flag::Fast, Flag::Walk];
-/// Reads many members.
-const MANY: &[Flag] = &[Flag::ReadOnly, Flag::Walk];
-/// Matches patterns, which may take longer than the rows read tell.
-const LABOUR: &[Flag] = &[Flag::ReadOnly, Flag::Heavy];
+const RANGE_COST: &str = "O(log(N)+M) with N being the number of elements in the sorted set and M \
+                          the number of elements being returned. If M is constant (e.g. always \
+                          asking for the first 10 elements with LIMIT), you can consider it \
+                          O(log(N)).";
+const POP_COST: &str = "O(log(N)*M) with N being the number of elements in the sorted set, and M \
+                        being the number of elements popped.";
+const REMOVAL_COST: &str = "O(log(N)+M) with N being the number of elements in the sorted set and \
+                            M the number of elements removed by the operation.";
+const COUNT_COST: &str = "O(log(N)+M) with N being the number of elements in the sorted set and M \
+                          the number of elements counted.";
+const RANK_COST: &str =
+    "O(D) where D is the distance of the member from the nearer end of the sorted set.";
 
 /// The sorted set commands.
-pub const COMMANDS: &[Command] = &[
-    command(
-        "zadd",
-        -4,
-        GROW,
-        "1.2.0",
-        "O(N log S) for N members and a size of S",
-        "Adds members or changes their scores",
-        Handler::Write(add::zadd),
-    ),
-    command(
-        "zincrby",
-        4,
-        GROW,
-        "1.2.0",
-        "O(log S) for a size of S",
-        "Adds to the score of a member",
-        Handler::Write(add::zincrby),
-    ),
-    command(
-        "zrem",
-        -3,
-        SHRINK,
-        "1.2.0",
-        "O(N log S) for N members and a size of S",
-        "Removes members",
-        Handler::Write(remove::zrem),
-    ),
-    command(
-        "zpopmin",
-        -2,
-        SHRINK,
-        "5.0.0",
-        "O(log S + N) for N removed members",
-        "Removes and returns the members with the lowest scores",
-        Handler::Write(remove::zpopmin),
-    ),
-    command(
-        "zpopmax",
-        -2,
-        SHRINK,
-        "5.0.0",
-        "O(log S + N) for N removed members",
-        "Removes and returns the members with the highest scores",
-        Handler::Write(remove::zpopmax),
-    ),
-    command(
-        "zremrangebyrank",
-        4,
-        &[Flag::Write],
-        "2.0.0",
-        "O(D + N) for N removed members at a distance of D from the nearer end",
-        "Removes the members between two ranks",
-        Handler::Write(remove::zremrangebyrank),
-    ),
-    command(
-        "zremrangebyscore",
-        4,
-        &[Flag::Write],
-        "1.2.0",
-        "O(log S + N) for N removed members",
-        "Removes the members between two scores",
-        Handler::Write(remove::zremrangebyscore),
-    ),
-    command(
-        "zremrangebylex",
-        4,
-        &[Flag::Write],
-        "2.8.9",
-        "O(log S + N) for N removed members",
-        "Removes the members between two names, all scores being equal",
-        Handler::Write(remove::zremrangebylex),
-    ),
-    command(
-        "zcard",
-        2,
-        HEADER,
-        "1.2.0",
-        "O(1)",
-        "Returns the number of members",
-        Handler::Read(read::zcard),
-    ),
-    command(
-        "zscore",
-        3,
-        MEMBERS,
-        "1.2.0",
-        "O(log S) for a size of S",
-        "Returns the score of a member",
-        Handler::Read(read::zscore),
-    ),
-    command(
-        "zmscore",
-        -3,
-        MEMBERS,
-        "6.2.0",
-        "O(N log S) for N members and a size of S",
-        "Returns the scores of members",
-        Handler::Read(read::zmscore),
-    ),
-    command(
-        "zrank",
-        3,
-        COUNT,
-        "2.0.0",
-        "O(D) for a distance of D from the nearer end",
-        "Returns the rank of a member by ascending score",
-        Handler::Read(read::zrank),
-    ),
-    command(
-        "zrevrank",
-        3,
-        COUNT,
-        "2.0.0",
-        "O(D) for a distance of D from the nearer end",
-        "Returns the rank of a member by descending score",
-        Handler::Read(read::zrevrank),
-    ),
-    command(
-        "zcount",
-        4,
-        COUNT,
-        "2.0.0",
-        "O(log S + N) for N counted members",
-        "Counts the members between two scores",
-        Handler::Read(read::zcount),
-    ),
-    command(
-        "zlexcount",
-        4,
-        COUNT,
-        "2.8.9",
-        "O(log S + N) for N counted members",
-        "Counts the members between two names, all scores being equal",
-        Handler::Read(read::zlexcount),
-    ),
-    command(
-        "zscan",
-        -3,
-        LABOUR,
-        "2.8.0",
-        "O(1) per call, O(N) for all N members",
-        "Iterates over members and scores",
-        Handler::Read(read::zscan),
-    ),
-    command(
-        "zrange",
-        -4,
-        MANY,
-        "1.2.0",
-        "O(D + N) for N returned members at a distance of D from the nearer end",
-        "Returns the members in a range of ranks, scores or names",
-        Handler::Read(range::zrange),
-    ),
-    command(
-        "zrevrange",
-        -4,
-        MANY,
-        "1.2.0",
-        "O(D + N) for N returned members at a distance of D from the nearer end",
-        "Returns the members between two ranks by descending score",
-        Handler::Read(range::zrevrange),
-    ),
-    command(
-        "zrangebyscore",
-        -4,
-        MANY,
-        "1.0.5",
-        "O(log S + N) for N returned or skipped members",
-        "Returns the members between two scores",
-        Handler::Read(range::zrangebyscore),
-    ),
-    command(
-        "zrevrangebyscore",
-        -4,
-        MANY,
-        "2.2.0",
-        "O(log S + N) for N returned or skipped members",
-        "Returns the members between two scores in descending order",
-        Handler::Read(range::zrevrangebyscore),
-    ),
-    command(
-        "zrangebylex",
-        -4,
-        MANY,
-        "2.8.9",
-        "O(log S + N) for N returned or skipped members",
-        "Returns the members between two names, all scores being equal",
-        Handler::Read(range::zrangebylex),
-    ),
-    command(
-        "zrevrangebylex",
-        -4,
-        MANY,
-        "2.8.9",
-        "O(log S + N) for N returned or skipped members",
-        "Returns the members between two names in descending order, all scores being equal",
-        Handler::Read(range::zrevrangebylex),
-    ),
-];
+pub const COMMANDS: &[Command] = commands! { SortedSet;
+    "zadd", -4, Write(add::zadd), [Write DenyOom Fast], "1.2.0",
+        "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
+        "Add one or more members to a sorted set, or update its score if it already exists",
+        keys: &[one(&[Rw, Update])],
+        arguments: &[
+            KEY, one_of("condition", &[token("NX"), token("XX")]).optional().since("3.0.2"),
+            one_of("comparison", &[token("GT"), token("LT")]).optional().since("6.2.0"),
+            named_token("change", "CH").optional().since("3.0.2"),
+            named_token("increment", "INCR").optional().since("3.0.2"),
+            block("score_member", &[double("score"), string("member")]).multiple()
+        ],
+        history: &[
+            ("2.4.0", "Accepts multiple elements."),
+            ("3.0.2", "Added the `XX`, `NX`, `CH` and `INCR` options."),
+            ("6.2.0", "Added the `GT` and `LT` options."),
+        ];
+    "zincrby", 4, Write(add::zincrby), [Write DenyOom Fast], "1.2.0",
+        "O(log(N)) where N is the number of elements in the sorted set.",
+        "Increment the score of a member in a sorted set",
+        keys: &[one(&[Rw, Access, Update])],
+        arguments: &[KEY, integer("increment"), string("member")];
+    "zrem", -3, Write(remove::zrem), [Write Fast], "1.2.0",
+        "O(M*log(N)) with N being the number of elements in the sorted set and M the number of \
+         elements to be removed.",
+        "Remove one or more members from a sorted set",
+        keys: &[one(&[Rw, Delete])],
+        arguments: &[KEY, string("member").multiple()],
+        history: &[("2.4.0", "Accepts multiple elements.")];
+    "zpopmin", -2, Write(remove::zpopmin), [Write Fast], "5.0.0",
+        POP_COST,
+        "Remove and return members with the lowest scores in a sorted set",
+        keys: &[one(&[Rw, Access, Delete])],
+        arguments: &[KEY, integer("count").optional()];
+    "zpopmax", -2, Write(remove::zpopmax), [Write Fast], "5.0.0",
+        POP_COST,
+        "Remove and return members with the highest scores in a sorted set",
+        keys: &[one(&[Rw, Access, Delete])],
+        arguments: &[KEY, integer("count").optional()];
+    "zremrangebyrank", 4, Write(remove::zremrangebyrank), [Write], "2.0.0",
+        "O(D+M) with D being the distance of the range from the nearer end of the sorted set \
+         and M the number of elements removed.",
+        "Remove all members in a sorted set within the given indexes",
+        keys: &[one(&[Rw, Delete])],
+        arguments: &[KEY, integer("start"), integer("stop")];
+    "zremrangebyscore", 4, Write(remove::zremrangebyscore), [Write], "1.2.0",
+        REMOVAL_COST,
+        "Remove all members in a sorted set within the given scores",
+        keys: &[one(&[Rw, Delete])],
+        arguments: &[KEY, double("min"), double("max")];
+    "zremrangebylex", 4, Write(remove::zremrangebylex), [Write], "2.8.9",
+        REMOVAL_COST,
+        "Remove all members in a sorted set between the given lexicographical range",
+        keys: &[one(&[Rw, Delete])],
+        arguments: &[KEY, string("min"), string("max")];
+    "zcard", 2, Read(read::zcard, Latest), [ReadOnly Fast], "1.2.0", "O(1)",
+        "Get the number of members in a sorted set",
+        keys: &[one(&[Ro])],
+        arguments: &[KEY];
+    "zscore", 3, Read(read::zscore, Snapshot), [ReadOnly Fast], "1.2.0", "O(1)",
+        "Get the score associated with the given member in a sorted set",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, string("member")];
+    "zmscore", -3, Read(read::zmscore, Budgeted), [ReadOnly Fast], "6.2.0",
+        "O(N) where N is the number of members being requested.",
+        "Get the score associated with the given members in a sorted set",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, string("member").multiple()];
+    "zrank", 3, Read(read::zrank, Budgeted), [ReadOnly Fast], "2.0.0",
+        RANK_COST,
+        "Determine the index of a member in a sorted set",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, string("member")];
+    "zrevrank", 3, Read(read::zrevrank, Budgeted), [ReadOnly Fast], "2.0.0",
+        RANK_COST,
+        "Determine the index of a member in a sorted set, with scores ordered from high to low",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, string("member")];
+    "zcount", 4, Read(read::zcount, Budgeted), [ReadOnly Fast], "2.0.0",
+        COUNT_COST,
+        "Count the members in a sorted set with scores within the given values",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, double("min"), double("max")];
+    "zlexcount", 4, Read(read::zlexcount, Budgeted), [ReadOnly Fast], "2.8.9",
+        COUNT_COST,
+        "Count the number of members in a sorted set between a given lexicographical range",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, string("min"), string("max")];
+    "zscan", -3, Read(read::zscan, Blocking), [ReadOnly], "2.8.0",
+        page::SCAN_COST,
+        "Incrementally iterate sorted sets elements and associated scores",
+        keys: &[one(&[Ro, Access])],
+        arguments: page::SCAN_ARGUMENTS,
+        tips: &["nondeterministic_output"];
+    "zrange", -4, Read(range::zrange, Budgeted), [ReadOnly], "1.2.0",
+        "O(D+M) with D being the distance of the range from the nearer end of the sorted set \
+         and M the number of elements returned. O(log(N)+M) with BYSCORE or BYLEX, N being the \
+         size.",
+        "Return a range of members in a sorted set",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[
+            KEY, string("start"), string("stop"),
+            one_of("sortby", &[token("BYSCORE"), token("BYLEX")]).optional().since("6.2.0"),
+            token("REV").optional().since("6.2.0"),
+            block("offset_count", &[
+                integer("offset"), integer("count")
+            ]).after("LIMIT").optional().since("6.2.0"), token("WITHSCORES").optional()
+        ],
+        history: &[("6.2.0", "Added the `REV`, `BYSCORE`, `BYLEX` and `LIMIT` options.")];
+    "zrevrange", -4, Read(range::zrevrange, Budgeted), [ReadOnly], "1.2.0",
+        "O(D+M) with D being the distance of the range from the nearer end of the sorted set \
+         and M the number of elements returned.",
+        "Return a range of members in a sorted set, by index, with scores ordered from high to low",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[KEY, integer("start"), integer("stop"), token("WITHSCORES").optional()],
+        deprecated: Some(("6.2.0", "`ZRANGE` with the `REV` argument"));
+    "zrangebyscore", -4, Read(range::zrangebyscore, Budgeted), [ReadOnly], "1.0.5",
+        RANGE_COST,
+        "Return a range of members in a sorted set, by score",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[
+            KEY, double("min"), double("max"), token("WITHSCORES").optional().since("2.0.0"),
+            LIMIT
+        ],
+        history: &[("2.0.0", "Added the `WITHSCORES` modifier.")],
+        deprecated: Some(("6.2.0", "`ZRANGE` with the `BYSCORE` argument"));
+    "zrevrangebyscore", -4, Read(range::zrevrangebyscore, Budgeted), [ReadOnly], "2.2.0",
+        RANGE_COST,
+        "Return a range of members in a sorted set, by score, with scores ordered from high to low",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[
+            KEY, double("max"), double("min"), token("WITHSCORES").optional(),
+            LIMIT
+        ],
+        history: &[("2.1.6", "`min` and `max` can be exclusive.")],
+        deprecated: Some(("6.2.0", "`ZRANGE` with the `REV` and `BYSCORE` arguments"));
+    "zrangebylex", -4, Read(range::zrangebylex, Budgeted), [ReadOnly], "2.8.9",
+        RANGE_COST,
+        "Return a range of members in a sorted set, by lexicographical range",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[
+            KEY, string("min"), string("max"),
+            LIMIT
+        ],
+        deprecated: Some(("6.2.0", "`ZRANGE` with the `BYLEX` argument"));
+    "zrevrangebylex", -4, Read(range::zrevrangebylex, Budgeted), [ReadOnly], "2.8.9",
+        RANGE_COST,
+        "Return a range of members in a sorted set, by lexicographical range, ordered from \
+         higher to lower strings.",
+        keys: &[one(&[Ro, Access])],
+        arguments: &[
+            KEY, string("max"), string("min"),
+            LIMIT
+        ],
+        deprecated: Some(("6.2.0", "`ZRANGE` with the `REV` and `BYLEX` arguments"));
+};

@@ -1,11 +1,11 @@
 //! The command line and its help, built from the option table.
 //!
-//! clap parses names and words only; what a word means is [`super::value::Kind`]'s business, so
-//! that flags, environment and file obey one set of rules. Help shows examples first, then the
+//! clap parses names and words only; what a word means is [`super::value::OptionKind`]'s business,
+//! so that flags, environment and file obey one set of rules. Help shows examples first, then the
 //! options by group, each with its default, its environment variable and its place in the file.
 
-use super::options::{Group, OPTIONS, Opt};
-use super::value::Kind;
+use super::options::{ConfigOption, OPTIONS, OptionGroup};
+use super::value::OptionKind;
 use clap::{Arg, ArgAction, Command};
 
 /// Id of `--config`.
@@ -37,7 +37,7 @@ Exit codes: 0 stopped cleanly, 2 wrong usage, 3 cannot open the directory or an 
 /// The command line of `neokv`.
 #[must_use]
 pub fn command() -> Command {
-    let groups = Group::ALL
+    let groups = OptionGroup::ALL
         .into_iter()
         .flat_map(|group| OPTIONS.iter().filter(move |option| option.group == group));
     Command::new("neokv")
@@ -52,18 +52,19 @@ pub fn command() -> Command {
                 .long(CONFIG)
                 .value_name("FILE")
                 .help("Read options from this TOML file")
-                .long_help("Read options from this TOML file. An unknown key is refused.\n[env: NEOKV_CONFIG]"),
+                .long_help(
+                    "Read options from this TOML file. An unknown key is refused.\n\
+                     [env: NEOKV_CONFIG]",
+                ),
         )
-        .arg(
-            Arg::new(PRINT_CONFIG)
-                .long(PRINT_CONFIG)
-                .action(ArgAction::SetTrue)
-                .help("Print the effective options as a TOML file, each with where it came from, and leave"),
-        )
+        .arg(Arg::new(PRINT_CONFIG).long(PRINT_CONFIG).action(ArgAction::SetTrue).help(
+            "Print the effective options as a TOML file, each with where it came from, \
+                     and leave",
+        ))
         .args(groups.map(argument))
 }
 
-fn argument(option: &'static Opt) -> Arg {
+fn argument(option: &'static ConfigOption) -> Arg {
     let argument = Arg::new(option.name)
         .long(option.name)
         .value_name(option.kind.placeholder())
@@ -72,14 +73,16 @@ fn argument(option: &'static Opt) -> Arg {
         .help(option.help)
         .long_help(long_help(option));
     match option.kind {
-        Kind::Flag => argument.num_args(0..=1).require_equals(true).default_missing_value("yes"),
+        OptionKind::Flag => {
+            argument.num_args(0..=1).require_equals(true).default_missing_value("yes")
+        }
         _ => argument.num_args(1),
     }
 }
 
-fn long_help(option: &Opt) -> String {
+fn long_help(option: &ConfigOption) -> String {
     let mut text = option.help.to_owned();
-    if let Kind::Word(choices) = option.kind {
+    if let OptionKind::Word(choices) = option.kind {
         for (word, meaning) in choices.iter().filter(|(_, meaning)| !meaning.is_empty()) {
             text.push_str(&format!("\n  {word}: {meaning}"));
         }

@@ -3,7 +3,7 @@
 //! Every message has the same shape: what is wrong, where it was found, what is allowed, what to
 //! try. `neokv` prints it on stderr and leaves with code 2 (usage).
 
-use super::load::Source;
+use super::source::Source;
 use std::path::PathBuf;
 
 /// A configuration that cannot be used.
@@ -15,7 +15,8 @@ pub enum ConfigError {
     Usage(#[from] clap::Error),
     /// An option's text is not allowed.
     #[error(
-        "error: '{given}' is not allowed for {option}\n  where: {source_place}\n  allowed: {allowed}\n  try: neokv --help"
+        "error: '{given}' is not allowed for {option}\n  where: {source_place}\n  \
+         allowed: {allowed}\n  try: neokv --help"
     )]
     Value {
         /// The option's name.
@@ -29,7 +30,8 @@ pub enum ConfigError {
     },
     /// The file has a key that is no option.
     #[error(
-        "error: unknown key '{key}'\n  where: configuration file {}\n  allowed: the keys that neokv --print-config lists\n  try: {hint}",
+        "error: unknown key '{key}'\n  where: configuration file {}\n  \
+         allowed: the keys that neokv --print-config lists\n  try: {hint}",
         path.display()
     )]
     UnknownKey {
@@ -42,7 +44,8 @@ pub enum ConfigError {
     },
     /// The file cannot be read or is not TOML.
     #[error(
-        "error: the configuration file cannot be used\n  where: {}\n  why: {why}\n  try: neokv --print-config > neokv.toml makes a file with every option",
+        "error: the configuration file cannot be used\n  where: {}\n  why: {why}\n  \
+         try: neokv --print-config > neokv.toml makes a file with every option",
         path.display()
     )]
     File {

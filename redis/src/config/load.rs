@@ -14,51 +14,20 @@
 
 use super::command_line;
 use super::error::ConfigError;
-use super::options::{Config, OPTIONS, Opt};
-use super::value::Value;
+use super::options::{Config, ConfigOption, OPTIONS};
+use super::source::Source;
+use super::value::OptionValue;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
-
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The table's default.
-    Default,
-    /// The configuration file, with the key's dotted path.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// `network.port`.
-        key: String,
-    },
-    /// The named environment variable.
-    Environment(String),
-    /// The named flag, without dashes.
-    Flag(&'static str),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Source::Default => write!(f, "default"),
-            Source::File { path, key } => {
-                write!(f, "configuration file {}, key {key}", path.display())
-            }
-            Source::Environment(name) => write!(f, "environment variable {name}"),
-            Source::Flag(name) => write!(f, "flag --{name}"),
-        }
-    }
-}
 
 /// One option with its effective value.
 #[derive(Clone, Debug)]
 pub struct Setting {
     /// The table's row.
-    pub option: &'static Opt,
+    pub option: &'static ConfigOption,
     /// What is in force.
-    pub value: Value,
+    pub value: OptionValue,
     /// Which layer set it.
     pub source: Source,
 }
@@ -114,7 +83,7 @@ pub fn load(
             setting(option, flag, &variables, &file)
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let values: Vec<Value> = list.iter().map(|setting| setting.value.clone()).collect();
+    let values: Vec<OptionValue> = list.iter().map(|setting| setting.value.clone()).collect();
     let config = Config::from_values(&values).ok_or(ConfigError::Table)?;
     let notes = notes(&config, &variables);
     let settings = Settings { config, list, notes };
@@ -136,7 +105,7 @@ pub fn defaults() -> Result<Settings, ConfigError> {
 }
 
 fn setting(
-    option: &'static Opt,
+    option: &'static ConfigOption,
     flag: Option<String>,
     variables: &BTreeMap<String, String>,
     file: &FileLayer,
@@ -177,7 +146,7 @@ fn neokv_variables(
 
 fn notes(config: &Config, variables: &BTreeMap<String, String>) -> Vec<String> {
     let known: Vec<String> =
-        OPTIONS.iter().map(Opt::env).chain([CONFIG_VARIABLE.to_owned()]).collect();
+        OPTIONS.iter().map(ConfigOption::env).chain([CONFIG_VARIABLE.to_owned()]).collect();
     let mut notes: Vec<String> = variables
         .keys()
         .filter(|name| !known.contains(name))
@@ -185,7 +154,9 @@ fn notes(config: &Config, variables: &BTreeMap<String, String>) -> Vec<String> {
         .collect();
     if config.requirepass.is_empty() && config.bind.iter().any(|address| !address.is_loopback()) {
         notes.push(
-            "listening beyond loopback without a password: anyone who reaches the port can read and write".into(),
+            "listening beyond loopback without a password: anyone who reaches the port can read \
+             and write"
+                .into(),
         );
     }
     notes
@@ -206,7 +177,7 @@ impl FileLayer {
             text.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
         let mut values = BTreeMap::new();
         flatten("", &table, &mut values);
-        let known: Vec<String> = OPTIONS.iter().map(Opt::toml).collect();
+        let known: Vec<String> = OPTIONS.iter().map(ConfigOption::toml).collect();
         if let Some(key) = values.keys().find(|key| !known.contains(key)) {
             let hint = match nearest(key, &known).strip_prefix("; ") {
                 Some(hint) => hint.to_owned(),
@@ -242,7 +213,7 @@ fn plain(value: &toml::Value) -> String {
 /// `; did you mean 'x'?` for the closest candidate, or nothing if none is close.
 fn nearest(wrong: &str, candidates: &[String]) -> String {
     let by_distance =
-        candidates.iter().map(|candidate| (distance(wrong, candidate), candidate)).min();
+        candidates.iter().map(|candidate| (strsim::levenshtein(wrong, candidate), candidate)).min();
     match by_distance {
         Some((distance, candidate)) if distance <= 4 => format!("; did you mean '{candidate}'?"),
         _ => {
@@ -253,19 +224,4 @@ fn nearest(wrong: &str, candidates: &[String]) -> String {
             same.map(|candidate| format!("; did you mean '{candidate}'?")).unwrap_or_default()
         }
     }
-}
-
-/// Edits (insert, delete, replace) between two words.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, l) in left.chars().enumerate() {
-        let mut next = vec![i + 1];
-        for ((r, above), diagonal) in right.iter().zip(row.iter().skip(1)).zip(&row) {
-            let beside = next.last().copied().unwrap_or_default();
-            next.push((diagonal + usize::from(l != *r)).min(above + 1).min(beside + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }

@@ -18,21 +18,26 @@
 //! * [`Config`] is what the rest of the program reads: plain typed fields.
 //! * [`print()`] writes the effective settings as a file that [`load`](load()) reads back.
 //!
-//! There is no way to change an option while the server runs: CONFIG SET is refused. A restart is
-//! quick, and a value that differs from the file would not survive it anyway.
+//! There is no way to change an option while the server runs: CONFIG SET accepts its present value
+//! only. A restart is quick, and a value that differs from the file would not survive it anyway.
+//! What Redis has and this server has not is in [`parameters`](PARAMETERS).
 
 mod command_line;
 mod error;
 mod load;
 mod options;
+mod parameters;
 mod print;
+mod source;
 #[cfg(test)]
 mod tests;
 mod value;
 
 pub use command_line::command;
 pub use error::ConfigError;
-pub use load::{Request, Setting, Settings, Source, defaults, load};
-pub use options::{Config, Group, LogFormat, OPTIONS, Opt, Sync};
+pub use load::{Request, Setting, Settings, defaults, load};
+pub use options::{Config, ConfigOption, DamagedLog, LogFormat, OPTIONS, OptionGroup, Sync};
+pub use parameters::{PARAMETERS, Parameter, ParameterStore, ParameterValues};
 pub use print::print;
-pub use value::{Choice, Kind, Unit, Value, format_bytes};
+pub use source::Source;
+pub use value::{Choice, OptionKind, OptionValue, Unit, format_bytes};

@@ -4,15 +4,16 @@
 //! text above and the source behind each of them. A password is the one thing that is not written:
 //! its line is a comment.
 
-use super::load::{Setting, Settings, Source};
-use super::options::Group;
-use super::value::{Kind, Value};
+use super::load::{Setting, Settings};
+use super::options::OptionGroup;
+use super::source::Source;
+use super::value::{OptionKind, OptionValue};
 
 /// Writes `settings` as TOML.
 #[must_use]
 pub fn print(settings: &Settings) -> String {
     let mut out = String::from("# NeoKV configuration: neokv --config THIS_FILE\n");
-    for group in Group::ALL {
+    for group in OptionGroup::ALL {
         out.push_str(&format!("\n# {}\n[{}]\n", group.heading(), group.section()));
         for setting in settings.list.iter().filter(|setting| setting.option.group == group) {
             out.push_str(&line(setting));
@@ -29,9 +30,11 @@ fn line(setting: &Setting) -> String {
     };
     let value = toml_value(option.kind, &setting.value);
     // What must not be written down, and what has no spelling but its absence, stays a comment.
-    let mark = if matches!(setting.value, Value::Secret(_)) { "# " } else { "" };
+    let mark = if matches!(setting.value, OptionValue::Secret(_)) { "# " } else { "" };
     let meanings = match option.kind {
-        Kind::Word(choices) => choices.iter().filter(|(_, meaning)| !meaning.is_empty()).collect(),
+        OptionKind::Word(choices) => {
+            choices.iter().filter(|(_, meaning)| !meaning.is_empty()).collect()
+        }
         _ => Vec::new(),
     };
     let meanings: String =
@@ -45,28 +48,27 @@ fn line(setting: &Setting) -> String {
 
 /// The text as comment lines of at most 100 columns.
 fn wrap(text: &str) -> String {
-    let (mut out, mut width) = (String::new(), usize::MAX);
+    let (mut out, mut width) = (String::from("#"), 1);
     for word in text.split(' ') {
-        if width.saturating_add(word.len()) >= 100 {
-            if !out.is_empty() {
-                out.push('\n');
-            }
-            out.push('#');
+        if width + 1 + word.len() > 100 {
+            out.push_str("\n#");
             width = 1;
         }
         out.push(' ');
         out.push_str(word);
-        width = width.saturating_add(word.len()).saturating_add(1);
+        width += 1 + word.len();
     }
     out.push('\n');
     out
 }
 
-fn toml_value(kind: Kind, value: &Value) -> String {
+fn toml_value(kind: OptionKind, value: &OptionValue) -> String {
     match value {
-        Value::Flag(flag) => flag.to_string(),
-        Value::Number(number) if matches!(kind, Kind::Count { .. }) => number.to_string(),
-        Value::Addresses(addresses) => {
+        OptionValue::Flag(flag) => flag.to_string(),
+        OptionValue::Number(number) if matches!(kind, OptionKind::Count { .. }) => {
+            number.to_string()
+        }
+        OptionValue::Addresses(addresses) => {
             let quoted: Vec<String> =
                 addresses.iter().map(|address| quote(&address.to_string())).collect();
             format!("[{}]", quoted.join(", "))

@@ -47,8 +47,8 @@ fn every_default_is_allowed_and_typed() {
 fn names_are_unique_in_every_place() {
     for names in [
         OPTIONS.iter().map(|option| option.name.to_owned()).collect::<Vec<_>>(),
-        OPTIONS.iter().map(Opt::env).collect(),
-        OPTIONS.iter().map(Opt::toml).collect(),
+        OPTIONS.iter().map(ConfigOption::env).collect(),
+        OPTIONS.iter().map(ConfigOption::toml).collect(),
         OPTIONS.iter().map(|option| option.config_get.to_owned()).collect(),
     ] {
         let distinct: BTreeSet<&String> = names.iter().collect();
@@ -101,7 +101,8 @@ fn flags_stand_alone_or_take_a_word() {
 #[test]
 fn toml_values_keep_their_natural_types() {
     let (_dir, path) = file(
-        "[network]\nbind = [\"127.0.0.1\", \"::1\"]\ncluster-mode = true\n[storage]\nsync = \"everysec\"\n\
+        "[network]\nbind = [\"127.0.0.1\", \"::1\"]\ncluster-mode = true\n\
+         [storage]\nsync = \"everysec\"\n\
          block-cache = \"2mb\"\n",
     );
     let config = serve(&["--config", &path], &[]).expect("loads").config;
@@ -115,7 +116,8 @@ fn an_error_names_the_place_and_what_is_allowed() {
     let error = serve(&["--port", "70000"], &[]).expect_err("out of range").to_string();
     assert_eq!(
         error,
-        "error: '70000' is not allowed for port\n  where: flag --port\n  allowed: a whole number from 0 to 65535\n  \
+        "error: '70000' is not allowed for port\n  where: flag --port\n  \
+         allowed: a whole number from 0 to 65535\n  \
          try: neokv --help"
     );
     let error = serve(&[], &[("NEOKV_SYNC", "often")]).expect_err("no such word").to_string();

@@ -1,31 +1,32 @@
 //! What an option may hold: kinds, how their text is read, and how a value is printed.
 //!
 //! Flags, environment variables and TOML all arrive as text (a TOML number or array is turned into
-//! the same text), so there is one reader per [`Kind`] and one set of rules for the user to learn:
+//! the same text), so there is one reader per [`OptionKind`] and one set of rules for the user to
+//! learn:
 //!
 //! | kind | examples | rule |
 //! | --- | --- | --- |
 //! | flag | `yes`, `false`, `1` | `yes no true false on off 1 0` |
 //! | count | `10000` | a whole number within the range |
-//! | bytes | `512mb`, `64k`, `1073741824` | Redis's units: `k` = 1000, `kb` = 1024, and so on; none = bytes |
+//! | bytes | `512mb`, `64k`, `1073741824` | Redis's units: `k` = 1000, `kb` = 1024, and so on |
 //! | time | `250ms`, `30s`, `5m`, `1h` | without a unit the option's own unit counts |
 //! | word | `always` | one of a short list |
 //! | addresses | `127.0.0.1,::1` | IP addresses between commas or spaces |
 //! | listen | `127.0.0.1:9121`, `off` | one address with a port, or `off` |
 //!
 //! A reader never guesses: what it does not understand is an error that the loader completes with
-//! the place the text came from and with [`Kind::allowed`].
+//! the place the text came from and with [`OptionKind::allowed`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// One allowed word of a [`Kind::Word`] option and what it means.
+/// One allowed word of a [`OptionKind::Word`] option and what it means.
 pub type Choice = (&'static str, &'static str);
 
 /// The type of an option, with its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum OptionKind {
     /// On or off.
     Flag,
     /// A whole number from `min` to `max`, both included.
@@ -63,7 +64,7 @@ pub enum Kind {
     Listen,
 }
 
-/// The unit of a [`Kind::Time`] option.
+/// The unit of a [`OptionKind::Time`] option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Milliseconds.
@@ -74,54 +75,56 @@ pub enum Unit {
 
 /// A value that has passed its kind's reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// Of [`Kind::Flag`].
+pub enum OptionValue {
+    /// Of [`OptionKind::Flag`].
     Flag(bool),
-    /// Of [`Kind::Count`] and [`Kind::Bytes`].
+    /// Of [`OptionKind::Count`] and [`OptionKind::Bytes`].
     Number(u64),
-    /// Of [`Kind::Time`].
+    /// Of [`OptionKind::Time`].
     Time(Duration),
-    /// Of [`Kind::Word`].
+    /// Of [`OptionKind::Word`].
     Word(&'static str),
-    /// Of [`Kind::Secret`].
+    /// Of [`OptionKind::Secret`].
     Secret(String),
-    /// Of [`Kind::Path`].
+    /// Of [`OptionKind::Path`].
     Path(PathBuf),
-    /// Of [`Kind::Addresses`]; never empty.
+    /// Of [`OptionKind::Addresses`]; never empty.
     Addresses(Vec<IpAddr>),
-    /// Of [`Kind::Listen`]; `None` is `off`.
+    /// Of [`OptionKind::Listen`]; `None` is `off`.
     Listen(Option<SocketAddr>),
 }
 
-impl Kind {
+impl OptionKind {
     /// Reads the text of an option of this kind; `None` if the text is not allowed.
     #[must_use]
-    pub fn parse(self, text: &str) -> Option<Value> {
+    pub fn parse(self, text: &str) -> Option<OptionValue> {
         let trimmed = text.trim();
         match self {
-            Kind::Flag => parse_flag(trimmed).map(Value::Flag),
-            Kind::Count { min, max } => trimmed
+            OptionKind::Flag => parse_flag(trimmed).map(OptionValue::Flag),
+            OptionKind::Count { min, max } => trimmed
                 .parse()
                 .ok()
                 .filter(|number| (min..=max).contains(number))
-                .map(Value::Number),
-            Kind::Bytes { min, max } => parse_bytes(trimmed)
+                .map(OptionValue::Number),
+            OptionKind::Bytes { min, max } => parse_bytes(trimmed)
                 .filter(|number| (min..=max).contains(number))
-                .map(Value::Number),
-            Kind::Time { unit, min, max } => parse_time(trimmed, unit)
+                .map(OptionValue::Number),
+            OptionKind::Time { unit, min, max } => parse_time(trimmed, unit)
                 .filter(|time| (unit.duration(min)..=unit.duration(max)).contains(time))
-                .map(Value::Time),
-            Kind::Word(choices) => choices
+                .map(OptionValue::Time),
+            OptionKind::Word(choices) => choices
                 .iter()
                 .find(|(word, _)| word.eq_ignore_ascii_case(trimmed))
-                .map(|(word, _)| Value::Word(word)),
-            Kind::Secret => Some(Value::Secret(text.to_owned())),
-            Kind::Path => (!text.is_empty()).then(|| Value::Path(PathBuf::from(text))),
-            Kind::Addresses => parse_addresses(trimmed).map(Value::Addresses),
-            Kind::Listen if trimmed.eq_ignore_ascii_case("off") || trimmed.is_empty() => {
-                Some(Value::Listen(None))
+                .map(|(word, _)| OptionValue::Word(word)),
+            OptionKind::Secret => Some(OptionValue::Secret(text.to_owned())),
+            OptionKind::Path => (!text.is_empty()).then(|| OptionValue::Path(PathBuf::from(text))),
+            OptionKind::Addresses => parse_addresses(trimmed).map(OptionValue::Addresses),
+            OptionKind::Listen if trimmed.eq_ignore_ascii_case("off") || trimmed.is_empty() => {
+                Some(OptionValue::Listen(None))
             }
-            Kind::Listen => trimmed.parse().ok().map(|address| Value::Listen(Some(address))),
+            OptionKind::Listen => {
+                trimmed.parse().ok().map(|address| OptionValue::Listen(Some(address)))
+            }
         }
     }
 
@@ -129,28 +132,28 @@ impl Kind {
     #[must_use]
     pub fn allowed(self) -> String {
         match self {
-            Kind::Flag => "yes or no".into(),
-            Kind::Count { min, max: u64::MAX } => format!("a whole number, {min} or more"),
-            Kind::Count { min, max } => format!("a whole number from {min} to {max}"),
-            Kind::Bytes { min, max } => {
+            OptionKind::Flag => "yes or no".into(),
+            OptionKind::Count { min, max: u64::MAX } => format!("a whole number, {min} or more"),
+            OptionKind::Count { min, max } => format!("a whole number from {min} to {max}"),
+            OptionKind::Bytes { min, max } => {
                 let from = format_bytes(min);
                 match max {
                     u64::MAX => format!("a size such as 64mb, {from} or more"),
                     _ => format!("a size such as 64mb, from {from} to {}", format_bytes(max)),
                 }
             }
-            Kind::Time { unit, min, max } => format!(
+            OptionKind::Time { unit, min, max } => format!(
                 "a time such as 250ms, 30s, 5m, from {} to {}",
                 format_time(unit.duration(min)),
                 format_time(unit.duration(max))
             ),
-            Kind::Word(choices) => {
+            OptionKind::Word(choices) => {
                 choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
             }
-            Kind::Secret => "any text".into(),
-            Kind::Path => "a path".into(),
-            Kind::Addresses => "IP addresses between commas, such as 127.0.0.1,::1".into(),
-            Kind::Listen => "an address with a port, such as 127.0.0.1:9121, or off".into(),
+            OptionKind::Secret => "any text".into(),
+            OptionKind::Path => "a path".into(),
+            OptionKind::Addresses => "IP addresses between commas, such as 127.0.0.1,::1".into(),
+            OptionKind::Listen => "an address with a port, such as 127.0.0.1:9121, or off".into(),
         }
     }
 
@@ -159,47 +162,51 @@ impl Kind {
     #[must_use]
     pub fn placeholder(self) -> String {
         match self {
-            Kind::Flag => "yes|no".into(),
-            Kind::Count { .. } => "N".into(),
-            Kind::Bytes { .. } => "SIZE".into(),
-            Kind::Time { .. } => "TIME".into(),
-            Kind::Word(choices) => {
+            OptionKind::Flag => "yes|no".into(),
+            OptionKind::Count { .. } => "N".into(),
+            OptionKind::Bytes { .. } => "SIZE".into(),
+            OptionKind::Time { .. } => "TIME".into(),
+            OptionKind::Word(choices) => {
                 choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join("|")
             }
-            Kind::Secret => "TEXT".into(),
-            Kind::Path => "PATH".into(),
-            Kind::Addresses => "IP,...".into(),
-            Kind::Listen => "IP:PORT".into(),
+            OptionKind::Secret => "TEXT".into(),
+            OptionKind::Path => "PATH".into(),
+            OptionKind::Addresses => "IP,...".into(),
+            OptionKind::Listen => "IP:PORT".into(),
         }
     }
 
     /// The value as CONFIG GET prints it: sizes and times as bare numbers, flags as `yes` and `no`.
     #[must_use]
-    pub fn redis_text(self, value: &Value) -> String {
+    pub fn redis_text(self, value: &OptionValue) -> String {
         match (self, value) {
-            (Kind::Time { unit, .. }, Value::Time(time)) => unit.count(*time).to_string(),
-            (_, Value::Number(number)) => number.to_string(),
-            (_, Value::Addresses(addresses)) => join(addresses, " "),
-            (_, Value::Secret(text)) => text.clone(),
+            (OptionKind::Time { unit, .. }, OptionValue::Time(time)) => {
+                unit.count(*time).to_string()
+            }
+            (_, OptionValue::Number(number)) => number.to_string(),
+            (_, OptionValue::Addresses(addresses)) => join(addresses, " "),
+            (_, OptionValue::Secret(text)) => text.clone(),
             _ => self.text(value),
         }
     }
 
     /// The value as the configuration file writes it, without quotes; secrets are hidden.
     #[must_use]
-    pub fn text(self, value: &Value) -> String {
+    pub fn text(self, value: &OptionValue) -> String {
         match value {
-            Value::Flag(flag) => if *flag { "yes" } else { "no" }.to_owned(),
-            Value::Number(number) if matches!(self, Kind::Bytes { .. }) => format_bytes(*number),
-            Value::Number(number) => number.to_string(),
-            Value::Time(time) => format_time(*time),
-            Value::Word(word) => (*word).to_owned(),
-            Value::Secret(text) if text.is_empty() => String::new(),
-            Value::Secret(_) => "(hidden)".to_owned(),
-            Value::Path(path) => path.display().to_string(),
-            Value::Addresses(addresses) => join(addresses, ","),
-            Value::Listen(Some(address)) => address.to_string(),
-            Value::Listen(None) => "off".to_owned(),
+            OptionValue::Flag(flag) => if *flag { "yes" } else { "no" }.to_owned(),
+            OptionValue::Number(number) if matches!(self, OptionKind::Bytes { .. }) => {
+                format_bytes(*number)
+            }
+            OptionValue::Number(number) => number.to_string(),
+            OptionValue::Time(time) => format_time(*time),
+            OptionValue::Word(word) => (*word).to_owned(),
+            OptionValue::Secret(text) if text.is_empty() => String::new(),
+            OptionValue::Secret(_) => "(hidden)".to_owned(),
+            OptionValue::Path(path) => path.display().to_string(),
+            OptionValue::Addresses(addresses) => join(addresses, ","),
+            OptionValue::Listen(Some(address)) => address.to_string(),
+            OptionValue::Listen(None) => "off".to_owned(),
         }
     }
 }
@@ -243,7 +250,7 @@ fn number_and_unit(text: &str) -> Option<(u64, String)> {
     Some((number.parse().ok()?, unit.trim().to_ascii_lowercase()))
 }
 
-fn parse_bytes(text: &str) -> Option<u64> {
+pub(super) fn parse_bytes(text: &str) -> Option<u64> {
     let (number, unit) = number_and_unit(text)?;
     let factor: u64 = match unit.as_str() {
         "" | "b" => 1,
@@ -313,7 +320,7 @@ mod tests {
 
     #[test]
     fn sizes_use_the_units_of_redis() {
-        let kind = Kind::Bytes { min: 0, max: u64::MAX };
+        let kind = OptionKind::Bytes { min: 0, max: u64::MAX };
         for (text, bytes) in [
             ("0", 0),
             ("17", 17),
@@ -323,7 +330,7 @@ mod tests {
             ("512MB", 536_870_912),
             ("2 gb", 2 << 30),
         ] {
-            assert_eq!(kind.parse(text), Some(Value::Number(bytes)), "{text}");
+            assert_eq!(kind.parse(text), Some(OptionValue::Number(bytes)), "{text}");
         }
         for text in ["", "mb", "-1", "1.5gb", "1xb", "99999999999tb"] {
             assert_eq!(kind.parse(text), None, "{text}");
@@ -332,18 +339,18 @@ mod tests {
 
     #[test]
     fn times_take_a_unit_or_the_options_own() {
-        let seconds = Kind::Time { unit: Unit::Seconds, min: 0, max: 100_000 };
-        let millis = Kind::Time { unit: Unit::Milliseconds, min: 10, max: 10_000 };
-        assert_eq!(seconds.parse("30"), Some(Value::Time(Duration::from_secs(30))));
-        assert_eq!(millis.parse("30"), Some(Value::Time(Duration::from_millis(30))));
-        assert_eq!(seconds.parse("5m"), Some(Value::Time(Duration::from_secs(300))));
+        let seconds = OptionKind::Time { unit: Unit::Seconds, min: 0, max: 100_000 };
+        let millis = OptionKind::Time { unit: Unit::Milliseconds, min: 10, max: 10_000 };
+        assert_eq!(seconds.parse("30"), Some(OptionValue::Time(Duration::from_secs(30))));
+        assert_eq!(millis.parse("30"), Some(OptionValue::Time(Duration::from_millis(30))));
+        assert_eq!(seconds.parse("5m"), Some(OptionValue::Time(Duration::from_secs(300))));
         assert_eq!(millis.parse("5m"), None, "above the range");
         assert_eq!(millis.parse("9ms"), None, "below the range");
     }
 
     #[test]
     fn ranges_include_their_ends() {
-        let kind = Kind::Count { min: 2, max: 4 };
+        let kind = OptionKind::Count { min: 2, max: 4 };
         let accepted: Vec<bool> =
             ["1", "2", "4", "5", "-3", "x"].iter().map(|t| kind.parse(t).is_some()).collect();
         assert_eq!(accepted, [false, true, true, false, false, false]);
@@ -352,15 +359,15 @@ mod tests {
     #[test]
     fn printed_values_are_read_back() {
         let kinds = [
-            (Kind::Flag, "no"),
-            (Kind::Bytes { min: 0, max: u64::MAX }, "3gb"),
-            (Kind::Bytes { min: 0, max: u64::MAX }, "1000"),
-            (Kind::Time { unit: Unit::Seconds, min: 0, max: 100_000 }, "90s"),
-            (Kind::Time { unit: Unit::Milliseconds, min: 0, max: 100_000 }, "1500ms"),
-            (Kind::Word(&[("a", ""), ("b", "")]), "b"),
-            (Kind::Addresses, "127.0.0.1,::1"),
-            (Kind::Listen, "127.0.0.1:80"),
-            (Kind::Listen, "off"),
+            (OptionKind::Flag, "no"),
+            (OptionKind::Bytes { min: 0, max: u64::MAX }, "3gb"),
+            (OptionKind::Bytes { min: 0, max: u64::MAX }, "1000"),
+            (OptionKind::Time { unit: Unit::Seconds, min: 0, max: 100_000 }, "90s"),
+            (OptionKind::Time { unit: Unit::Milliseconds, min: 0, max: 100_000 }, "1500ms"),
+            (OptionKind::Word(&[("a", ""), ("b", "")]), "b"),
+            (OptionKind::Addresses, "127.0.0.1,::1"),
+            (OptionKind::Listen, "127.0.0.1:80"),
+            (OptionKind::Listen, "off"),
         ];
         for (kind, text) in kinds {
             let value = kind.parse(text).expect("allowed");
@@ -371,16 +378,16 @@ mod tests {
 
     #[test]
     fn a_secret_shows_only_to_config_get() {
-        let value = Kind::Secret.parse("hush").expect("any text");
-        assert_eq!(Kind::Secret.text(&value), "(hidden)");
-        assert_eq!(Kind::Secret.redis_text(&value), "hush");
+        let value = OptionKind::Secret.parse("hush").expect("any text");
+        assert_eq!(OptionKind::Secret.text(&value), "(hidden)");
+        assert_eq!(OptionKind::Secret.redis_text(&value), "hush");
     }
 
     #[test]
     fn config_get_prints_bare_numbers() {
-        let bytes = Kind::Bytes { min: 0, max: u64::MAX };
-        assert_eq!(bytes.redis_text(&Value::Number(512 << 20)), "536870912");
-        let time = Kind::Time { unit: Unit::Seconds, min: 0, max: 100 };
-        assert_eq!(time.redis_text(&Value::Time(Duration::from_secs(60))), "60");
+        let bytes = OptionKind::Bytes { min: 0, max: u64::MAX };
+        assert_eq!(bytes.redis_text(&OptionValue::Number(512 << 20)), "536870912");
+        let time = OptionKind::Time { unit: Unit::Seconds, min: 0, max: 100 };
+        assert_eq!(time.redis_text(&OptionValue::Time(Duration::from_secs(60))), "60");
     }
 }

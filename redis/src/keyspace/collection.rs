@@ -11,7 +11,7 @@ use super::view::Stored;
 /// A handler opens it ([`super::View::collection`], [`super::Tx::open`]), changes `meta`, writes
 /// rows, and hands it to [`super::Tx::save`]. Between opening and saving nothing else may write the
 /// same key, and a command holds at most one open `Collection` per key: commands with a source and
-/// a destination must treat "both are the same key" first.
+/// a destination must first ask whether both are the same key.
 #[derive(Clone, Debug)]
 pub struct Collection {
     /// The user key.
@@ -20,7 +20,7 @@ pub struct Collection {
     pub meta: metadata::Collection,
     /// The header as it is stored now, if it is.
     pub(super) saved: Option<metadata::Collection>,
-    /// What stood under this key when the collection was opened.
+    /// What was stored under this key when the collection was opened.
     pub(super) stored: Stored,
     /// What the keys of all rows of this version start with, in `subkey` and in `zset_score`.
     pub(super) prefix: Vec<u8>,
@@ -49,11 +49,6 @@ impl Collection {
         self.meta.size == 0
     }
 
-    /// Whether the key existed, with this type, when the collection was opened.
-    pub fn existed(&self) -> bool {
-        self.saved.is_some()
-    }
-
     /// The first byte string that all rows of this collection start with.
     pub fn prefix(&self) -> &[u8] {
         &self.prefix
@@ -61,7 +56,7 @@ impl Collection {
 
     /// The engine's key of the row of `subkey`.
     pub(super) fn row(&self, subkey: &[u8]) -> Vec<u8> {
-        let mut row = Vec::with_capacity(self.prefix.len().saturating_add(subkey.len()));
+        let mut row = Vec::with_capacity(self.prefix.len() + subkey.len());
         row.extend_from_slice(&self.prefix);
         row.extend_from_slice(subkey);
         row

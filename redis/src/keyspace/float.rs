@@ -15,7 +15,7 @@ use num_bigint::BigUint;
 use rustc_apfloat::Float;
 use rustc_apfloat::ieee::X87DoubleExtended;
 
-use crate::command::args;
+use crate::number;
 
 /// The longest text that is taken for a number: more cannot be one that a server has written.
 const MAX_TEXT: usize = 5 * 1024 - 1;
@@ -38,15 +38,11 @@ impl LongDouble {
         if bytes.len() > MAX_TEXT {
             return None;
         }
-        let (negative, body) = match bytes.split_first()? {
-            (b'-', body) => (true, body),
-            (b'+', body) => (false, body),
-            _ => (false, bytes),
-        };
-        let magnitude = if args::is(body, "inf") || args::is(body, "infinity") {
+        let (negative, body) = number::split_sign(bytes)?;
+        let magnitude = if number::is_infinity(body) {
             X87DoubleExtended::INFINITY
         } else {
-            finite(body)?
+            number::finite(body)?
         };
         Some(LongDouble(if negative { -magnitude } else { magnitude }))
     }
@@ -64,60 +60,6 @@ impl LongDouble {
     }
 }
 
-/// A finite number without sign, decimal or hexadecimal.
-fn finite(body: &[u8]) -> Option<X87DoubleExtended> {
-    let text = std::str::from_utf8(body).ok()?;
-    let hexadecimal = text.get(..2).is_some_and(|prefix| prefix.eq_ignore_ascii_case("0x"));
-    let digits = if hexadecimal { text.get(2..)? } else { text };
-    let marker: &[char] = if hexadecimal { &['p', 'P'] } else { &['e', 'E'] };
-    let (mantissa, exponent) = match digits.split_once(marker) {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
-        None => (digits, None),
-    };
-    let zero = check_mantissa(mantissa, hexadecimal)?;
-    let exponent = exponent.map_or(Some(0), decimal_exponent)?;
-    let normal = if hexadecimal {
-        format!("0x{mantissa}p{exponent}")
-    } else {
-        format!("{mantissa}e{exponent}")
-    };
-    let value =
-        X87DoubleExtended::from_str_r(&normal, rustc_apfloat::Round::NearestTiesToEven).ok()?.value;
-    (value.is_finite() && (zero || !value.is_zero())).then_some(value)
-}
-
-/// Checks the digits before an exponent; tells whether they are all zero.
-fn check_mantissa(mantissa: &str, hexadecimal: bool) -> Option<bool> {
-    let (mut digits, mut points, mut zero) = (0usize, 0usize, true);
-    for byte in mantissa.bytes() {
-        match byte {
-            b'.' => points = points.saturating_add(1),
-            _ if byte.is_ascii_digit() || (hexadecimal && byte.is_ascii_hexdigit()) => {
-                digits = digits.saturating_add(1);
-                zero &= byte == b'0';
-            }
-            _ => return None,
-        }
-    }
-    (digits > 0 && points <= 1).then_some(zero)
-}
-
-/// An exponent, cut to a range far outside that of the format.
-fn decimal_exponent(text: &str) -> Option<i64> {
-    let (negative, digits) = match text.as_bytes().split_first()? {
-        (b'-', digits) => (true, digits),
-        (b'+', digits) => (false, digits),
-        _ => (false, text.as_bytes()),
-    };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let value = digits.iter().fold(0i64, |sum, byte| {
-        sum.saturating_mul(10).saturating_add(i64::from(byte.saturating_sub(b'0'))).min(1_000_000)
-    });
-    Some(if negative { value.saturating_neg() } else { value })
-}
-
 impl fmt::Display for LongDouble {
     /// As C's `%.17Lf`, without trailing zeros, and zero without a sign.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,9 +69,9 @@ impl fmt::Display for LongDouble {
         let bits = self.0.to_bits();
         let mantissa = bits & u128::from(u64::MAX);
         let biased = i64::try_from((bits >> 64) & 0x7fff).unwrap_or(0).max(1);
-        let scaled = scale(mantissa, biased.saturating_sub(16383 + 63)).to_string();
+        let scaled = scale(mantissa, biased - (16383 + 63)).to_string();
         let padded = format!("{scaled:0>width$}", width = FRACTION_DIGITS + 1);
-        let (whole, fraction) = padded.split_at(padded.len().saturating_sub(FRACTION_DIGITS));
+        let (whole, fraction) = padded.split_at(padded.len() - FRACTION_DIGITS);
         let fraction = fraction.trim_end_matches('0');
         let sign = if self.0.is_negative() && scaled != "0" { "-" } else { "" };
         let point = if fraction.is_empty() { "" } else { "." };
@@ -140,7 +82,7 @@ impl fmt::Display for LongDouble {
 /// `mantissa · 2^exponent · 10^17`, rounded to the nearest integer, ties to even.
 fn scale(mantissa: u128, exponent: i64) -> BigUint {
     // At most 64 + 57 bits.
-    let product = mantissa.saturating_mul(u128::from(FRACTION));
+    let product = mantissa * u128::from(FRACTION);
     if let Ok(up) = u64::try_from(exponent) {
         return BigUint::from(product) << up;
     }

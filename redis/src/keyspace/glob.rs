@@ -61,7 +61,7 @@ impl Pattern {
         while let Some(&byte) = name.get(at) {
             match self.parts.get(part) {
                 Some(Part::Anything) => {
-                    part = part.saturating_add(1);
+                    part += 1;
                     retry = Some((part, at));
                     continue;
                 }
@@ -72,15 +72,15 @@ impl Pattern {
                         byte
                     }) =>
                 {
-                    part = part.saturating_add(1);
-                    at = at.saturating_add(1);
+                    part += 1;
+                    at += 1;
                     continue;
                 }
                 _ => {}
             }
             let Some((after, tried)) = retry else { return false };
             part = after;
-            at = tried.saturating_add(1);
+            at = tried + 1;
             retry = Some((after, at));
         }
         self.parts.get(part..).unwrap_or_default().iter().all(|part| *part == Part::Anything)

@@ -1,8 +1,8 @@
 //! Walking over the rows of one collection, forwards or backwards, from any point.
 //!
 //! ```text
-//! Subkeys   family subkey      prefix · subkey          → value         fields, members, list elements
-//! Scores    family zset_score  prefix · score · member  → (empty)       members in order of score
+//! Subkeys   family subkey      prefix · subkey          → value     fields, members, elements
+//! Scores    family zset_score  prefix · score · member  → (empty)   members in order of score
 //! ```
 //!
 //! Both read rows as they are asked for, never ahead, and see the state of the [`super::View`] that
@@ -15,7 +15,7 @@ use neokv_encoding::key::prefix_end;
 use neokv_engine::{Cursor, Direction, KeyRange, Read};
 
 use super::Collection;
-use crate::command::CommandError;
+use crate::error::CommandError;
 
 /// A subkey and its value.
 pub type RowRef<'r> = (&'r [u8], &'r [u8]);
@@ -63,7 +63,7 @@ impl<'a> Subkeys<'a> {
     /// Moves to `subkey`: the following `next` returns it, or the nearest one after it (backwards:
     /// before it).
     pub fn seek(&mut self, subkey: &[u8]) -> Result<(), CommandError> {
-        let mut target = Vec::with_capacity(self.prefix.len().saturating_add(subkey.len()));
+        let mut target = Vec::with_capacity(self.prefix.len() + subkey.len());
         target.extend_from_slice(&self.prefix);
         target.extend_from_slice(subkey);
         Ok(self.cursor.seek(&target)?)
@@ -92,7 +92,7 @@ impl ScoreSpan {
     /// The position of a member, or, with an empty member, the position just before every member of
     /// that score.
     pub fn position(score: f64, member: &[u8]) -> Vec<u8> {
-        let mut position = Vec::with_capacity(member.len().saturating_add(8));
+        let mut position = Vec::with_capacity(member.len() + 8);
         position.extend_from_slice(&double::encode(score).to_be_bytes());
         position.extend_from_slice(member);
         position
@@ -144,7 +144,7 @@ impl<'a> Scores<'a> {
 
     /// Moves to a position of the index (see [`ScoreSpan::position`]).
     pub fn seek(&mut self, position: &[u8]) -> Result<(), CommandError> {
-        let mut target = Vec::with_capacity(self.prefix.len().saturating_add(position.len()));
+        let mut target = Vec::with_capacity(self.prefix.len() + position.len());
         target.extend_from_slice(&self.prefix);
         target.extend_from_slice(position);
         Ok(self.cursor.seek(&target)?)

@@ -3,13 +3,13 @@
 //! One user key is one record in family `metadata`, and, depending on its type, rows elsewhere:
 //!
 //! ```text
-//! SET s hello          metadata   slot ns "s"                          → string, expire 0, "hello"
-//! HSET h f v           metadata   slot ns "h"                          → hash, expire 0, version 7, size 1
-//!                      subkey     slot ns len "h" 7 "f"                → "v"
-//! ZADD z 1.5 m         metadata   slot ns "z"                          → zset, expire 0, version 8, size 1
-//!                      subkey     slot ns len "z" 8 "m"                → 1.5
-//!                      zset_score slot ns len "z" 8 1.5 "m"            → (empty)
-//! EXPIRE s 100         expire     slot 1700000100000 ns "s"            → (empty)
+//! SET s hello     metadata   slot ns "s"                → string, expire 0, "hello"
+//! HSET h f v      metadata   slot ns "h"                → hash, expire 0, version 7, size 1
+//!                 subkey     slot ns len "h" 7 "f"      → "v"
+//! ZADD z 1.5 m    metadata   slot ns "z"                → zset, expire 0, version 8, size 1
+//!                 subkey     slot ns len "z" 8 "m"      → 1.5
+//!                 zset_score slot ns len "z" 8 1.5 "m"  → (empty)
+//! EXPIRE s 100    expire     slot 1700000100000 ns "s"  → (empty)
 //! ```
 //!
 //! * [`View`] reads: it hides expired records, records of another type (as WRONGTYPE) and the older
@@ -22,8 +22,8 @@
 //!   collection deletes the header alone; rows of a version that no header names are orphans,
 //!   invisible at once and dropped by compaction.
 //!
-//! **The number of keys** counts metadata records, including those whose time is over but which the
-//! cleaner has not yet removed, as Redis's DBSIZE does.
+//! **The number of keys** counts metadata records, including those that have expired but which
+//! the cleaner has not yet removed, as Redis's DBSIZE does.
 //!
 //! **The older format** (`encoding::v1`) kept strings in family `subkey`. When a key has no
 //! metadata record, reads look for such a row, and a write to the key deletes it. Enumeration
@@ -35,18 +35,18 @@ pub mod cursor_table;
 pub mod float;
 pub mod glob;
 mod iterate;
-pub mod page;
-pub mod random;
 pub mod range;
-pub mod tally;
+pub mod reply_limit;
+pub mod sample;
 mod tx;
 mod view;
-pub mod walk;
 
 pub use self::collection::Collection;
 pub use self::cursor_table::CursorTable;
 pub use self::iterate::{ScoreSpan, Scores, Subkeys};
-pub use self::random::SplitMix64;
-pub use self::tally::Tally;
-pub use self::tx::{KeyCount, Tx, TxSource};
+pub use self::reply_limit::ReplyLimit;
+pub use self::tx::{Tx, TxSource};
 pub use self::view::{View, ViewSource};
+
+/// The namespace of every key: there is one.
+pub const NAMESPACE: u32 = 0;

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | [`IndexRange`] | `0 -1` | positions, both included; negative ones count from the end |
 //! | [`ScoreRange`] | `1 (5`, `-inf +inf` | scores; `(` leaves the bound itself out |
-//! | [`LexRange`] | `[a (c`, `- +` | members by their bytes; `[` takes the bound in, `-` and `+` are the ends |
+//! | [`LexRange`] | `[a (c`, `- +` | members by their bytes; `-` and `+` are the ends of all |
 //!
 //! The families that hold sorted sets are ordered by bytes, so a range that is not empty is one
 //! span of keys, start included and end excluded: [`ScoreRange::span`] in the score index,
@@ -21,7 +21,8 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::ScoreSpan;
-use crate::command::{CommandError, args};
+use crate::error::CommandError;
+use crate::number;
 
 /// Positions from `start` to `stop`, both included, as written: negative ones count from the end
 /// (-1 is the last).
@@ -34,7 +35,7 @@ pub struct IndexRange {
 impl IndexRange {
     /// Reads two integers, or [`CommandError::NotInteger`].
     pub fn parse(start: &[u8], stop: &[u8]) -> Result<IndexRange, CommandError> {
-        Ok(IndexRange { start: args::integer(start)?, stop: args::integer(stop)? })
+        Ok(IndexRange { start: number::integer(start)?, stop: number::integer(stop)? })
     }
 
     /// The positions that the range covers in a sequence of `len` elements, counted from 0; `0..0`
@@ -50,7 +51,7 @@ impl IndexRange {
 pub fn index_range(start: i64, stop: i64, len: u64) -> Range<u64> {
     let start = from_either_end(start, len).unwrap_or(0);
     let Some(stop) = from_either_end(stop, len) else { return 0..0 };
-    if start > stop || start >= len { 0..0 } else { start..stop.saturating_add(1).min(len) }
+    if start > stop || start >= len { 0..0 } else { start..(stop + 1).min(len) }
 }
 
 /// The position that `index` names in a sequence of `len` elements, -1 being the last; `None`
@@ -104,8 +105,8 @@ fn score_bound(text: &[u8]) -> Option<(f64, bool)> {
     // A zero byte ends the argument here, as it does for C.
     let text = text.split(|byte| *byte == 0).next()?;
     match text.split_first() {
-        Some((b'(', number)) => Some((args::strtod_loose(number)?, true)),
-        _ => Some((args::strtod_loose(text)?, false)),
+        Some((b'(', number)) => Some((number::strtod_loose(number)?, true)),
+        _ => Some((number::strtod_loose(text)?, false)),
     }
 }
 

@@ -1,15 +1,15 @@
 //! Changing the keyspace: one command's reads and writes over the batch of the log entry that it is
 //! part of.
 //!
-//! What [`Tx`] keeps true, whatever a handler does, for every metadata record of the Region:
+//! Invariants that [`Tx`] keeps for every metadata record of the Region, whatever a handler does:
 //!
 //! * a record with an expiry has exactly one row in family `expire`, with that very instant; one
 //!   without has none;
-//! * [`KeyCount`] moves by exactly the number of records that appear and disappear;
+//! * the number of keys of each slot is exactly the number of its records;
 //! * a string of the older format is gone once its key has been written;
 //! * a command that writes too much fails when it does, and whatever it wrote is undone;
-//! * a collection that is created where something else stood gets the version of this command,
-//!   which no collection ever had, so nothing of its predecessor shows through, and deleting costs
+//! * a collection that replaces something else gets the version of this command,
+//!   which no collection ever had, so no row of its predecessor belongs to it, and deleting costs
 //!   one row whatever the size.
 //!
 //! Every method reads the record as it stands in the batch, so a command that names a key twice
@@ -20,12 +20,14 @@ use neokv_encoding::family::Family;
 use neokv_encoding::key::UserKey;
 use neokv_encoding::metadata::{self, DataType, Metadata, encode_string};
 use neokv_encoding::slot::SlotRange;
+use neokv_encoding::slot_stats::SlotStats;
 use neokv_encoding::{double, key};
 use neokv_engine::{Batch, Read};
+use neokv_raftstore::SplitMix64;
 
 use super::view::Stored;
-use super::{Collection, SplitMix64, View, ViewSource};
-use crate::command::CommandError;
+use super::{Collection, View, ViewSource};
+use crate::error::CommandError;
 
 /// What a transaction writes to: a batch that shows its own writes to its reads.
 pub trait WriteBatch: Read {
@@ -80,8 +82,8 @@ impl WriteBatch for Batch<'_> {
 pub struct TxSource<'a> {
     /// The batch of the entry.
     pub batch: &'a mut dyn WriteBatch,
-    /// The instant at which expiry is judged, the same for all commands of the entry: milliseconds
-    /// since the Unix epoch.
+    /// The instant by which keys have expired or not, the same for all commands of the entry:
+    /// milliseconds since the Unix epoch.
     pub now_ms: u64,
     /// The version of collections that this command creates.
     pub version: u64,
@@ -89,44 +91,11 @@ pub struct TxSource<'a> {
     pub seed: u64,
     /// The namespace of all keys.
     pub namespace: u32,
-    /// The Region that the keys belong to.
-    pub region: u64,
-    /// The slots of that Region.
+    /// The slots of the Region that the keys belong to.
     pub slots: SlotRange,
-    /// Bytes that the command may write. It may gather half as many for its answer. What would be
+    /// Bytes that the command may write. It may gather half as many for its reply. What would be
     /// more fails.
-    pub most: u64,
-}
-
-/// How a command changed the number of keys of its Region.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KeyCount {
-    /// Everything that was there before is gone.
-    pub cleared: bool,
-    /// Records that appeared, less those that disappeared; after clearing, if there was one.
-    pub change: i64,
-}
-
-impl KeyCount {
-    /// The number of keys after the change.
-    pub fn apply(self, before: u64) -> u64 {
-        let base = if self.cleared { 0 } else { before };
-        debug_assert!(
-            base.checked_add_signed(self.change).is_some(),
-            "{base} keys cannot change by {}",
-            self.change
-        );
-        base.saturating_add_signed(self.change)
-    }
-
-    /// The two changes one after the other.
-    pub fn then(self, next: KeyCount) -> KeyCount {
-        if next.cleared {
-            next
-        } else {
-            KeyCount { change: self.change.saturating_add(next.change), ..self }
-        }
-    }
+    pub max_bytes: u64,
 }
 
 /// A key that is open as a string: its value, and what must be known to write it back without
@@ -155,7 +124,6 @@ impl StringEntry {
 pub struct Tx<'a> {
     source: TxSource<'a>,
     random: SplitMix64,
-    count: KeyCount,
     /// Whether anything has been written, and therefore a savepoint set.
     dirty: bool,
     /// What the batch's meter may show.
@@ -168,15 +136,9 @@ impl<'a> Tx<'a> {
     /// A transaction that has written nothing.
     pub fn new(source: TxSource<'a>) -> Tx<'a> {
         let random = SplitMix64::new(source.seed);
-        let full_at = source.batch.metered().saturating_add(source.most);
-        Tx {
-            source,
-            random,
-            count: KeyCount::default(),
-            dirty: false,
-            full_at,
-            scratch: Vec::new(),
-        }
+        // The bound may be any number: it comes from the log entry.
+        let full_at = source.batch.metered().saturating_add(source.max_bytes);
+        Tx { source, random, dirty: false, full_at, scratch: Vec::new() }
     }
 
     /// The keyspace as this command has left it so far.
@@ -185,16 +147,16 @@ impl<'a> Tx<'a> {
             read: self.source.batch.as_read(),
             now_ms: self.source.now_ms,
             namespace: self.source.namespace,
-            region: self.source.region,
             slots: self.source.slots,
             seed: self.source.seed,
+            next_slot: None,
             cursors: None,
-            most: self.source.most / 2,
+            max_reply_bytes: self.source.max_bytes / 2,
         })
     }
 
-    /// The instant at which expiry is judged: milliseconds since the Unix epoch, the same on every
-    /// replica.
+    /// The instant by which keys have expired or not: milliseconds since the Unix epoch, the same
+    /// on every replica.
     pub fn now_ms(&self) -> u64 {
         self.source.now_ms
     }
@@ -204,12 +166,7 @@ impl<'a> Tx<'a> {
         &mut self.random
     }
 
-    /// Ends the command: keeps its writes and says how the number of keys changed.
-    pub fn commit(self) -> KeyCount {
-        self.count
-    }
-
-    /// Ends the command: undoes its writes.
+    /// Undoes the command's writes. Without it, they stay.
     pub fn rollback(self) -> Result<(), CommandError> {
         if self.dirty { self.source.batch.rollback() } else { Ok(()) }
     }
@@ -260,15 +217,18 @@ impl<'a> Tx<'a> {
     }
 
     /// Deletes a string opened by [`Tx::string_entry`], without having written that key in between.
-    pub fn delete_string(&mut self, entry: &StringEntry) {
-        self.drop_record(&entry.user, entry.stored);
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn delete_string(&mut self, entry: &StringEntry) -> Result<(), CommandError> {
+        self.drop_record(&entry.user, entry.stored)
     }
 
     /// Deletes `key`, of any type and size, in constant time. True if a client could see it.
     pub fn delete(&mut self, key: &Bytes) -> Result<bool, CommandError> {
         let user = self.view().user_key(key);
         let stored = self.stored(&user)?.0;
-        self.drop_record(&user, stored);
+        self.drop_record(&user, stored)?;
         Ok(stored.live)
     }
 
@@ -297,15 +257,15 @@ impl<'a> Tx<'a> {
     /// Removes the record of `key` if its expiry is exactly `expire_ms` and that instant has come.
     /// Otherwise removes only the `expire` row of that instant, unless the record still has it.
     /// True if a record was removed.
-    pub fn purge(&mut self, slot: u16, key: &Bytes, expire_ms: u64) -> Result<bool, CommandError> {
+    pub fn purge(&mut self, key: &Bytes, expire_ms: u64) -> Result<bool, CommandError> {
         let user = self.view().user_key(key);
-        if expire_ms == 0 || user.slot != slot {
+        if expire_ms == 0 {
             return Ok(false);
         }
         let stored = self.stored(&user)?.0;
         let same = stored.record && stored.expire_ms == expire_ms;
         if same && !stored.live {
-            self.drop_record(&user, stored);
+            self.drop_record(&user, stored)?;
             return Ok(true);
         }
         if !same {
@@ -322,7 +282,6 @@ impl<'a> Tx<'a> {
             self.mark();
             self.source.batch.delete_range(family, &start, &end);
         }
-        self.count = KeyCount { cleared: true, change: 0 };
     }
 
     /// The collection under `key`, or a fresh one of which nothing is written yet; WRONGTYPE if
@@ -401,7 +360,7 @@ impl<'a> Tx<'a> {
     /// Writes the header of a collection; without elements, deletes the key.
     pub fn save(&mut self, c: Collection) -> Result<(), CommandError> {
         if c.is_empty() {
-            self.drop_record(&c.key, c.stored);
+            self.drop_record(&c.key, c.stored)?;
         } else if c.saved.as_ref() != Some(&c.meta) {
             let expire_ms = c.meta.expire_ms;
             self.put_record(&c.key, c.stored, expire_ms, Metadata::Collection(c.meta).encode())?;
@@ -458,7 +417,7 @@ impl<'a> Tx<'a> {
             self.delete_row(Family::Subkey, &user.v1_string());
         }
         if !stored.record {
-            self.count.change = self.count.change.saturating_add(1);
+            self.count_key(user, 1)?;
         }
         if stored.expire_ms != expire_ms {
             if stored.expire_ms != 0 {
@@ -475,17 +434,36 @@ impl<'a> Tx<'a> {
     }
 
     /// Removes the record of a key, with everything that follows from it.
-    fn drop_record(&mut self, user: &UserKey, stored: Stored) {
+    fn drop_record(&mut self, user: &UserKey, stored: Stored) -> Result<(), CommandError> {
         if stored.v1 {
             self.delete_row(Family::Subkey, &user.v1_string());
         }
         if stored.record {
-            self.count.change = self.count.change.saturating_sub(1);
+            self.count_key(user, -1)?;
             self.delete_row(Family::Metadata, &user.metadata());
         }
         if stored.expire_ms != 0 {
             self.delete_row(Family::Expire, &user.expire(stored.expire_ms));
         }
+        Ok(())
+    }
+
+    /// Changes the number of keys of the key's slot. The row is one like any other: a command that
+    /// is undone takes its change back with it.
+    fn count_key(&mut self, user: &UserKey, change: i64) -> Result<(), CommandError> {
+        let row = key::slot_stats(user.slot, user.namespace);
+        let before = self.view().slot_keys(user.slot)?;
+        let after = before.checked_add_signed(change);
+        debug_assert!(after.is_some(), "{before} keys cannot change by {change}");
+        // A wrong number of keys is no reason to stop a Region.
+        match after.unwrap_or(0) {
+            0 => self.delete_row(Family::SlotStats, &row),
+            keys => {
+                self.mark();
+                self.source.batch.put(Family::SlotStats, &row, SlotStats { keys }.encode());
+            }
+        }
+        Ok(())
     }
 
     fn delete_row(&mut self, family: Family, row: &[u8]) {
@@ -495,7 +473,11 @@ impl<'a> Tx<'a> {
 
     /// Fails once the command has written too much.
     fn check(&self) -> Result<(), CommandError> {
-        if self.source.batch.metered() > self.full_at { Err(CommandError::TooMuch) } else { Ok(()) }
+        if self.source.batch.metered() > self.full_at {
+            Err(CommandError::LimitExceeded)
+        } else {
+            Ok(())
+        }
     }
 
     /// Sets the savepoint before the first write. Commands that only find out that they must fail

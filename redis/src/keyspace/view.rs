@@ -3,7 +3,7 @@
 //! A [`View`] is what every read command gets, and what a write command reads through before it
 //! changes anything. It decides in one place what a client may see:
 //!
-//! * a record whose time is over does not exist, whether or not the cleaner has removed it;
+//! * a record that has expired does not exist, whether or not the cleaner has removed it;
 //! * a record of another type than the command's is a WRONGTYPE error, never an absent key;
 //! * a key without a record may still be a string in the older format.
 //!
@@ -15,15 +15,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
-use neokv_encoding::key::{self, RegionKind, UserKey};
+use neokv_encoding::key::{self, UserKey};
 use neokv_encoding::metadata::{self, DataType, Metadata};
-use neokv_encoding::region::Stats;
 use neokv_encoding::slot::SlotRange;
+use neokv_encoding::slot_stats::SlotStats;
 use neokv_encoding::{DecodeError, v1};
-use neokv_engine::{Direction, Read, Slice};
+use neokv_engine::{Direction, KeyRange, Read, Slice};
+use neokv_raftstore::SplitMix64;
 
-use super::{Collection, CursorTable, ScoreSpan, Scores, SplitMix64, Subkeys, Tally};
-use crate::command::CommandError;
+use super::{Collection, CursorTable, ReplyLimit, ScoreSpan, Scores, Subkeys};
+use crate::error::CommandError;
 
 /// Whether this process has come across a string of the older format.
 ///
@@ -38,20 +39,21 @@ static V1_SEEN: AtomicBool = AtomicBool::new(false);
 pub struct ViewSource<'a> {
     /// Where rows come from.
     pub read: &'a dyn Read,
-    /// The instant at which expiry is judged: milliseconds since the Unix epoch.
+    /// The instant by which keys have expired or not: milliseconds since the Unix epoch.
     pub now_ms: u64,
     /// The namespace of all keys.
     pub namespace: u32,
-    /// The Region that the keys belong to.
-    pub region: u64,
-    /// The slots of that Region.
+    /// The slots of the Region that the keys belong to.
     pub slots: SlotRange,
+    /// The first slot of the next Region that this node serves, if there is one: where SCAN goes
+    /// on.
+    pub next_slot: Option<u16>,
     /// Where random choices start from.
     pub seed: u64,
     /// The positions of cursors handed out earlier; `None` where no cursor can occur (apply).
     pub cursors: Option<&'a CursorTable>,
-    /// Bytes that the command may gather before it answers: see [`View::tally`].
-    pub most: u64,
+    /// Bytes that the command may gather before it answers: see [`View::reply_limit`].
+    pub max_reply_bytes: u64,
 }
 
 /// The keyspace at one instant, for reading.
@@ -75,25 +77,25 @@ pub(super) struct Stored {
 }
 
 /// The row that holds a key's header.
-pub(super) enum Row<'a> {
+pub(super) enum HeaderRow<'a> {
     Record(Slice<'a>),
     V1(Slice<'a>),
 }
 
-impl Row<'_> {
+impl HeaderRow<'_> {
     /// Type and expiry.
     pub fn header(&self) -> Result<(DataType, u64), DecodeError> {
         match self {
-            Row::Record(bytes) => metadata::decode_header(bytes),
-            Row::V1(bytes) => Ok((DataType::String, v1::decode_value(bytes)?.0)),
+            HeaderRow::Record(bytes) => metadata::decode_header(bytes),
+            HeaderRow::V1(bytes) => Ok((DataType::String, v1::decode_value(bytes)?.0)),
         }
     }
 
     /// Everything; copies a string's value.
     pub fn metadata(&self) -> Result<Metadata, DecodeError> {
         match self {
-            Row::Record(bytes) => Metadata::decode(bytes),
-            Row::V1(bytes) => {
+            HeaderRow::Record(bytes) => Metadata::decode(bytes),
+            HeaderRow::V1(bytes) => {
                 let (expire_ms, value) = v1::decode_value(bytes)?;
                 Ok(Metadata::String { expire_ms, value: Bytes::copy_from_slice(value) })
             }
@@ -103,8 +105,8 @@ impl Row<'_> {
     /// What a write must know.
     pub fn stored(&self, expire_ms: u64, live: bool) -> Stored {
         match self {
-            Row::Record(_) => Stored { record: true, v1: false, expire_ms, live },
-            Row::V1(_) => Stored { record: false, v1: true, expire_ms: 0, live },
+            HeaderRow::Record(_) => Stored { record: true, v1: false, expire_ms, live },
+            HeaderRow::V1(_) => Stored { record: false, v1: true, expire_ms: 0, live },
         }
     }
 }
@@ -115,7 +117,7 @@ impl<'a> View<'a> {
         View { source }
     }
 
-    /// The instant at which expiry is judged: milliseconds since the Unix epoch.
+    /// The instant by which keys have expired or not: milliseconds since the Unix epoch.
     pub fn now_ms(&self) -> u64 {
         self.source.now_ms
     }
@@ -130,6 +132,11 @@ impl<'a> View<'a> {
         self.source.slots
     }
 
+    /// The first slot of the next Region that this node serves, if there is one.
+    pub fn next_slot(&self) -> Option<u16> {
+        self.source.next_slot
+    }
+
     /// A fresh random number generator. Two calls on one view return equal generators.
     pub fn random(&self) -> SplitMix64 {
         SplitMix64::new(self.source.seed)
@@ -140,15 +147,15 @@ impl<'a> View<'a> {
         self.source.cursors
     }
 
-    /// Fails if an answer of so many bytes is too much.
-    pub fn check_answer(&self, bytes: usize) -> Result<(), CommandError> {
-        let fits = u64::try_from(bytes).is_ok_and(|bytes| bytes <= self.source.most);
-        if fits { Ok(()) } else { Err(CommandError::TooMuch) }
+    /// Fails if a reply of so many bytes is too much.
+    pub fn check_reply(&self, bytes: usize) -> Result<(), CommandError> {
+        let fits = u64::try_from(bytes).is_ok_and(|bytes| bytes <= self.source.max_reply_bytes);
+        if fits { Ok(()) } else { Err(CommandError::LimitExceeded) }
     }
 
-    /// Counts what the command gathers, from nothing.
-    pub fn tally(&self) -> Tally {
-        Tally::new(self.source.most)
+    /// Counts what the command gathers, beginning with nothing.
+    pub fn reply_limit(&self) -> ReplyLimit {
+        ReplyLimit::new(self.source.max_reply_bytes)
     }
 
     /// Where rows come from.
@@ -280,37 +287,52 @@ impl<'a> View<'a> {
         Ok(self.source.read.expect_rows(rows)?)
     }
 
-    /// The number of keys of the Region, including those that are over but not yet removed.
-    pub fn key_count(&self) -> Result<u64, CommandError> {
-        match self
-            .source
-            .read
-            .get(Family::Region, &key::region(self.source.region, RegionKind::Stats))?
-        {
-            Some(bytes) => Ok(Stats::decode(&bytes)?.keys),
+    /// The number of keys of a slot, including those that have expired but are not yet removed.
+    pub fn slot_keys(&self, slot: u16) -> Result<u64, CommandError> {
+        let row = key::slot_stats(slot, self.source.namespace);
+        match self.source.read.get(Family::SlotStats, &row)? {
+            Some(bytes) => Ok(SlotStats::decode(&bytes)?.keys),
             None => Ok(0),
         }
     }
 
-    /// The row of a key's header, in the current or the older format, whether its time is over or
-    /// not.
-    pub(super) fn row(&self, user: &UserKey) -> Result<Option<Row<'a>>, CommandError> {
+    /// The number of keys of the Region, including those that have expired but are not yet
+    /// removed. Reads a row for each slot that has keys.
+    pub fn key_count(&self) -> Result<u64, CommandError> {
+        let (start, end) = key::slot_bounds(self.source.slots);
+        let range = KeyRange::new(start, end);
+        let mut rows = self.source.read.cursor(Family::SlotStats, range, Direction::Forward)?;
+        let mut keys = 0;
+        while let Some((row, value)) = rows.next()? {
+            let (_, namespace) = key::decode_slot_stats(row)?;
+            if namespace == self.source.namespace {
+                keys += SlotStats::decode(value)?.keys;
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The row of a key's header, in the current or the older format, expired or not.
+    pub(super) fn row(&self, user: &UserKey) -> Result<Option<HeaderRow<'a>>, CommandError> {
         let record = user.metadata();
         if let Some(bytes) = self.source.read.get(Family::Metadata, &record)? {
-            return Ok(Some(Row::Record(bytes)));
+            return Ok(Some(HeaderRow::Record(bytes)));
         }
         if let Some(bytes) = self.source.read.get(Family::Subkey, &user.v1_string())? {
             V1_SEEN.store(true, Ordering::SeqCst);
-            return Ok(Some(Row::V1(bytes)));
+            return Ok(Some(HeaderRow::V1(bytes)));
         }
         if V1_SEEN.load(Ordering::SeqCst) {
-            return Ok(self.source.read.get(Family::Metadata, &record)?.map(Row::Record));
+            return Ok(self.source.read.get(Family::Metadata, &record)?.map(HeaderRow::Record));
         }
         Ok(None)
     }
 
     /// The row of a key's header if a client may see it, with type and expiry.
-    fn live_row(&self, user: &UserKey) -> Result<Option<(Row<'a>, DataType, u64)>, CommandError> {
+    fn live_row(
+        &self,
+        user: &UserKey,
+    ) -> Result<Option<(HeaderRow<'a>, DataType, u64)>, CommandError> {
         let Some(row) = self.row(user)? else { return Ok(None) };
         let (kind, expire_ms) = row.header()?;
         Ok((!self.is_expired(expire_ms)).then_some((row, kind, expire_ms)))

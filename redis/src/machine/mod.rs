@@ -1,166 +1,188 @@
 //! What a log entry does: the state machine that Raft drives.
 //!
 //! ```text
-//! leader    Command, Command, … ──encode(stamp)──► RedisWriteRequest { hlc, seed, commands, bounds }      one log entry
-//! replicas  RedisWriteRequest ──apply──► rows in the batch, a Reply for each command that was carried out
+//! leader    LogCommand, … ──encode(stamp)──► RedisWriteRequest { hlc, seed, commands, bounds }
+//!                                             one log entry
+//! replicas  RedisWriteRequest ──apply──► rows in the batch, an Outcome for each command
+//!                                         that was not left out
 //! ```
 //!
 //! [`RedisMachine::apply`] is a pure function of the stored state and the entry, so that every
 //! replica, whenever it applies the entry, writes the same bytes:
 //!
-//! * **Time** is `base = max(entry.hlc, Region clock)`. A key is over if its expiry is at or before
-//!   the milliseconds of `base`, for all commands of the entry alike.
+//! * **Time** is `base = max(entry.hlc, Region clock)`. A key has expired if its expiry is at or
+//!   before the milliseconds of `base`, for all commands of the entry alike.
 //! * **Versions** of new collections are `base + position of the command`. Afterwards the Region's
 //!   clock is `base + number of commands`, so no version is used twice, also not after a change of
 //!   leader.
 //! * **Randomness** starts from the entry's seed and the position of the command.
-//! * **Bounds**: one command may write [`COMMAND_BYTES`], and gather half as many for its answer;
-//!   what would be more fails and is undone. Once the commands of an entry have written and
-//!   answered [`ENOUGH_BYTES`], or one has failed so, those behind are left out of it: they have no
-//!   effect and no reply, and the leader proposes them again. So an entry takes bounded memory to
-//!   apply, however much its few bytes ask for (`EXPIRE` writes a whole string again, `SUNIONSTORE`
-//!   a whole set). The leader writes both bounds into the entry, and what is counted follows from
-//!   state and entry alone ([`Batch::metered`], [`tally::weight`]), so all replicas stop at the
-//!   same command. That makes the count a part of what an entry means: a handler that comes to
+//! * **Bounds**: one command may write [`Bounds::command_bytes`], and gather half as many for its
+//!   answer; what would be more fails and is undone. Once the commands of an entry have written and
+//!   answered [`Bounds::entry_bytes`], or one has failed so, those behind are left out of it: they
+//!   have no effect and no reply, and the leader proposes them again. So an entry takes bounded
+//!   memory to apply, however much its few bytes ask for (`EXPIRE` writes a whole string again,
+//!   `SUNIONSTORE` a whole set). The leader writes both bounds into the entry, and what is counted
+//!   follows from state and entry alone ([`Batch::metered`](neokv_engine::Batch::metered),
+//!   [`reply_bytes`]), so all replicas stop at the same command. That makes the count a part of what an entry means: a handler that comes to
 //!   count differently would part replicas of two releases.
+//! * **Misrouted commands** have no effect: those with a key whose slot the Region does not own as
+//!   of this entry, and those for the whole Region if its range has changed since they were
+//!   proposed. The server routes them again.
 //! * **A failing command** leaves nothing behind: its writes are undone, and the error is its
 //!   reply. An entry that cannot be understood, or a store that cannot be read, stops the Region
 //!   instead: guessing would split the replicas.
-//!
-//! The number of keys of the Region is written in the same batch as the change it counts.
 
+mod bounds;
 mod request;
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
 use neokv_encoding::hlc;
-use neokv_encoding::key::{self, RegionKind};
+use neokv_encoding::key::slot_bounds;
 use neokv_encoding::proto::write_command::Kind;
-use neokv_encoding::proto::{PurgeExpired, RedisWriteRequest, WriteCommand};
-use neokv_encoding::region::Stats;
-use neokv_engine::{Batch, EngineError, Read};
-use neokv_raftstore::{ApplyContext, ApplyError, Stamp, StateMachine};
+use neokv_encoding::proto::{ClientCommand, PurgeExpired, RedisWriteRequest, WriteCommand};
+use neokv_encoding::region::Descriptor;
+use neokv_encoding::slot::{SlotRange, slot_of};
+use neokv_engine::{EngineError, KeyRange};
+use neokv_raftstore::{ApplyContext, ApplyError, Outcome, SplitMix64, Stamp, StateMachine};
 use neokv_resp::Reply;
 use prost::Message;
 
+pub use self::bounds::Bounds;
 use self::request::Head;
-pub use self::request::{Command, ExpiredKey};
-use crate::command::{self, Args, CommandError, Flag, Handler, Outcome, table};
-use crate::keyspace::{KeyCount, SplitMix64, Tx, TxSource, tally};
+pub use self::request::{ExpiredKey, LogCommand};
+use crate::command::declare::keys::keys;
+use crate::command::declare::{Scope, WriteHandler};
+use crate::command::{Command, table};
+use crate::error::CommandError;
+use crate::keyspace::reply_limit::reply_bytes;
+use crate::keyspace::{Tx, TxSource};
 
-/// The namespace of every key, until there are more.
-pub const NAMESPACE: u32 = 0;
-
-/// See the module. Many times what the largest ordinary entry, of a megabyte of small commands,
-/// writes.
-const ENOUGH_BYTES: u64 = 32 << 20;
-
-/// See the module. Room for replacing a string of 512 MB, or for storing a set of some million
-/// members. While a command is applied it may take three times as much memory: its rows, their
-/// record for RocksDB, and the memtable.
-const COMMAND_BYTES: u64 = 1 << 30;
-
-/// The state machine of a Region that holds Redis keys. It has no state of its own: all of it is in
-/// the engine.
+/// The state machine of Regions that hold Redis keys. It has no memory of its own: all of its state
+/// is in the engine.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RedisMachine;
+pub struct RedisMachine {
+    /// What this store, where it leads, writes into its entries.
+    bounds: Bounds,
+}
+
+impl RedisMachine {
+    /// A machine whose entries have these bounds.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> RedisMachine {
+        RedisMachine { bounds }
+    }
+}
 
 impl StateMachine for RedisMachine {
-    type Command = Command;
+    type Command = LogCommand;
     type Reply = Reply;
+    type Pending = ();
 
-    fn weight(&self, command: &Command) -> usize {
+    fn weight(&self, command: &LogCommand) -> usize {
         command.weight()
     }
 
-    fn alone(&self, command: &Command) -> bool {
-        matches!(command, Command::Client { command, .. } if command.has(Flag::Alone))
+    fn alone(&self, command: &LogCommand) -> bool {
+        matches!(command, LogCommand::Client { command, .. } if command.is_alone())
     }
 
-    fn encode(&self, stamp: Stamp, commands: &[Command]) -> Bytes {
-        request::encode(
-            &Head { stamp, namespace: NAMESPACE, enough: ENOUGH_BYTES, most: COMMAND_BYTES },
-            commands,
-        )
+    fn encode(&self, stamp: Stamp, commands: &[LogCommand]) -> Bytes {
+        request::encode(&Head { stamp, bounds: self.bounds }, commands)
     }
 
-    fn commands_behind(&self, payload: &Bytes, done: usize) -> Result<Vec<Command>, ApplyError> {
-        decode(payload)?.commands.into_iter().skip(done).map(command_of).collect()
+    fn decode(&self, payload: &Bytes) -> Result<Vec<LogCommand>, ApplyError> {
+        decode(payload)?.commands.into_iter().map(command_of).collect()
     }
 
-    fn apply(&self, cx: &mut ApplyContext<'_>, payload: &Bytes) -> Result<Vec<Reply>, ApplyError> {
+    fn apply(
+        &self,
+        cx: &mut ApplyContext<'_>,
+        payload: &Bytes,
+    ) -> Result<Vec<Outcome<Reply>>, ApplyError> {
         let request = decode(payload)?;
         let base = request.hlc.max(cx.clock);
-        let most = bound(request.command_bytes);
-        let entry = Entry { base, seed: request.seed, namespace: request.namespace, most };
-        let enough = bound(request.enough_bytes);
         let total = request.commands.len();
-        let mut replies = Vec::with_capacity(total);
-        let mut count = KeyCount::default();
+        // What the clock shows afterwards, and with it every version that the entry uses, must fit.
+        let clock = u64::try_from(total).ok().and_then(|total| base.checked_add(total));
+        let clock = clock.ok_or_else(|| {
+            ApplyError::Undecodable(format!("a clock of {base} leaves no versions"))
+        })?;
+        let bounds = Bounds::of_entry(request.enough_bytes, request.command_bytes);
+        let entry = EntryContext { base, seed: request.seed, command_bytes: bounds.command_bytes };
+        let mut outcomes = Vec::with_capacity(total);
         let (mut position, mut spent) = (0u64, 0u64);
         cx.batch.start_meter();
         for command in request.commands {
+            // The first command is always carried out, so that every entry gets on.
             let written = u64::try_from(cx.batch.metered()).unwrap_or(u64::MAX);
-            if position > 0 && written.saturating_add(spent) >= enough {
+            if position > 0 && written + spent >= bounds.entry_bytes {
                 break;
             }
-            let Done { reply, change, undone } = match command.kind {
+            let namespace = command.namespace;
+            let effect = match command.kind {
                 Some(Kind::Client(client)) => {
-                    entry.client(cx, position, &client.args, total == 1)?
+                    entry.client(cx, position, namespace, &client, total == 1)?
                 }
-                Some(Kind::Purge(purge)) => entry.purge(cx, position, &purge)?,
+                Some(Kind::Purge(purge)) => entry.purge(cx, position, namespace, &purge)?,
                 None => {
                     return Err(ApplyError::Undecodable("a command of an unknown kind".to_owned()));
                 }
             };
-            let answered = tally::weight(&reply);
-            cx.answered = cx.answered.saturating_add(answered);
-            spent = spent.saturating_add(answered).saturating_add(undone);
-            replies.push(reply);
-            count = count.then(change);
-            position = position.saturating_add(1);
+            if let Outcome::Reply(reply) = &effect.outcome {
+                let answered = reply_bytes(reply);
+                cx.answered += answered;
+                spent += answered + effect.undone_bytes;
+            }
+            outcomes.push(effect.outcome);
+            position += 1;
         }
-        cx.clock = base.saturating_add(u64::try_from(total).unwrap_or(u64::MAX));
-        save_count(&mut cx.batch, cx.descriptor.id, count)?;
-        Ok(replies)
+        cx.clock = clock;
+        Ok(outcomes)
+    }
+
+    fn ranges(&self, descriptor: &Descriptor) -> Vec<(Family, KeyRange)> {
+        let (start, end) = slot_bounds(descriptor.slots);
+        Family::DATA.map(|family| (family, KeyRange::new(start.clone(), end.clone()))).to_vec()
     }
 }
 
-type WriteHandler = fn(&mut Tx<'_>, &Args) -> Outcome;
-
-/// What has come of a command.
-struct Done {
-    reply: Reply,
-    change: KeyCount,
+/// What a command has done.
+struct CommandEffect {
+    outcome: Outcome<Reply>,
     /// Bytes of work that were undone, because they became too many.
-    undone: u64,
+    undone_bytes: u64,
+}
+
+impl CommandEffect {
+    fn reply(reply: Reply) -> CommandEffect {
+        CommandEffect { outcome: Outcome::Reply(reply), undone_bytes: 0 }
+    }
 }
 
 /// What all commands of one entry share.
 #[derive(Clone, Copy)]
-struct Entry {
+struct EntryContext {
     /// The hybrid logical clock at which the entry is applied.
     base: u64,
     seed: u64,
-    namespace: u32,
-    /// What one command may write.
-    most: u64,
+    /// Bytes that one command may write.
+    command_bytes: u64,
 }
 
-impl Entry {
+impl EntryContext {
     /// The transaction of the command at `position`.
-    fn tx<'a>(&self, cx: &'a mut ApplyContext<'_>, position: u64) -> Tx<'a> {
+    fn tx<'a>(&self, cx: &'a mut ApplyContext<'_>, position: u64, namespace: u32) -> Tx<'a> {
         Tx::new(TxSource {
             batch: &mut cx.batch,
             now_ms: hlc::ms(self.base),
-            version: self.base.saturating_add(position),
+            version: self.base + position,
             // Drawn rather than added: streams of a SplitMix64 whose seeds are a step apart are one
             // stream.
             seed: SplitMix64::new(self.seed ^ position).next_u64(),
-            namespace: self.namespace,
-            region: cx.descriptor.id,
+            namespace,
             slots: cx.descriptor.slots,
-            most: self.most,
+            max_bytes: self.command_bytes,
         })
     }
 
@@ -169,49 +191,70 @@ impl Entry {
         &self,
         cx: &mut ApplyContext<'_>,
         position: u64,
-        args: &[Bytes],
+        namespace: u32,
+        client: &ClientCommand,
         alone: bool,
-    ) -> Result<Done, ApplyError> {
+    ) -> Result<CommandEffect, ApplyError> {
+        let args = &client.args;
         let (command, handler) = write_command(args)?;
-        if command.has(Flag::Alone) {
-            if !alone {
-                return Err(ApplyError::Undecodable(format!(
-                    "{} is not alone in its entry",
-                    command.name
-                )));
-            }
+        if command.is_alone() && !alone {
+            return Err(ApplyError::Undecodable(format!(
+                "{} is not alone in its entry",
+                command.name
+            )));
+        }
+        // Compared with the descriptor as of this entry, before any effect: the Region may have
+        // been split since the entry was proposed.
+        if !belongs_here(cx, command, args) {
+            return Ok(CommandEffect { outcome: Outcome::Misrouted, undone_bytes: 0 });
+        }
+        if command.is_alone() {
             // It deletes ranges, which later reads of the batch would not notice.
             cx.seal();
         }
-        let mut tx = self.tx(cx, position);
+        let mut tx = self.tx(cx, position, namespace);
         match handler(&mut tx, args) {
-            Ok(reply) => Ok(Done { reply, change: tx.commit(), undone: 0 }),
+            Ok(reply) => Ok(CommandEffect::reply(reply)),
             Err(error) if error.is_fault() => Err(fault(error)),
             Err(error) => {
                 tx.rollback().map_err(fault)?;
-                let undone = if matches!(error, CommandError::TooMuch) { self.most } else { 0 };
-                Ok(Done { reply: error.reply(), change: KeyCount::default(), undone })
+                let exceeded = matches!(error, CommandError::LimitExceeded);
+                Ok(CommandEffect {
+                    outcome: Outcome::Reply(error.reply()),
+                    undone_bytes: if exceeded { self.command_bytes } else { 0 },
+                })
             }
         }
     }
 
-    /// Removes keys whose time is over. Answers how many they were.
+    /// Removes expired keys. The reply is their number. Keys that are another Region's by now stay:
+    /// that Region's leader finds them.
     fn purge(
         &self,
         cx: &mut ApplyContext<'_>,
         position: u64,
+        namespace: u32,
         purge: &PurgeExpired,
-    ) -> Result<Done, ApplyError> {
-        let (mut removed, mut change) = (0i64, KeyCount::default());
+    ) -> Result<CommandEffect, ApplyError> {
+        let mut removed = 0i64;
         for expired in &purge.keys {
-            let slot = request::slot(expired.slot)?;
-            let entry = Entry { namespace: expired.namespace, ..*self };
-            let mut tx = entry.tx(cx, position);
-            let gone = tx.purge(slot, &expired.key, expired.expire_ms).map_err(fault)?;
-            removed = removed.saturating_add(i64::from(gone));
-            change = change.then(tx.commit());
+            if cx.owns(slot_of(&expired.key)) {
+                let mut tx = self.tx(cx, position, namespace);
+                let gone = tx.purge(&expired.key, expired.expire_ms).map_err(fault)?;
+                removed += i64::from(gone);
+            }
         }
-        Ok(Done { reply: Reply::Integer(removed), change, undone: 0 })
+        Ok(CommandEffect::reply(Reply::Integer(removed)))
+    }
+}
+
+/// Whether the Region may carry out the command: whether it owns all of its keys, or, for a command
+/// that is meant for all of the Region, still is what the server saw.
+fn belongs_here(cx: &ApplyContext<'_>, command: &Command, args: &[Bytes]) -> bool {
+    match command.scope() {
+        Scope::Keys if cx.descriptor.slots == SlotRange::ALL => cx.owns(0),
+        Scope::Keys => keys(command.keys, args).all(|key| cx.owns(slot_of(key))),
+        _ => cx.is_as_routed(),
     }
 }
 
@@ -220,51 +263,35 @@ fn decode(payload: &Bytes) -> Result<RedisWriteRequest, ApplyError> {
         .map_err(|why| ApplyError::Undecodable(why.to_string()))
 }
 
-/// A bound as the entry has it, where 0 is none.
-fn bound(bytes: u64) -> u64 {
-    if bytes == 0 { u64::MAX } else { bytes }
-}
-
 /// A command out of an entry, as it was when it went in.
-fn command_of(command: WriteCommand) -> Result<Command, ApplyError> {
+fn command_of(command: WriteCommand) -> Result<LogCommand, ApplyError> {
+    let namespace = command.namespace;
     match command.kind {
         Some(Kind::Client(client)) => {
-            Ok(Command::Client { command: write_command(&client.args)?.0, args: client.args })
+            let command = write_command(&client.args)?.0;
+            Ok(LogCommand::Client { namespace, command, args: client.args })
         }
         Some(Kind::Purge(purge)) => {
-            purge.keys.into_iter().map(ExpiredKey::of).collect::<Result<_, _>>().map(Command::Purge)
+            let keys = purge.keys.into_iter().map(ExpiredKey::from).collect();
+            Ok(LogCommand::Purge { namespace, keys })
         }
         None => Err(ApplyError::Undecodable("a command of an unknown kind".to_owned())),
     }
 }
 
 /// The write command that `args` name, with its code.
-fn write_command(args: &[Bytes]) -> Result<(&'static command::Command, WriteHandler), ApplyError> {
+fn write_command(args: &[Bytes]) -> Result<(&'static Command, WriteHandler), ApplyError> {
     let name = args.first().map(|name| String::from_utf8_lossy(name)).unwrap_or_default();
     let Some(command) = args.first().and_then(|name| table::lookup(name)) else {
         return Err(ApplyError::Undecodable(format!("there is no command {name:?}")));
     };
-    let Handler::Write(handler) = command.handler else {
+    let Some(handler) = command.write_handler() else {
         return Err(ApplyError::Undecodable(format!("{name:?} is not a write")));
     };
     match command.check_arity(args) {
         Ok(()) => Ok((command, handler)),
         Err(_) => Err(ApplyError::Undecodable(format!("{name:?} with {} words", args.len()))),
     }
-}
-
-/// Writes the number of keys of a Region, if it has changed.
-fn save_count(batch: &mut Batch<'_>, region: u64, count: KeyCount) -> Result<(), ApplyError> {
-    if count == KeyCount::default() {
-        return Ok(());
-    }
-    let row = key::region(region, RegionKind::Stats);
-    let before = match batch.get(Family::Region, &row)? {
-        Some(bytes) => Stats::decode(&bytes).map_err(|error| fault(error.into()))?.keys,
-        None => 0,
-    };
-    batch.put(Family::Region, row, Stats { keys: count.apply(before) }.encode());
-    Ok(())
 }
 
 /// A fault of the store, found while applying.

@@ -4,9 +4,9 @@
 //! GET /metrics   200 and every metric      other paths   404      other methods   405
 //! ```
 //!
-//! A scraper comes every few seconds and is gone again. So there are few places, and little time
-//! for each request and its answer: whoever holds a connection and says nothing costs one place for
-//! a while, and when all are taken the next waits before the door, in the operating system's queue.
+//! A scraper comes every few seconds and is gone again. So few connections are served at a time,
+//! with little time for each request and its answer: a connection that sends nothing is closed
+//! soon, and further ones wait in the operating system's queue.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,18 +23,18 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-/// What the endpoint gives to those who ask.
+/// Bounds on connections to the endpoint.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct EndpointLimits {
     /// Connections at a time.
-    pub(super) places: usize,
+    pub(super) connections: usize,
     /// Time for a request and its answer.
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { places: 16, patience: Duration::from_secs(10) }
+impl Default for EndpointLimits {
+    fn default() -> EndpointLimits {
+        EndpointLimits { connections: 16, timeout: Duration::from_secs(10) }
     }
 }
 
@@ -43,31 +43,35 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; c
 
 /// Pause after a connection could not be accepted: most likely the process has no file descriptor
 /// left.
-const BREATH: Duration = Duration::from_secs(1);
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Answers for ever.
-pub(super) async fn answer_all(listener: TcpListener, page: PrometheusHandle, limits: Limits) {
-    let places = Arc::new(Semaphore::new(limits.places));
+pub(super) async fn answer_all(
+    listener: TcpListener,
+    page: PrometheusHandle,
+    limits: EndpointLimits,
+) {
+    let permits = Arc::new(Semaphore::new(limits.connections));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let page = page.clone();
                 tokio::spawn(async move {
-                    let _gone = tokio::time::timeout(limits.patience, converse(stream, page)).await;
-                    drop(place);
+                    let _gone = tokio::time::timeout(limits.timeout, serve(stream, page)).await;
+                    drop(permit);
                 });
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection for metrics was not accepted");
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
 /// One request and its answer. What is no HTTP ends the connection.
-async fn converse(stream: TcpStream, page: PrometheusHandle) -> Result<(), hyper::Error> {
+async fn serve(stream: TcpStream, page: PrometheusHandle) -> Result<(), hyper::Error> {
     let answer = service_fn(move |request| {
         let response = respond(&request, &page);
         async move { Ok::<_, Infallible>(response) }
@@ -102,7 +106,7 @@ mod tests {
     use super::*;
 
     /// An endpoint with one metric, and its port.
-    async fn start(limits: Limits) -> u16 {
+    async fn start(limits: EndpointLimits) -> u16 {
         let recorder = PrometheusBuilder::new().build_recorder();
         metrics::with_local_recorder(&recorder, || metrics::counter!("answers_total").absolute(42));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -122,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn there_is_one_page_and_a_hint_for_all_else() {
-        let port = start(Limits::default()).await;
+        let port = start(EndpointLimits::default()).await;
         let page = ask(port, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert!(
             page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("\nanswers_total 42\n"),
@@ -141,8 +145,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_say_nothing_take_every_place_and_lose_it_again() {
-        let port = start(Limits { places: 2, patience: Duration::from_millis(50) }).await;
+    async fn connections_that_send_nothing_are_closed_and_others_are_served() {
+        let port =
+            start(EndpointLimits { connections: 2, timeout: Duration::from_millis(50) }).await;
         let mut silent = Vec::new();
         for _ in 0..5 {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();

@@ -3,13 +3,18 @@
 //! [`NodeError::report`] is what the operator reads: what failed, where, why, what to try. The
 //! process then leaves with code 3.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use neokv_engine::EngineError;
 use neokv_raftstore::StoreError;
 
 use crate::metrics::MetricsError;
 use crate::server::ListenError;
+
+/// Recovery writes to files what it reads from the log, and an empty store writes its first
+/// records: neither can be done later, so a start on a full disk fails.
+const FREE_SPACE: &str = "free some space on that disk, then start neokv again; nothing is lost";
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +39,14 @@ pub enum NodeError {
         /// Why.
         why: String,
     },
+    /// A Region stopped while it served.
+    #[error("region {region} has stopped: {why}")]
+    RegionStopped {
+        /// The Region.
+        region: u64,
+        /// Why.
+        why: Arc<str>,
+    },
     /// An address for clients cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -53,11 +66,22 @@ pub enum NodeError {
     Crashed(String),
 }
 
+/// Whether this is a file of the write-ahead log.
+fn is_log(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "log")
+}
+
 impl NodeError {
     /// The error as the operator should see it.
     #[must_use]
     pub fn report(&self) -> String {
         let (place, why) = match self {
+            NodeError::Directory { dir, source: EngineError::NoSpace { detail } } => {
+                (format!("data directory {}", dir.display()), detail.clone())
+            }
+            NodeError::Store(StoreError::Engine(EngineError::NoSpace { detail })) => {
+                ("the data directory".to_owned(), detail.clone())
+            }
             NodeError::Directory { dir, source } => {
                 (format!("data directory {}", dir.display()), source.to_string())
             }
@@ -68,9 +92,16 @@ impl NodeError {
             other => ("this machine".to_owned(), other.to_string()),
         };
         format!(
-            "error: neokv cannot start\n  where: {place}\n  why: {why}\n  try: {}",
+            "error: neokv {}\n  where: {place}\n  why: {why}\n  try: {}",
+            if self.is_stop() { "had to stop" } else { "cannot start" },
             self.advice()
         )
+    }
+
+    /// Whether the node had served before.
+    #[must_use]
+    pub fn is_stop(&self) -> bool {
+        matches!(self, NodeError::RegionStopped { .. })
     }
 
     /// What to try.
@@ -86,7 +117,11 @@ impl NodeError {
                 EngineError::ForeignStore { .. } | EngineError::ForeignDirectory { .. } => {
                     "start with the --dir of this store, or with an empty one"
                 }
-                EngineError::NoSpace { .. } => "free some space on that disk",
+                EngineError::NoSpace { .. } => FREE_SPACE,
+                EngineError::Corruption { file: Some(file), .. } if is_log(file) => {
+                    "keep a copy of the directory, then restore it from a backup; or start with \
+                     --damaged-log accept, which serves what was written before the damage"
+                }
                 EngineError::Corruption { .. } => {
                     "keep a copy of the directory, then restore it from a backup"
                 }
@@ -96,9 +131,11 @@ impl NodeError {
                 "another --port (0 takes a free one), or an address of this machine for --bind"
             }
             NodeError::Metrics(_) => "another --metrics-bind, or leave it off",
-            NodeError::Store(_) | NodeError::Region { .. } | NodeError::Crashed(_) => {
-                "keep a copy of the directory; --log-level debug tells more"
-            }
+            NodeError::Store(StoreError::Engine(EngineError::NoSpace { .. })) => FREE_SPACE,
+            NodeError::Store(_)
+            | NodeError::Region { .. }
+            | NodeError::RegionStopped { .. }
+            | NodeError::Crashed(_) => "keep a copy of the directory; --log-level debug tells more",
             NodeError::Runtime { .. } => {
                 "check the limits of this user (ulimit -a) and the memory of the machine"
             }
@@ -118,8 +155,9 @@ mod tests {
         let error = NodeError::Directory { dir: dir.clone(), source: EngineError::Locked { dir } };
         assert_eq!(
             error.report(),
-            "error: neokv cannot start\n  where: data directory /data\n  why: /data is in use by another process; stop \
-             that one, or give this one another directory\n  try: stop the process that uses it, or start with another --dir"
+            "error: neokv cannot start\n  where: data directory /data\n  \
+             why: /data is in use by another process; stop that one, or give this one another \
+             directory\n  try: stop the process that uses it, or start with another --dir"
         );
     }
 

@@ -62,7 +62,7 @@ fn kilobytes(text: &str, field: &str) -> u64 {
     let number = line
         .and_then(|rest| rest.split_whitespace().next())
         .and_then(|word| word.parse::<u64>().ok());
-    number.unwrap_or(0).saturating_mul(1024)
+    number.and_then(|kilobytes| kilobytes.checked_mul(1024)).unwrap_or(0)
 }
 
 /// Processor time since the start, in seconds, to a hundredth.

@@ -14,7 +14,6 @@
 //! and the end of the server, and the idle timeout.
 
 use std::future::{Future, poll_fn};
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -27,22 +26,24 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use super::gathered::GatheredWrites;
 use super::output::Output;
-use super::pipeline::Writes;
 use super::routing::Router;
-use super::session::Session;
-use super::stats::Meter;
-use super::{Client, Context, buffers};
+use super::{Context, buffers};
+use crate::clients::Client;
+use crate::identity;
+use crate::session::Session;
+use crate::stats::ConnectionStats;
 
 /// Most bytes that are read at once.
 const READ_MAX: usize = 256 << 10;
 
 /// How long a connection that ends may take to deliver its last replies.
-pub(super) const FAREWELL: Duration = Duration::from_secs(5);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Ended {
+pub(super) enum CloseReason {
     #[error("the client closed it")]
     Closed,
     #[error("its last reply was sent")]
@@ -76,11 +77,11 @@ pub(super) struct Connection {
     pub(super) output: Output,
     /// The words of the command that is being run.
     pub(super) args: Vec<Bytes>,
-    pub(super) writes: Writes,
+    pub(super) writes: GatheredWrites,
     pub(super) router: Router,
-    pub(super) meter: Meter,
-    /// Rows read on this thread since it was last left to others.
-    pub(super) walked: u32,
+    pub(super) stats: ConnectionStats,
+    /// Rows read on this thread since others had it.
+    pub(super) rows_read: u32,
     /// When the last command ended, or the batch began.
     pub(super) clock: Instant,
     /// The last command's position in the table.
@@ -88,25 +89,25 @@ pub(super) struct Connection {
     /// Bytes to read at once: grows while the client fills it.
     chunk: usize,
     timer: Option<Pin<Box<Sleep>>>,
-    /// The client has said that it sends nothing more.
-    pub(super) ended: bool,
-    /// This connection's share of [`Context::held`].
-    pub(super) held: usize,
+    /// The client has closed its side: nothing more will come.
+    pub(super) end_of_stream: bool,
+    /// This connection's share of [`Context::buffered`].
+    pub(super) buffered: usize,
 }
 
-/// What a read got.
+/// What a read from the socket got.
 #[derive(PartialEq, Eq)]
-pub(super) enum Received {
+pub(super) enum ReadOutcome {
     /// Bytes.
-    Some,
+    Bytes,
     /// Nothing yet.
     Nothing,
     /// Nothing ever again.
     End,
 }
 
-/// What a wait ended with.
-pub(super) enum Woken {
+/// Why a wait ended.
+pub(super) enum WaitOutcome {
     Ready,
     Killed,
     Idle,
@@ -115,10 +116,10 @@ pub(super) enum Woken {
 /// Serves a connection until it ends.
 pub async fn serve(context: Arc<Context>, stream: TcpStream, client: Arc<Client>) {
     let mut connection = Connection::new(context, stream, client);
-    let ended = connection.run().await;
-    connection.report(&ended);
-    if !matches!(ended, Ended::Io(_) | Ended::Unread { .. }) {
-        connection.say_farewell().await;
+    let reason = connection.run().await;
+    connection.report(&reason);
+    if !matches!(reason, CloseReason::Io(_) | CloseReason::Unread { .. }) {
+        connection.flush_before_close().await;
     }
 }
 
@@ -126,78 +127,76 @@ impl Connection {
     fn new(context: Arc<Context>, stream: TcpStream, client: Arc<Client>) -> Connection {
         let needs_password = context.needs_password();
         let mut parser = Parser::new(context.limits.parser);
-        parser.set_stranger(needs_password);
-        // The hasher's random keys are the one source of randomness that the standard library has.
-        let seed = RandomState::new().hash_one(client.id);
+        parser.set_unauthenticated(needs_password);
         Connection {
-            session: Session::new(client.clone(), needs_password, seed),
+            session: Session::new(client.clone(), needs_password, identity::random()),
             parser,
             input: BytesMut::new(),
             output: Output::default(),
             args: Vec::new(),
-            writes: Writes::default(),
+            writes: GatheredWrites::default(),
             router: Router::default(),
-            meter: Meter::default(),
-            walked: 0,
+            stats: ConnectionStats::default(),
+            rows_read: 0,
             clock: Instant::now(),
             last_command: usize::MAX,
             chunk: buffers::CAPACITY,
             timer: None,
-            ended: false,
-            held: 0,
+            end_of_stream: false,
+            buffered: 0,
             context,
             stream,
             client,
         }
     }
 
-    async fn run(&mut self) -> Ended {
+    async fn run(&mut self) -> CloseReason {
         loop {
-            if let Err(ended) = self.turn().await {
-                return ended;
+            if let Err(reason) = self.turn().await {
+                return reason;
             }
         }
     }
 
     /// Runs what has arrived, sends the replies, and gets more.
-    async fn turn(&mut self) -> Result<(), Ended> {
+    async fn turn(&mut self) -> Result<(), CloseReason> {
         self.run_batch().await?;
         self.flush()?;
-        self.account()?;
-        self.meter.flush(&self.context.stats);
+        self.check_buffers()?;
+        self.stats.flush(&self.context.stats);
         self.client.note(self.clock, self.last_command, self.input.len(), self.output.len());
         if self.session.closing {
-            return Err(Ended::Finished);
+            return Err(CloseReason::Finished);
         }
-        // A client that always has more to say must let others speak, too.
+        // A client that always sends more must let others have the thread, too.
         tokio::task::coop::consume_budget().await;
         self.receive().await
     }
 
     /// Reads, waiting until there is something. Unsent replies leave meanwhile.
-    async fn receive(&mut self) -> Result<(), Ended> {
+    async fn receive(&mut self) -> Result<(), CloseReason> {
         loop {
-            if self.client.is_dismissed() {
-                return Err(Ended::Killed);
+            if self.client.is_closing() {
+                return Err(CloseReason::Killed);
             }
             match self.read_some()? {
-                Received::Some => return Ok(()),
-                Received::Nothing => {}
-                Received::End => return Err(Ended::Closed),
+                ReadOutcome::Bytes => return Ok(()),
+                ReadOutcome::Nothing => {}
+                ReadOutcome::End => return Err(CloseReason::Closed),
             }
-            self.rest();
+            self.return_buffers();
             match self.wait().await {
-                Woken::Ready => self.flush()?,
-                Woken::Killed => return Err(Ended::Killed),
-                Woken::Idle => return Err(Ended::Idle),
+                WaitOutcome::Ready => self.flush()?,
+                WaitOutcome::Killed => return Err(CloseReason::Killed),
+                WaitOutcome::Idle => return Err(CloseReason::Idle),
             }
         }
     }
 
     /// Sends what the socket takes now. A client that takes something is not idle.
-    pub(super) fn flush(&mut self) -> Result<(), Ended> {
+    pub(super) fn flush(&mut self) -> Result<(), CloseReason> {
         let before = self.output.len();
-        self.output.flush(&self.stream, &mut self.meter)?;
+        self.output.flush(&self.stream, &mut self.stats)?;
         if self.output.len() < before {
             self.clock = Instant::now();
         }
@@ -205,31 +204,31 @@ impl Connection {
     }
 
     /// Reads what is there.
-    pub(super) fn read_some(&mut self) -> Result<Received, Ended> {
-        if self.ended {
-            return Ok(Received::End);
+    pub(super) fn read_some(&mut self) -> Result<ReadOutcome, CloseReason> {
+        if self.end_of_stream {
+            return Ok(ReadOutcome::End);
         }
         self.make_room();
-        let room = self.input.capacity().saturating_sub(self.input.len());
+        let room = self.input.capacity() - self.input.len();
         // Polled, not tried: after a read that got less than there was room for, tokio knows that
         // nothing is left, which saves a system call per command. Nobody is woken by this poll; who
         // waits polls the stream again.
         let mut nobody = std::task::Context::from_waker(Waker::noop());
         match pin!(self.stream.read_buf(&mut self.input)).poll(&mut nobody) {
             Poll::Ready(Ok(0)) => {
-                self.ended = true;
-                Ok(Received::End)
+                self.end_of_stream = true;
+                Ok(ReadOutcome::End)
             }
             Poll::Ready(Ok(read)) => {
-                self.meter.received(read);
+                self.stats.received(read);
                 if read >= room {
-                    self.chunk = self.chunk.saturating_mul(2).min(READ_MAX);
+                    self.chunk = (self.chunk * 2).min(READ_MAX);
                 }
-                Ok(Received::Some)
+                Ok(ReadOutcome::Bytes)
             }
-            Poll::Pending => Ok(Received::Nothing),
+            Poll::Pending => Ok(ReadOutcome::Nothing),
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
-                Ok(Received::Nothing)
+                Ok(ReadOutcome::Nothing)
             }
             Poll::Ready(Err(error)) => Err(error.into()),
         }
@@ -246,14 +245,15 @@ impl Connection {
         let room = if wanted > 0 {
             wanted.clamp(self.chunk / 2, self.chunk.max(there))
         } else {
+            // There may be more in the buffer than is read at once.
             self.chunk.saturating_sub(there).max(self.chunk / 2)
         };
         self.input.reserve(room);
     }
 
     /// Before waiting: gives back what is not needed.
-    fn rest(&mut self) {
-        self.output.rest();
+    fn return_buffers(&mut self) {
+        self.output.return_buffer();
         if self.input.is_empty() {
             buffers::give(std::mem::take(&mut self.input));
             self.chunk = buffers::CAPACITY;
@@ -261,19 +261,19 @@ impl Connection {
     }
 
     /// Waits until there is something to read, or room to write while something is unsent.
-    pub(super) async fn wait(&mut self) -> Woken {
+    pub(super) async fn wait(&mut self) -> WaitOutcome {
         // A stream that has ended counts as readable for ever.
-        let (more, unsent) = (!self.ended, !self.output.is_empty());
+        let (more, unsent) = (!self.end_of_stream, !self.output.is_empty());
         let idle = self.context.limits.idle;
         let (stream, client, clock, timer) =
             (&self.stream, &self.client, self.clock, &mut self.timer);
         poll_fn(|cx| {
-            if client.poll_dismissed(cx.waker()) {
-                return Poll::Ready(Woken::Killed);
+            if client.poll_closing(cx.waker()) {
+                return Poll::Ready(WaitOutcome::Killed);
             }
             let readable = more && stream.poll_read_ready(cx).is_ready();
             if readable || (unsent && stream.poll_write_ready(cx).is_ready()) {
-                return Poll::Ready(Woken::Ready);
+                return Poll::Ready(WaitOutcome::Ready);
             }
             while !idle.is_zero() {
                 let timer = timer.get_or_insert_with(|| {
@@ -285,7 +285,7 @@ impl Connection {
                 // The timer is not moved with every command: when it fires, it looks how long ago
                 // the last one was.
                 if clock.elapsed() >= idle {
-                    return Poll::Ready(Woken::Idle);
+                    return Poll::Ready(WaitOutcome::Idle);
                 }
                 timer.as_mut().reset((clock + idle).into());
             }
@@ -295,27 +295,27 @@ impl Connection {
     }
 
     /// Delivers the last replies, for a while.
-    async fn say_farewell(&mut self) {
-        let _gave_up = tokio::time::timeout(FAREWELL, async {
+    async fn flush_before_close(&mut self) {
+        let _gave_up = tokio::time::timeout(CLOSE_TIMEOUT, async {
             while !self.output.is_empty() {
                 self.stream.writable().await?;
-                self.output.flush(&self.stream, &mut self.meter)?;
+                self.output.flush(&self.stream, &mut self.stats)?;
             }
             io::Result::Ok(())
         })
         .await;
     }
 
-    fn report(&self, ended: &Ended) {
+    fn report(&self, reason: &CloseReason) {
         let (id, peer) = (self.client.id, self.client.peer);
-        match ended {
-            Ended::Unread { .. } => {
+        match reason {
+            CloseReason::Unread { .. } => {
                 self.count_unread();
-                tracing::warn!(id, %peer, "connection closed: {ended}");
+                tracing::warn!(id, %peer, "connection closed: {reason}");
             }
-            Ended::Http => tracing::warn!(id, %peer, "connection closed: {ended}"),
-            Ended::Panicked => tracing::error!(id, %peer, "connection closed: {ended}"),
-            _ => tracing::debug!(id, %peer, "connection closed: {ended}"),
+            CloseReason::Http => tracing::warn!(id, %peer, "connection closed: {reason}"),
+            CloseReason::Panicked => tracing::error!(id, %peer, "connection closed: {reason}"),
+            _ => tracing::debug!(id, %peer, "connection closed: {reason}"),
         }
     }
 }
@@ -323,8 +323,8 @@ impl Connection {
 impl Drop for Connection {
     /// Also runs when a handler panicked: the connection must not stay in the list.
     fn drop(&mut self) {
-        self.let_go();
-        self.meter.flush(&self.context.stats);
+        self.release_buffers();
+        self.stats.flush(&self.context.stats);
         self.context.clients.remove(self.client.id);
     }
 }

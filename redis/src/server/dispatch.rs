@@ -1,19 +1,24 @@
 //! Whether a command may run: the checks between its bytes and its handler, in Redis's order.
 //!
 //! ```text
-//! known? ── arity? ── authenticated? ── space on the disk? ──► Call
-//!   │         │            │                  │
-//!   └─────────┴────────────┴──────────────────┴─► a refusal, which is the reply
+//! known? ─ arity? ─ authenticated? ─ no refused transaction, a database? ─ space? ──► Call
+//!   │        │            │                       │                          │
+//!   └────────┴────────────┴───────────────────────┴──────────────────────────┴─────► Refusal
 //! ```
 //!
 //! Where the command's keys are comes after this, in [`routing`](super::routing).
 
-use std::sync::LazyLock;
-
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Context, Session};
-use crate::command::{Args, Command, Flag, table};
+use super::Context;
+use crate::command::declare::{Flag, NotFound};
+use crate::command::{Args, Command, Handler, table};
+use crate::error::CommandError;
+use crate::session::Session;
+use crate::session::transaction::TransactionCommand;
+
+/// The reply to a client that has not authenticated.
+const NOAUTH: &str = "NOAUTH Authentication required.";
 
 /// How much of an unknown command is repeated to its sender, in bytes.
 const PREVIEW: usize = 128;
@@ -25,34 +30,7 @@ pub struct Call {
     pub command: &'static Command,
     /// Its position in the table, under which it is counted.
     pub position: usize,
-    /// What its flags say, read once at the start of the process.
-    pub traits: Traits,
 }
-
-/// The flags of a command that decide how it runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traits {
-    no_auth: bool,
-    needs_space: bool,
-    /// Looks up one record: reads the engine's latest state without a snapshot.
-    pub point: bool,
-    /// Runs on the blocking pool.
-    pub heavy: bool,
-    /// Runs there only if a glance at the store is not enough.
-    pub walk: bool,
-}
-
-/// The traits of all commands, in the order of the table.
-static TRAITS: LazyLock<Vec<Traits>> = LazyLock::new(|| {
-    let traits = |command: &'static Command| Traits {
-        no_auth: command.has(Flag::NoAuth),
-        needs_space: command.is_write() && command.has(Flag::DenyOom),
-        point: command.has(Flag::Point),
-        heavy: command.has(Flag::Heavy),
-        walk: command.has(Flag::Walk),
-    };
-    table::all().map(traits).collect()
-});
 
 /// Why a command may not run. [`Refusal::write`] is the reply.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,30 +39,59 @@ pub enum Refusal {
     Unknown,
     /// Any other reason, with its code.
     Error {
-        /// Where the refused command is counted.
-        position: usize,
+        /// Where the refused command is counted, if it is in the table.
+        position: Option<usize>,
         /// The text of the reply.
         text: String,
     },
 }
 
+/// The reply to a command about keys while no database is selected.
+const NO_DATABASE: &str = "ERR not done: the database of the last SELECT does not exist; \
+                           SELECT 0 selects the one that does";
+
 /// Finds the command that `args` calls and checks whether it may run.
 ///
 /// # Errors
 /// The reply that refuses it.
-pub fn resolve(context: &Context, session: &Session, args: &Args) -> Result<Call, Refusal> {
-    let found = args.first().and_then(|name| table::find(name));
-    let (position, command) = found.ok_or(Refusal::Unknown)?;
-    let traits = TRAITS.get(position).copied().unwrap_or_default();
-    let refuse = |text: String| Refusal::Error { position, text };
+pub fn resolve(context: &Context, session: &mut Session, args: &Args) -> Result<Call, Refusal> {
+    let (position, command) = match table::find(args) {
+        Ok(found) => found,
+        Err(NotFound::Command) => return Err(unlisted(session, args)),
+        Err(NotFound::Subcommand { position, container }) => {
+            let word = args.get(1).map(|word| &word[..]).unwrap_or_default();
+            let text = CommandError::unknown_subcommand(container, word).to_string();
+            return Err(Refusal::Error { position: Some(position), text });
+        }
+    };
+    let refuse = |text: String| Refusal::Error { position: Some(position), text };
     command.check_arity(args).map_err(|error| refuse(error.to_string()))?;
-    if !session.authenticated && !traits.no_auth {
-        return Err(refuse("NOAUTH Authentication required.".to_owned()));
+    if !session.authenticated && !command.has(Flag::NoAuth) {
+        return Err(refuse(NOAUTH.to_owned()));
     }
-    if traits.needs_space {
+    if let Some(text) = session.transaction.refuses(command.name) {
+        return Err(refuse(text.to_owned()));
+    }
+    if session.no_database && !matches!(command.handler, Handler::Session(_)) {
+        return Err(refuse(NO_DATABASE.to_owned()));
+    }
+    if command.has(Flag::DenyOom) {
         context.disk.check().map_err(|error| refuse(error.to_string()))?;
     }
-    Ok(Call { command, position, traits })
+    Ok(Call { command, position })
+}
+
+/// The refusal of a command that is not in the table.
+fn unlisted(session: &mut Session, args: &Args) -> Refusal {
+    let Some(command) = args.first().and_then(|name| TransactionCommand::of(name)) else {
+        return Refusal::Unknown;
+    };
+    let text = if session.authenticated {
+        session.transaction.advance(command, args)
+    } else {
+        NOAUTH.into()
+    };
+    Refusal::Error { position: None, text: text.into_owned() }
 }
 
 /// Whether these are words of an HTTP request. A web page can make a browser send one to any port
@@ -134,7 +141,7 @@ fn write_unknown(args: &Args, out: &mut BytesMut) {
         line.put_u8(b'\'');
         line.put_slice(&part);
         line.put_slice(b"' ");
-        used = used.saturating_add(part.len()).saturating_add(3);
+        used += part.len() + 3;
     }
     out.extend(line.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
     out.put_slice(b"\r\n");

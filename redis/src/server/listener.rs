@@ -38,7 +38,7 @@ pub struct ListenError {
 /// A server that accepts connections until it is stopped.
 pub struct Server {
     context: Arc<Context>,
-    addresses: Vec<SocketAddr>,
+    port: u16,
     stop: watch::Sender<bool>,
     acceptors: Vec<JoinHandle<()>>,
 }
@@ -70,36 +70,28 @@ impl Server {
                 source: io::Error::other("no address to listen on"),
             });
         }
-        let addresses =
-            listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let (stop, stopped) = watch::channel(false);
         let accept = |listener| tokio::spawn(accept(context.clone(), listener, stopped.clone()));
         let acceptors = listeners.into_iter().map(accept).collect();
-        Ok(Server { context, addresses, stop, acceptors })
+        Ok(Server { context, port, stop, acceptors })
     }
 
     /// The port, also if it was chosen by the kernel.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.addresses.first().map_or(0, SocketAddr::port)
-    }
-
-    /// The addresses that are served.
-    #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        self.port
     }
 
     /// Accepts nobody any more, lets every connection finish the commands that it has received, and
-    /// waits up to `patience` for them. Returns how many connections were left then; they end with
+    /// waits up to `timeout` for them. Returns how many connections were left then; they end with
     /// the runtime.
-    pub async fn stop(self, patience: Duration) -> usize {
+    pub async fn stop(self, timeout: Duration) -> usize {
         let _nobody_listens = self.stop.send(true);
         for acceptor in self.acceptors {
             let _panicked = acceptor.await;
         }
-        self.context.clients.dismiss_all();
-        let _elapsed = tokio::time::timeout(patience, self.context.clients.all_gone()).await;
+        self.context.clients.close_all();
+        let _elapsed = tokio::time::timeout(timeout, self.context.clients.all_gone()).await;
         self.context.clients.len()
     }
 }

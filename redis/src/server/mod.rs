@@ -2,28 +2,29 @@
 //!
 //! ```text
 //!                    one tokio task per connection
-//!  socket ──read──► input ──Parser──► dispatch ──┬─ Session: answered here (HELLO, CLIENT, INFO, …)
-//!    ▲                                           ├─ Read:    Region::read_now, then the engine, on this very thread
-//!    └──write── output ◄──────replies────────────┴─ Write:   gathered; consecutive ones are ONE Region::propose
+//!  socket ──read──► input ──Parser──► dispatch ──┬─ Session: answered here (HELLO, INFO, …)
+//!    ▲                                           ├─ Read:    routed, then the engine, mostly here
+//!    └──write── output ◄──────replies────────────┴─ Write:   routed, gathered, ONE proposal
 //! ```
 //!
 //! # Order
 //!
 //! One connection's commands take effect and answer in the order in which they were sent, also when
-//! pipelined. Writes that follow each other wait in [`pipeline`] and travel together; whatever is
+//! pipelined. Writes that follow each other wait in [`writes`] and travel together; whatever is
 //! not a write first waits for the writes before it. So a read sees its own connection's writes,
 //! and a pipeline of a hundred SETs costs one log entry.
 //!
 //! # What a connection costs
 //!
 //! * **No lock is shared between connections** on the way of a command. Statistics are counted in
-//!   the connection and added to shared atomics once per batch ([`stats`]); the client list
-//!   ([`clients`]) is touched when a client comes and goes.
+//!   the connection and added to shared atomics once per batch ([`crate::stats`]); the client list
+//!   ([`crate::clients`]) is touched when a client comes and goes.
 //! * **One read and one write system call per batch**: everything that has arrived is parsed and
 //!   run before the replies, encoded into one buffer, are written.
-//! * **No thread is changed** for a read that is short and in memory. A command declared `Walk`
-//!   tries that first, within a budget; what is beyond it, and every command declared `Heavy`, runs
-//!   on the blocking pool, a limited number at a time, so that it cannot hold up other connections.
+//! * **No thread is changed** for a read that is short and in memory. A command declared `Budgeted`
+//!   tries that first, within a budget; what is beyond it, and every command declared `Blocking`,
+//!   runs on the blocking pool, a limited number at a time, so that it cannot hold up other
+//!   connections.
 //! * **Idle connections hold no buffers**: these come from a pool of the thread ([`buffers`]) when
 //!   bytes arrive.
 //!
@@ -36,31 +37,32 @@
 //!
 //! # Map
 //!
-//! [`context`]: what all connections share · [`listener`]: accepting, the limit, stopping ·
-//! [`connection`]: the loop of one connection · [`pipeline`]: running a batch of commands ·
-//! [`dispatch`]: whether a command may run · [`routing`]: which Region serves it, MOVED, CROSSSLOT
-//! · [`session`]: what a connection knows about its client · [`clients`]: the list of all ·
-//! [`buffers`], [`output`], [`pressure`]: bytes and their bounds · [`stats`]: numbers.
+//! | module | what it does |
+//! | --- | --- |
+//! | [`context`] | what all connections share |
+//! | [`listener`] | accepting, the limit, stopping |
+//! | [`connection`] | the loop of one connection |
+//! | [`pipeline`] | running a batch of commands |
+//! | [`dispatch`] | whether a command may run |
+//! | [`routing`] | which Regions serve it: MOVED, CROSSSLOT |
+//! | [`reads`], [`writes`], [`gathered`] | running it there |
+//! | [`buffers`], [`output`], [`pressure`] | bytes and their bounds |
+//! | [`host`], [`report`] | what commands hear about the process |
 
 pub mod buffers;
-pub mod clients;
 pub mod connection;
 pub mod context;
 pub mod dispatch;
+mod gathered;
+mod host;
 pub mod listener;
 pub mod output;
 pub mod pipeline;
 pub mod pressure;
+pub mod reads;
+pub mod report;
 pub mod routing;
-pub mod session;
-pub mod stats;
+pub mod writes;
 
-pub use self::clients::{Client, Clients};
-pub use self::context::{Context, Limits, Password};
+pub use self::context::{Context, ContextSource, ServerLimits};
 pub use self::listener::{ListenError, Server};
-pub use self::session::{Session, SessionCx};
-pub use self::stats::Stats;
-
-/// The version of Redis whose behaviour this server has: what HELLO and INFO tell clients, which
-/// choose features by it.
-pub const REDIS_VERSION: &str = "7.0.15";

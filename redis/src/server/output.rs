@@ -11,7 +11,7 @@ use neokv_resp::{Protocol, Reply};
 use tokio::net::TcpStream;
 
 use super::buffers;
-use super::stats::Meter;
+use crate::stats::ConnectionStats;
 
 /// The unsent replies of one connection.
 #[derive(Default)]
@@ -61,12 +61,12 @@ impl Output {
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn flush(&mut self, stream: &TcpStream, meter: &mut Meter) -> io::Result<()> {
+    pub fn flush(&mut self, stream: &TcpStream, stats: &mut ConnectionStats) -> io::Result<()> {
         while !self.buffer.is_empty() {
             match stream.try_write(&self.buffer) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => {
-                    meter.sent(sent);
+                    stats.sent(sent);
                     if sent == self.buffer.len() {
                         self.buffer.clear();
                     } else {
@@ -82,7 +82,7 @@ impl Output {
     }
 
     /// Nothing is unsent and nothing is expected soon: the buffer goes back to the pool.
-    pub fn rest(&mut self) {
+    pub fn return_buffer(&mut self) {
         if self.buffer.is_empty() && self.buffer.capacity() != 0 {
             buffers::give(std::mem::take(&mut self.buffer));
         }

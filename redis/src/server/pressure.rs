@@ -6,8 +6,8 @@
 //! water mark of unsent bytes, the connection *runs* nothing more, but goes on to *read*:
 //!
 //! ```text
-//!              unsent < high water                     unsent >= high water
-//! socket ──read──► input ──run──► output     socket ──read──► input    ╳    output ──send──► socket
+//! unsent < high water     socket ──read──► input ──run──► output ──send──► socket
+//! unsent >= high water    socket ──read──► input    ╳     output ──send──► socket
 //! ```
 //!
 //! So a client can always finish sending, and what it makes the server keep is what it has sent,
@@ -16,91 +16,94 @@
 //!
 //! Two limits end a connection: its own bytes (`client-output-buffer-limit`), and those of all
 //! connections together that hold more than the high water mark
-//! ([`Context::held`](super::Context)). A client that has not authenticated ends at the high water
-//! mark.
+//! ([`Context::buffered`](super::Context)). A client that has not authenticated ends at the high
+//! water mark.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::connection::{Connection, Ended, FAREWELL, Received, Woken};
+use super::connection::{CLOSE_TIMEOUT, CloseReason, Connection, ReadOutcome, WaitOutcome};
 
 impl Connection {
     /// Called between commands, and between a command and the writes before it: goes on at once
     /// below the high water mark.
     #[inline]
-    pub(super) async fn relieve(&mut self) -> Result<(), Ended> {
+    pub(super) async fn relieve(&mut self) -> Result<(), CloseReason> {
         if self.output.len() < self.context.limits.high_water {
             return Ok(());
         }
-        self.hold().await
+        self.wait_for_client().await
     }
 
     /// Called between replies that are there already: above the high water mark, sends what the
     /// client takes.
     #[inline]
-    pub(super) fn shed(&mut self) -> Result<(), Ended> {
+    pub(super) fn send_excess(&mut self) -> Result<(), CloseReason> {
         if self.output.len() < self.context.limits.high_water {
             return Ok(());
         }
         self.flush()?;
-        self.account()
+        self.check_buffers()
     }
 
     /// Sends, and keeps what comes in, until the client has taken enough.
     #[cold]
-    async fn hold(&mut self) -> Result<(), Ended> {
+    async fn wait_for_client(&mut self) -> Result<(), CloseReason> {
         loop {
-            self.shed()?;
+            self.send_excess()?;
             if self.output.len() < self.context.limits.high_water {
                 return Ok(());
             }
-            if self.client.is_dismissed() {
-                return Err(Ended::Killed);
+            if self.client.is_closing() {
+                return Err(CloseReason::Killed);
             }
-            if self.read_some()? == Received::Some {
+            if self.read_some()? == ReadOutcome::Bytes {
                 continue;
             }
             self.client.note(self.clock, self.last_command, self.input.len(), self.output.len());
-            // Who says nothing more, and takes nothing for a while, is gone.
-            let patience = if self.ended { FAREWELL } else { Duration::MAX };
-            match tokio::time::timeout(patience, self.wait()).await.map_err(|_| Ended::Closed)? {
-                Woken::Ready => {}
-                Woken::Killed => return Err(Ended::Killed),
-                Woken::Idle => return Err(Ended::Idle),
+            // A client that sends nothing more, and takes nothing for a while, is gone.
+            let timeout = if self.end_of_stream { CLOSE_TIMEOUT } else { Duration::MAX };
+            match tokio::time::timeout(timeout, self.wait())
+                .await
+                .map_err(|_| CloseReason::Closed)?
+            {
+                WaitOutcome::Ready => {}
+                WaitOutcome::Killed => return Err(CloseReason::Killed),
+                WaitOutcome::Idle => return Err(CloseReason::Idle),
             }
         }
     }
 
     /// Brings this connection's share of the common limit up to date, and checks both limits.
-    pub(super) fn account(&mut self) -> Result<(), Ended> {
+    pub(super) fn check_buffers(&mut self) -> Result<(), CloseReason> {
         let limits = &self.context.limits;
-        let mine = self.input.len().saturating_add(self.output.len());
+        let mine = self.input.len() + self.output.len();
         let counted = if mine < limits.high_water { 0 } else { mine };
-        if counted == self.held {
+        if counted == self.buffered {
             return Ok(());
         }
-        let total = self.context.hold(self.held, counted);
-        self.held = counted;
+        let total = self.context.account(self.buffered, counted);
+        self.buffered = counted;
         if !self.session.authenticated && self.output.len() >= limits.high_water {
-            return Err(Ended::Unread { bytes: self.output.len(), limit: limits.high_water });
+            return Err(CloseReason::Unread { bytes: self.output.len(), limit: limits.high_water });
         }
         // An argument that is still arriving has a limit of its own, the parser's.
         if self.output.len() > limits.output {
-            return Err(Ended::Unread { bytes: self.output.len(), limit: limits.output });
+            return Err(CloseReason::Unread { bytes: self.output.len(), limit: limits.output });
         }
         if self.output.len() >= limits.high_water && mine > limits.output {
-            return Err(Ended::Unread { bytes: mine, limit: limits.output });
+            return Err(CloseReason::Unread { bytes: mine, limit: limits.output });
         }
-        if counted > 0 && total > limits.held {
-            return Err(Ended::Unread { bytes: total, limit: limits.held });
+        if counted > 0 && total > limits.buffered {
+            return Err(CloseReason::Unread { bytes: total, limit: limits.buffered });
         }
         Ok(())
     }
 
-    /// The connection ends: what it held no longer counts.
-    pub(super) fn let_go(&mut self) {
-        self.context.hold(self.held, 0);
-        self.held = 0;
+    /// The connection ends: what it has buffered no longer counts.
+    pub(super) fn release_buffers(&mut self) {
+        self.context.account(self.buffered, 0);
+        self.buffered = 0;
     }
 
     /// Counts a connection that ended because of these limits.

@@ -1,8 +1,14 @@
 //! The `neokv` binary: how it starts, what it refuses, how it stops.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
 use neokv_resp::client::Value;
 
-use crate::harness::{Server, run, text};
+use crate::harness::{Client, DEADLINE, Server, neokv, run, text, wait};
 
 fn directory() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary directory")
@@ -52,6 +58,53 @@ fn a_kill_loses_nothing_that_was_acknowledged() {
     assert_eq!(server.connect().call("GET counter"), bulk("100"));
 }
 
+/// Recovery may take minutes, and the operator may change their mind.
+#[test]
+fn sigterm_ends_a_server_that_is_still_opening() {
+    let dir = directory();
+    let server = Server::start(dir.path(), &[]);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    // A log file that nobody writes to holds recovery up for ever.
+    let fifo = dir.path().join("999999.log");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+    let path = dir.path().to_str().expect("UTF-8");
+    let mut child = neokv(&["--port", "0", "--dir", path]).spawn().expect("spawn neokv");
+    // Opens once recovery has opened the other end.
+    const NONBLOCK: i32 = 0o4000;
+    let give_up = Instant::now() + DEADLINE;
+    let _end = loop {
+        match OpenOptions::new().write(true).custom_flags(NONBLOCK).open(&fifo) {
+            Ok(end) => break end,
+            Err(_) => assert!(Instant::now() < give_up, "recovery does not read the log"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let kill = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
+    assert!(kill.expect("kill").success());
+    assert_eq!(wait(&mut child).signal(), Some(15));
+}
+
+#[test]
+fn a_server_cuts_its_keyspace_into_regions_once() {
+    let dir = directory();
+    let server = Server::start(dir.path(), &["--initial-regions", "64"]);
+    let mut client = server.connect();
+    let regions = |client: &mut Client| match client.call("CLUSTER SLOTS") {
+        Value::Array(ranges) => ranges.len(),
+        other => panic!("expected an array, got {other:?}"),
+    };
+    assert!(text(&client.call("INFO raft")).contains("raft_regions:64"));
+    assert_eq!(regions(&mut client), 1, "one node has all slots");
+    assert_eq!(client.call("SET a 1"), simple("OK"));
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    let server = Server::start(dir.path(), &["--initial-regions", "5"]);
+    let mut client = server.connect();
+    assert!(text(&client.call("INFO raft")).contains("raft_regions:64"));
+    assert_eq!(client.call("GET a"), bulk("1"));
+}
+
 #[test]
 fn a_directory_in_use_is_refused_with_advice() {
     let dir = directory();
@@ -73,11 +126,13 @@ fn a_directory_of_another_format_is_refused_with_advice() {
     assert_eq!(server.wait().code(), Some(0));
     let marker = dir.path().join("NEOKV");
     let text = std::fs::read_to_string(&marker).expect("the marker");
-    std::fs::write(&marker, text.replace("format 1", "format 7")).expect("write");
+    let ours = format!("format {}", neokv_encoding::FORMAT_VERSION);
+    assert!(text.contains(&ours), "{text}");
+    std::fs::write(&marker, text.replace(&ours, "format 7")).expect("write");
     let path = dir.path().to_str().expect("UTF-8");
     let (code, stdout, stderr) = run(&["--port", "0", "--dir", path, "--log-level", "error"], &[]);
     assert_eq!((code, stdout.as_str()), (Some(3), ""), "{stderr}");
-    assert!(stderr.contains("data of format 7, this release reads format 1"), "{stderr}");
+    assert!(stderr.contains(&format!("data of format 7, this release reads {ours}")), "{stderr}");
     assert!(stderr.contains("try: start the release that wrote it"), "{stderr}");
 }
 

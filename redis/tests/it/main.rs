@@ -7,4 +7,5 @@
 
 mod binary;
 mod harness;
+mod modules;
 mod server;

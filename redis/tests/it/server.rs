@@ -199,8 +199,8 @@ const CONNECTION: &[(&str, &str)] = &[
     ("HELLO 2 AUTH foo x", "-WRONGPASS invalid username-password pair or user is disabled."),
     (
         "HELLO 2 AUTH default x",
-        "*14 $6 server $5 redis $7 version $6 7.0.15 $5 proto :2 $2 id :{} $4 mode $10 standalone $4 role $6 master \
-         $7 modules *0",
+        "*14 $6 server $5 redis $7 version $6 7.0.15 $5 proto :2 $2 id :{} $4 mode $10 standalone \
+         $4 role $6 master $7 modules *0",
     ),
     ("AUTH default x", "+OK"),
     ("AUTH foo x", "-WRONGPASS invalid username-password pair or user is disabled."),
@@ -292,7 +292,7 @@ fn nothing_is_done_without_the_password() {
 }
 
 #[test]
-fn strangers_cannot_make_the_server_buffer_much() {
+fn an_unauthenticated_client_cannot_make_the_server_buffer_much() {
     let (_dir, server) = start(&["--requirepass", "secret"]);
     for (sent, error) in [
         ("*11\r\n", "unauthenticated multibulk length"),
@@ -370,7 +370,7 @@ fn a_killed_connection_runs_no_further_command() {
 }
 
 #[test]
-fn a_stranger_who_reads_nothing_is_not_waited_for() {
+fn an_unauthenticated_client_that_reads_nothing_is_closed() {
     let (_dir, server) = start(&["--requirepass", "secret"]);
     let mut stream = socket(&server);
     let pings = b"PING\r\n".repeat(100_000);

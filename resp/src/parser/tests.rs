@@ -4,11 +4,16 @@ use super::*;
 use crate::client::encode_command;
 
 /// Small limits, so that properties reach them.
-const SMALL: Limits = Limits { max_bulk: 64, max_args: 8, max_inline: 32, max_command: 128 };
+const SMALL: ParserLimits =
+    ParserLimits { max_bulk: 64, max_args: 8, max_inline: 32, max_command: 128 };
 
 /// Feeds `stream` in pieces that end at `cuts`; returns the commands and the error that ended it,
 /// if any.
-fn run(limits: Limits, stream: &[u8], cuts: &[usize]) -> (Vec<Vec<Bytes>>, Option<ProtocolError>) {
+fn run(
+    limits: ParserLimits,
+    stream: &[u8],
+    cuts: &[usize],
+) -> (Vec<Vec<Bytes>>, Option<ProtocolError>) {
     let mut parser = Parser::new(limits);
     let mut input = BytesMut::new();
     let mut commands = Vec::new();
@@ -31,7 +36,7 @@ fn run(limits: Limits, stream: &[u8], cuts: &[usize]) -> (Vec<Vec<Bytes>>, Optio
 }
 
 fn whole(stream: &[u8]) -> (Vec<Vec<Bytes>>, Option<ProtocolError>) {
-    run(Limits::default(), stream, &[])
+    run(ParserLimits::default(), stream, &[])
 }
 
 fn error_of(stream: &[u8]) -> String {
@@ -90,14 +95,14 @@ fn commands_before_an_error_are_returned() {
 }
 
 #[test]
-fn strangers_get_little_room() {
-    let mut parser = Parser::new(Limits::default());
-    parser.set_stranger(true);
+fn an_unauthenticated_peer_may_send_little() {
+    let mut parser = Parser::new(ParserLimits::default());
+    parser.set_unauthenticated(true);
     let fed = |parser: &mut Parser, text: &str| parser.next(&mut BytesMut::from(text));
     assert_eq!(fed(&mut parser, "*11\r\n"), Err(ProtocolError::UnauthenticatedMultibulkLength));
     assert_eq!(fed(&mut parser, "*1\r\n$16385\r\n"), Err(ProtocolError::UnauthenticatedBulkLength));
-    let mut parser = Parser::new(Limits::default());
-    parser.set_stranger(true);
+    let mut parser = Parser::new(ParserLimits::default());
+    parser.set_unauthenticated(true);
     assert_eq!(fed(&mut parser, "*10\r\n$16384\r\n"), Ok(None));
 }
 
@@ -110,31 +115,29 @@ fn all_arguments_together_are_limited() {
 
 #[test]
 fn the_hint_says_what_a_bulk_needs() {
-    let mut parser = Parser::new(Limits::default());
+    let mut parser = Parser::new(ParserLimits::default());
     let mut input = BytesMut::from("*1\r\n$10\r\nabc");
     assert_eq!((parser.next(&mut input), parser.wanted(&input)), (Ok(None), 9));
-    assert!(parser.is_midway(&input));
     input.extend_from_slice(b"defghij\r\n");
     assert_eq!(parser.next(&mut input).unwrap().unwrap(), ["abcdefghij"]);
     assert_eq!(parser.wanted(&input), 0);
-    assert!(!parser.is_midway(&input));
 }
 
 #[test]
 fn announced_lengths_allocate_nothing() {
     for header in ["*1048576\r\n", "*1\r\n$536870912\r\n", "*1048576\r\n$536870912\r\n"] {
-        let mut parser = Parser::new(Limits::default());
+        let mut parser = Parser::new(ParserLimits::default());
         let mut input = BytesMut::from(header);
         let mut args = Vec::new();
         assert_eq!(parser.parse(&mut input, &mut args), Ok(false));
-        assert!(parser.args.capacity() + args.capacity() <= 2 * TRUSTED_ARGS, "{header}");
+        assert!(parser.args.capacity() + args.capacity() <= 2 * RESERVED_ARGS, "{header}");
         assert!(input.capacity() <= 64, "{header}");
     }
 }
 
 #[test]
 fn the_list_of_the_caller_is_used_again() {
-    let mut parser = Parser::new(Limits::default());
+    let mut parser = Parser::new(ParserLimits::default());
     let mut input = BytesMut::from("*2\r\n$1\r\na\r\n$1\r\nb\r\n".repeat(3).as_str());
     let mut args = Vec::with_capacity(32);
     for _ in 0..3 {
@@ -147,7 +150,7 @@ fn the_list_of_the_caller_is_used_again() {
 /// input.
 #[test]
 fn headers_are_not_searched_twice() {
-    let mut parser = Parser::new(Limits::default());
+    let mut parser = Parser::new(ParserLimits::default());
     let mut input = BytesMut::new();
     for length in 1..1000 {
         input.extend_from_slice(b"x");
@@ -184,25 +187,30 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn chunking_changes_nothing(stream in streams(), cuts in prop::collection::vec(any::<usize>(), 0..20)) {
+    fn chunking_changes_nothing(
+        stream in streams(),
+        cuts in prop::collection::vec(any::<usize>(), 0..20),
+    ) {
         prop_assert_eq!(run(SMALL, &stream, &cuts), run(SMALL, &stream, &[]));
         let every_byte: Vec<usize> = (0..stream.len()).collect();
         prop_assert_eq!(run(SMALL, &stream, &every_byte), run(SMALL, &stream, &[]));
     }
 
     #[test]
-    fn random_bytes_cost_no_more_than_they_weigh(stream in prop::collection::vec(any::<u8>(), 0..2000)) {
-        let mut parser = Parser::new(Limits::default());
+    fn memory_follows_the_bytes_received(stream in prop::collection::vec(any::<u8>(), 0..2000)) {
+        let mut parser = Parser::new(ParserLimits::default());
         let mut input = BytesMut::from(&stream[..]);
         while let Ok(Some(args)) = parser.next(&mut input) {
             prop_assert!(!args.is_empty());
             prop_assert!(args.iter().map(Bytes::len).sum::<usize>() <= stream.len());
         }
-        prop_assert!(parser.args.capacity() <= stream.len() + TRUSTED_ARGS);
+        prop_assert!(parser.args.capacity() <= stream.len() + RESERVED_ARGS);
     }
 
     #[test]
-    fn commands_come_back(args in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..10)) {
+    fn commands_come_back(
+        args in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..10),
+    ) {
         let mut stream = BytesMut::new();
         encode_command(&args, &mut stream);
         let (commands, error) = whole(&stream);

@@ -4,11 +4,11 @@ use bytes::{BufMut, BytesMut};
 
 use super::put_bulk;
 
-/// Bytes kept ready for each expected string.
-const ROOM_EACH: usize = 64;
+/// Bytes reserved for each expected string.
+const RESERVED_BYTES: usize = 64;
 
-/// Bytes kept ready for all expected strings.
-const ROOM_MOST: usize = 64 << 10;
+/// For so many expected strings memory is reserved.
+const RESERVED_STRINGS: usize = 1024;
 
 /// Strings one behind the other, encoded as they are added.
 ///
@@ -28,19 +28,18 @@ impl Bulks {
         Bulks::default()
     }
 
-    /// None yet, with room for so many of an ordinary size. The number may come from a header that
-    /// is wrong, so the room is limited; it grows with what is added.
+    /// None yet, with memory reserved for so many of an ordinary size. The number may come from a
+    /// header that is wrong, so what is reserved is limited; it grows with what is added.
     #[must_use]
     pub fn expecting(count: u64) -> Bulks {
-        let room =
-            usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(ROOM_EACH).min(ROOM_MOST);
-        Bulks { encoded: BytesMut::with_capacity(room), count: 0 }
+        let strings = usize::try_from(count).unwrap_or(usize::MAX).min(RESERVED_STRINGS);
+        Bulks { encoded: BytesMut::with_capacity(strings * RESERVED_BYTES), count: 0 }
     }
 
     /// Adds a string.
     pub fn push(&mut self, value: &[u8]) {
         put_bulk(value, &mut self.encoded);
-        self.count = self.count.saturating_add(1);
+        self.count += 1;
     }
 
     /// How many there are.

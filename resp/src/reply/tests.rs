@@ -175,7 +175,10 @@ fn seen(reply: &Reply, protocol: Protocol) -> Value {
 
 proptest! {
     #[test]
-    fn a_client_reads_what_was_meant(replies in prop::collection::vec(replies(), 1..4), resp3: bool) {
+    fn a_client_reads_what_was_meant(
+        replies in prop::collection::vec(replies(), 1..4),
+        resp3: bool,
+    ) {
         let protocol = if resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
         let mut out = BytesMut::new();
         for reply in &replies {

@@ -6,8 +6,10 @@
 //! `redis-server --appendonly yes --appendfsync always`, which promises what NeoKV's default
 //! promises (an OK is on the disk); that of a read is plain `redis-server`. [`throughput`] measures
 //! with `redis-benchmark`; [`single`] measures what one number says: the DEL of a large key, the
-//! restart after a kill, memory, and bytes written.
+//! restart after a kill, memory, and bytes written; [`regions`] what many Regions cost.
 
+mod process_figures;
+pub mod regions;
 pub mod single;
 pub mod throughput;
 

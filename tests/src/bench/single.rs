@@ -5,6 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::median;
+use super::process_figures::{resident_bytes, written_bytes};
 use crate::process::Server;
 
 /// Keys that the restart and the memory figure are measured with.
@@ -71,22 +72,4 @@ pub fn footprint(server: &mut Server) -> io::Result<Footprint> {
     let last = format!("footprint:{:09}", KEYS - 1);
     server.connect()?.call(&["GET", &last])?;
     Ok(Footprint { resident, written, user, restart: began.elapsed() })
-}
-
-fn resident_bytes(server: &Server) -> io::Result<u64> {
-    proc_field(server, "status", "VmRSS:").map(|kilobytes| kilobytes * 1024)
-}
-
-fn written_bytes(server: &Server) -> io::Result<u64> {
-    proc_field(server, "io", "write_bytes:")
-}
-
-/// The number behind `name` in a file of the server's `/proc` folder.
-fn proc_field(server: &Server, file: &str, name: &str) -> io::Result<u64> {
-    let pid = server.pid().ok_or_else(|| io::Error::other("the server does not run"))?;
-    let text = std::fs::read_to_string(format!("/proc/{pid}/{file}"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let number =
-        line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse().ok());
-    number.ok_or_else(|| io::Error::other(format!("no `{name}` in /proc/{pid}/{file}")))
 }

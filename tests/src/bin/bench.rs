@@ -1,9 +1,10 @@
 //! `make bench`: prints the benchmark table. `bench [--rounds N] [--scale X] [--only TEST] [--
-//! NEOKV ARGUMENTS]`
+//! NEOKV ARGUMENTS]`. TEST is that of a row, `single` or `regions`.
 
 use std::io;
 use std::process::ExitCode;
 
+use neokv_tests::bench::regions::{pipelines, thousand_idle};
 use neokv_tests::bench::single::{delete_large_hash, footprint};
 use neokv_tests::bench::throughput::{Peer, Servers, WORKLOADS};
 
@@ -70,9 +71,39 @@ fn run(options: &Options) -> io::Result<()> {
         );
     }
     drop(servers);
-    if options.only.is_none() {
+    let is_wanted = |name| options.only.as_ref().is_none_or(|only| only == name);
+    if is_wanted("single") {
         single_figures(&neokv, options.rounds)?;
     }
+    if is_wanted("regions") {
+        region_figures(options.rounds)?;
+    }
+    Ok(())
+}
+
+fn region_figures(rounds: usize) -> io::Result<()> {
+    let times = pipelines(rounds)?;
+    let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+    let ratio = |one: std::time::Duration, many: std::time::Duration| ms(many) / ms(one).max(1e-9);
+    let (one, many) = times.unsynced;
+    println!(
+        "\na pipeline of 100 random SETs: {:.2} ms over 1 region, {:.2} ms over 64: {:.2} times \
+         (without fsync {:.2} and {:.2} ms: {:.2} times)",
+        ms(times.one),
+        ms(times.many),
+        ratio(times.one, times.many),
+        ms(one),
+        ms(many),
+        ratio(one, many)
+    );
+    let idle = thousand_idle()?;
+    println!(
+        "1,000 idle regions: start {:.2} s (target: under 5 s), {:.2} % of a core (target: under \
+         3 %), {:.3} MiB each (target: under 0.3)",
+        idle.start.as_secs_f64(),
+        idle.load * 100.0,
+        idle.bytes_each as f64 / f64::from(1 << 20)
+    );
     Ok(())
 }
 

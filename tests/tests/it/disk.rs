@@ -165,6 +165,35 @@ fn on_a_disk_that_is_really_full_nothing_acknowledged_is_lost() {
     check(&mut c, &[("GET n", "\"2\""), ("INCR n", "3")]);
 }
 
+/// What a full disk says is what a client and an operator need: whether to send again, and what to
+/// do before the next start.
+#[test]
+fn a_full_disk_says_what_is_true() {
+    let Some(disk) = SmallDisk::mount(128) else { return };
+    let (ballast, rest) = (disk.path().join("ballast"), disk.path().join("rest"));
+    std::fs::write(&ballast, vec![1; 60 << 20]).unwrap();
+    let dir = disk.path().join("data");
+    let mut server =
+        Server::neokv_in(&dir, &[&SMALL[..], &["--disk-reserve", "0"]].concat()).unwrap();
+    let mut c = server.connect().unwrap();
+    let (acknowledged, error) = fill(&mut c);
+    assert!(error.contains("outcome unknown: the disk is full"), "{error}");
+    assert_eq!(error.matches(" may ").count(), 1, "{error}");
+    assert!(error.contains("look whether it did"), "{error}");
+    server.kill().unwrap();
+    // Recovery writes what it has read from the log, for which there is no room now.
+    let _full = std::fs::write(&rest, vec![1; 128 << 20]);
+    let (code, said) = refused(&dir);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(said.contains("try: free some space on that disk, then start neokv again"), "{said}");
+    assert!(!said.contains("by themselves"), "a process that ends resumes nothing: {said}");
+    std::fs::remove_file(&rest).unwrap();
+    std::fs::remove_file(&ballast).unwrap();
+    server.restart().unwrap();
+    assert_there(&mut server.connect().unwrap(), 0..acknowledged);
+}
+
 /// The newest log with something in it.
 fn newest_log(dir: &Path) -> PathBuf {
     files(dir, "log").into_iter().rfind(|log| log.metadata().unwrap().len() > 0).unwrap()
@@ -283,11 +312,30 @@ fn a_flipped_bit_in_the_middle_of_the_log_is_refused_by_name() {
         let (code, said) = refused(server.data());
         assert_eq!(code, Some(3), "{said}");
         assert!(said.contains(log.file_name().unwrap().to_str().unwrap()), "{said}");
+        assert!(said.contains("--damaged-log accept"), "{said}");
         assert_eq!(std::fs::read(&log).unwrap(), bytes, "a refused log is left as it is");
     }
     std::fs::write(&log, &whole).unwrap();
     server.restart().unwrap();
     assert_all_300(&server);
+}
+
+#[test]
+fn an_operator_can_go_on_with_what_stands_before_the_damage() {
+    let (server, log) = killed();
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x04;
+    std::fs::write(&log, &bytes).unwrap();
+    assert_eq!(refused(server.data()).0, Some(3));
+    let server = Server::neokv_in(server.data(), &["--damaged-log", "accept"]).unwrap();
+    let mut c = server.connect().unwrap();
+    let counter = ask(&mut c, "GET counter").trim_matches('"').parse::<u64>().unwrap();
+    assert!((50..300).contains(&counter), "{counter} of 300");
+    for n in 0..counter {
+        check(&mut c, &[(&format!("GET key:{n}"), &format!("\"value:{n}\""))]);
+    }
+    check(&mut c, &[("INCR counter", &(counter + 1).to_string())]);
 }
 
 const KEYS: u64 = 5_000;
@@ -308,17 +356,36 @@ fn stopped_with_values() -> Server {
     server
 }
 
-/// Raft reads its log at every start. A start that fails ends in order each time: whatever it has
-/// begun must have ended before the process leaves.
+/// A start reads the records of each Region. One that fails ends in order each time: whatever it
+/// has begun must have ended before the process leaves.
 #[test]
-fn a_damaged_block_of_the_raft_log_is_refused_by_name() {
+fn a_damaged_record_of_a_region_is_refused_by_name() {
     let server = stopped_with_values();
-    let name = damage(server.data(), "raft_log");
+    let (file, mut bytes) = largest_file(server.data(), "region");
+    // In the first block, which holds the records.
+    bytes[10] ^= 0x10;
+    std::fs::write(&file, &bytes).unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
     for _ in 0..10 {
         let (code, said) = refused(server.data());
         assert_eq!(code, Some(3), "{said}");
-        assert!(said.contains(&name), "{said}");
+        assert!(said.contains(name), "{said}");
     }
+}
+
+/// Entries that were applied are there for followers. Nothing acknowledged depends on them, so a
+/// start does not read them, and damage in them does not keep the data from being served.
+#[test]
+fn a_damaged_block_of_the_applied_log_costs_nothing_acknowledged() {
+    let mut server = stopped_with_values();
+    damage(server.data(), "raft_log");
+    server.restart().unwrap();
+    let mut c = server.connect().unwrap();
+    for n in 0..KEYS {
+        let reply = c.call(&["GET", &format!("key:{n}")]).unwrap();
+        assert_eq!(reply, Value::Bulk(value(n).into()), "key:{n}");
+    }
+    check(&mut c, &[("SET new 1", "OK"), ("GET new", "\"1\"")]);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use neokv_resp::client::{Value, encode_command};
@@ -473,4 +474,56 @@ fn idle_clients_are_closed_and_busy_ones_are_not() {
         assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "closed");
     }
     check(&mut busy, &[("PING", "PONG")]);
+}
+
+/// One command may look up a million keys. Two clients that do nothing else occupy no thread that
+/// serves others.
+#[test]
+fn commands_over_many_keys_do_not_hold_up_other_clients() {
+    let server = neokv(&["--threads", "2"]);
+    let mut c = server.connect().unwrap();
+    check(&mut c, &[("HSET hash f v", "1"), ("SADD set m", "1"), ("ZADD zset 1 m", "1")]);
+    let names: Vec<String> = (0..400_000).map(|n| format!("name:{n}")).collect();
+    for start in [
+        &["MGET"][..],
+        &["EXISTS"],
+        &["TOUCH"],
+        &["HMGET", "hash"],
+        &["SMISMEMBER", "set"],
+        &["ZMSCORE", "zset"],
+    ] {
+        let command = [start, &names.iter().map(String::as_str).collect::<Vec<_>>()].concat();
+        let stop = AtomicBool::new(false);
+        let (mut longest_ping, mut fastest_command) = (Duration::ZERO, Duration::MAX);
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..2)
+                .map(|_| {
+                    let (mut connection, command) = (server.connect().unwrap(), &command);
+                    scope.spawn(move || {
+                        let fastest = (0..4).map(|_| {
+                            let begin = Instant::now();
+                            assert!(!connection.call(command).unwrap().is_error());
+                            begin.elapsed()
+                        });
+                        fastest.min().unwrap()
+                    })
+                })
+                .collect();
+            scope.spawn(|| {
+                while !stop.load(Ordering::SeqCst) {
+                    let begin = Instant::now();
+                    check(&mut c, &[("PING", "PONG")]);
+                    longest_ping = longest_ping.max(begin.elapsed());
+                }
+            });
+            for client in clients {
+                fastest_command = fastest_command.min(client.join().unwrap());
+            }
+            stop.store(true, Ordering::SeqCst);
+        });
+        assert!(
+            longest_ping < fastest_command / 2,
+            "{start:?}: a PING took {longest_ping:?}, a command {fastest_command:?}"
+        );
+    }
 }

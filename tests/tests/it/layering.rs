@@ -13,7 +13,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("neokv-engine", &["neokv-encoding"]),
     ("neokv-raftstore", &["neokv-encoding", "neokv-engine"]),
     ("neokv-redis", &["neokv-encoding", "neokv-engine", "neokv-raftstore", "neokv-resp"]),
-    ("neoctl", &["neokv-encoding", "neokv-engine", "neokv-resp"]),
+    ("neokv-inspect", &["neokv-encoding", "neokv-engine"]),
+    ("neoctl", &["neokv-encoding", "neokv-inspect", "neokv-resp"]),
     ("neokv-tests", &["neokv-encoding", "neokv-resp"]),
 ];
 

@@ -9,11 +9,17 @@ mod disk;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod introspection;
+#[cfg(test)]
 mod layering;
+#[cfg(test)]
+mod modules;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod promises;
+#[cfg(test)]
+mod refusals;
 #[cfg(test)]
 mod service;
 #[cfg(test)]

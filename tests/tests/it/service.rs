@@ -12,7 +12,7 @@ use neokv_resp::client::{Value, encode_command};
 use neokv_tests::process::{Server, free_port, neokv_binary};
 use rustix::process::Signal;
 
-use crate::support::{ask, check, info, neokv, send, text, until};
+use crate::support::{Both, ask, check, info, neokv, send, text, until};
 
 #[test]
 fn without_the_password_nothing_is_served() {
@@ -346,4 +346,91 @@ fn a_second_signal_does_not_wait_and_loses_nothing() {
     assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{status}");
     server.restart().unwrap();
     check(&mut server.connect().unwrap(), &[("GET last", "\"1\""), ("STRLEN big", "1048576")]);
+}
+
+/// What programs set when they start: it changes nothing here, so it is accepted and kept.
+#[test]
+fn config_set_accepts_what_changes_nothing() {
+    let mut both = Both::start();
+    for line in [
+        "CONFIG SET notify-keyspace-events \"\"",
+        "CONFIG SET save \"\"",
+        "CONFIG SET maxmemory 0",
+        "CONFIG SET maxmemory-policy noeviction",
+        "CONFIG SET maxmemory-policy NoEviction",
+        "CONFIG SET maxclients 10000",
+        "CONFIG SET timeout 0",
+        "CONFIG SET hash-max-listpack-entries 1000",
+        "CONFIG GET hash-max-ziplist-entries",
+        "CONFIG SET hash-max-ziplist-value 128 list-max-listpack-size -1",
+        "CONFIG GET hash-max-listpack-value",
+        "CONFIG GET list-max-listpack-size",
+        "CONFIG SET set-max-intset-entries 1 zset-max-listpack-entries 0 zset-max-listpack-value 9",
+        "CONFIG GET zset-max-listpack-entries",
+        "CONFIG SET activerehashing NO",
+        "CONFIG GET activerehashing",
+        "CONFIG SET hz 50",
+        "CONFIG GET HZ",
+        "CONFIG RESETSTAT",
+        "CONFIG GET hz",
+        // And errors in Redis's words.
+        "CONFIG SET hash-max-listpack-entries x",
+        "CONFIG SET list-max-listpack-size 99999999999",
+        "CONFIG SET active-expire-effort 11",
+        "CONFIG SET activerehashing maybe",
+        "CONFIG SET nosuch 1",
+        "CONFIG SET hz 20 nosuch 1",
+        "CONFIG SET hz 20 hz 30",
+        "CONFIG SET hz 20 hz",
+        "CONFIG GET hz",
+    ] {
+        both.ask(line);
+    }
+}
+
+/// What would promise something is refused with a sentence that helps, and nothing of the same
+/// command is set.
+#[test]
+fn config_set_refuses_what_would_be_a_promise() {
+    let server = neokv(&[]);
+    let mut c = server.connect().unwrap();
+    for (line, help) in [
+        ("CONFIG SET notify-keyspace-events KEA", "keyspace notifications are not supported"),
+        ("CONFIG SET maxmemory 100mb", "--block-cache"),
+        ("CONFIG SET maxmemory-policy allkeys-lru", "no key is evicted"),
+        ("CONFIG SET appendonly no", "every write is in a log before its OK"),
+        ("CONFIG SET save \"60 1\"", "snapshots"),
+        ("CONFIG SET appendfsync always", "--sync"),
+        ("CONFIG SET maxclients 5", "--maxclients"),
+        ("CONFIG SET hz 77 maxclients 5", "--maxclients"),
+    ] {
+        let reply = ask(&mut c, line);
+        let name = line.split(' ').rev().nth(1).unwrap();
+        let name = if line.contains("save") { "save" } else { name };
+        let expected = format!("-ERR CONFIG SET failed (possibly related to argument '{name}') - ");
+        assert!(reply.starts_with(&expected) && reply.contains(help), "{line}: {reply}");
+    }
+    check(&mut c, &[("CONFIG GET hz", "[\"hz\" \"10\"]")]);
+    let port = server.port();
+    check(
+        &mut c,
+        &[
+            (&format!("CONFIG SET port {port}"), "OK"),
+            ("CONFIG SET appendonly yes", "OK"),
+            ("CONFIG SET databases 1", "OK"),
+            ("CONFIG SET appendfsync no", "OK"),
+        ],
+    );
+}
+
+#[test]
+fn client_info_is_a_whole_line() {
+    let mut both = Both::start();
+    for connection in [&mut both.neokv, &mut both.redis] {
+        let info = send(connection, "CLIENT INFO");
+        assert!(text(&info).ends_with('\n') && text(&info).lines().count() == 1, "{info:?}");
+        send(connection, "HELLO 3");
+        let info = send(connection, "CLIENT INFO");
+        assert!(text(&info).ends_with('\n') && text(&info).lines().count() == 1, "{info:?}");
+    }
 }

@@ -3,15 +3,17 @@
 
 use neokv_encoding::double;
 use neokv_encoding::family::Family;
-use neokv_encoding::key::{ExpireKey, ScoreKey, SubkeyFamilyRef, UserKey};
+use neokv_encoding::key::SubkeyKey;
 use neokv_encoding::metadata::{DataType, LIST_MIDDLE};
+use neokv_encoding::slot::hash_tag;
+use neokv_inspect::key::Key;
+use neokv_inspect::key_dump::{Group, KeyDump, KeyState, Role, StoredRow};
 
-use super::{Group, KeyDump, Role, StoredRow};
 use crate::args::Annotate;
 use crate::output::json::Moment;
-use crate::output::table::{Overflow, Page, Row, Table};
+use crate::output::table::{self, Overflow, Page, Table};
 
-pub(super) fn write(dump: &KeyDump, page: &mut Page) {
+pub(super) fn write(dump: &KeyDump, annotate: Annotate, page: &mut Page) {
     page.heading(&summary(dump));
     page.dim(&place(dump));
     if dump.groups.is_empty() {
@@ -20,7 +22,7 @@ pub(super) fn write(dump: &KeyDump, page: &mut Page) {
     }
     for group in &dump.groups {
         page.blank();
-        write_group(group, dump, page);
+        write_group(group, dump, annotate, page);
     }
     if !dump.problems.is_empty() {
         page.blank();
@@ -30,56 +32,61 @@ pub(super) fn write(dump: &KeyDump, page: &mut Page) {
     }
 }
 
-/// `"cart": hash with 2 fields, never expires`.
+/// `"cart": hash with 2 elements, never expires`.
 fn summary(dump: &KeyDump) -> String {
-    let key = &dump.key;
+    let key = quoted(&dump.user.key);
     let Some(kind) = dump.kind else {
         return match dump.state {
-            "damaged" => format!("{key}: a damaged record"),
+            KeyState::Damaged => format!("{key}: a damaged record"),
             _ if dump.groups.is_empty() => format!("{key}: absent"),
             _ => format!("{key}: absent, with remains of earlier lives"),
         };
     };
-    let size = dump
-        .size
-        .map(|size| format!(" with {size} {}", if size.0 == 1 { "element" } else { "elements" }));
-    let life = match (dump.state, dump.expire) {
-        ("expired", Some(at)) => format!("expired {at}, waiting for the cleaner"),
+    let size = match dump.size {
+        None => String::new(),
+        Some(1) => " with 1 element".into(),
+        Some(size) => format!(" with {size} elements"),
+    };
+    let life = match (dump.state, dump.expire_ms.map(Moment)) {
+        (KeyState::Expired, Some(at)) => format!("expired {at}, waiting for the cleaner"),
         (_, Some(at)) => format!("expires {at}"),
         (_, None) => "never expires".into(),
     };
-    format!("{key}: {kind}{}, {life}", size.unwrap_or_default())
+    format!("{key}: {}{size}, {life}", kind.name())
 }
 
 fn place(dump: &KeyDump) -> String {
+    let (user, hashed) = (&dump.user, hash_tag(&dump.user.key));
     let hashed =
-        if dump.hashed == dump.key { String::new() } else { format!(" (of {})", dump.hashed) };
+        if hashed == user.key { String::new() } else { format!(" (of {})", quoted(hashed)) };
     let region = match dump.region {
         Some(region) => format!("Region {region}"),
         None => "no Region of this store".into(),
     };
-    format!("slot {}{hashed} · namespace {} · {region}", dump.slot, dump.namespace)
+    format!("slot {}{hashed} · namespace {} · {region}", user.slot, user.namespace)
 }
 
-fn write_group(group: &Group, dump: &KeyDump, page: &mut Page) {
-    let (count, more) = (group.rows.len(), if group.more { " of more" } else { "" });
-    let rows =
-        if count == 1 && !group.more { "1 row".to_string() } else { format!("{count}{more} rows") };
+fn write_group(group: &Group, dump: &KeyDump, annotate: Annotate, page: &mut Page) {
+    let rows = match (group.rows.len(), group.more) {
+        (1, false) => "1 row".to_string(),
+        (count, false) => format!("{count} rows"),
+        (count, true) => format!("{count} of more rows"),
+    };
     page.heading(&format!("── {} · {rows} · {}", group.family, meaning(group, dump)));
-    let annotated = match dump.annotate {
+    let annotated = match annotate {
         Annotate::First => 1,
         Annotate::All => usize::MAX,
         Annotate::None => 0,
     };
     for row in group.rows.iter().take(annotated) {
         page.blank();
-        page.explained(&row.explained_key(), &row.key.bytes);
+        page.explained(&row.explained_key(), &row.key);
         if !row.value.is_empty() {
             page.blank();
             page.explained(&row.explained_value(), &row.value);
         }
     }
-    if annotated == 0 || (count > 1 && annotated < count) || group.more {
+    if annotated < group.rows.len() || group.more {
         page.blank();
         page.table(&list(group, dump));
     }
@@ -89,74 +96,63 @@ fn write_group(group: &Group, dump: &KeyDump, page: &mut Page) {
 }
 
 fn meaning(group: &Group, dump: &KeyDump) -> &'static str {
-    match (group.role, Family::from_name(group.family)) {
+    match (group.role, group.family) {
         (Role::Orphan, _) => "orphans of other versions: invisible, dropped by compaction",
         (Role::Shadowed, _) => "the older format, hidden by the metadata record",
-        (Role::Stale, _) => "an expiry that the key does not have any more: the cleaner drops it",
+        (Role::Stale, _) => "an expiry that the key no longer has: the cleaner drops it",
         (Role::Damaged, _) => "keys that cannot be read",
-        (Role::Live, Some(Family::Metadata)) => "what the key is",
-        (Role::Live, Some(Family::Expire)) => "where the cleaner finds it",
-        (Role::Live, Some(Family::ZsetScore)) => "members by score: ZRANGE reads them in order",
+        (Role::Live, Family::Metadata) => "what the key is",
+        (Role::Live, Family::Expire) => "where the cleaner finds it",
+        (Role::Live, Family::ZsetScore) => "members by score: ZRANGE reads them in order",
         (Role::Live, _) => match dump.kind {
-            Some("hash") => "fields and values",
-            Some("list") => "elements by position",
-            Some("set") => "members",
-            Some("zset") => "scores by member: ZSCORE is one look-up",
-            _ => "a string of the older format; the next write moves it to metadata",
+            Some(DataType::Hash) => "fields and values",
+            Some(DataType::List) => "elements by position",
+            Some(DataType::Set) => "members",
+            Some(DataType::Zset) => "scores by member: ZSCORE is one look-up",
+            Some(DataType::String) | None => {
+                "a string of the older format; the next write moves it to metadata"
+            }
         },
     }
 }
 
 /// All rows of a group, a line each.
 fn list(group: &Group, dump: &KeyDump) -> Table {
-    let kind = dump
-        .kind
-        .and_then(|name| DataType::from_name(name.as_bytes()))
-        .filter(|_| group.role == Role::Live);
-    let titles = match (Family::from_name(group.family), kind) {
+    let kind = dump.kind.filter(|_| group.role == Role::Live);
+    let titles = match (group.family, kind) {
         _ if matches!(group.role, Role::Shadowed | Role::Damaged) => vec!["key", "value"],
-        (Some(Family::Metadata), _) => vec!["key", "value"],
-        (Some(Family::Expire), _) => vec!["expires", "key"],
-        (Some(Family::ZsetScore), Some(_)) => vec![">score", "member"],
-        (Some(Family::ZsetScore), None) => vec![">version", ">score", "member"],
-        (_, Some(DataType::Hash)) => vec!["field", "value"],
-        (_, Some(DataType::List)) => vec!["position", "element"],
-        (_, Some(DataType::Set)) => vec!["member"],
-        (_, Some(DataType::Zset)) => vec!["member", "score"],
-        (_, Some(DataType::String)) => vec!["key", "value"],
-        (_, None) => vec![">version", "subkey", "value"],
+        (Family::Expire, _) => vec!["expires", "key"],
+        (Family::ZsetScore, Some(_)) => vec![">score", "member"],
+        (Family::ZsetScore, None) => vec![">version", ">score", "member"],
+        (Family::Subkey, Some(DataType::Hash)) => vec!["field", "value"],
+        (Family::Subkey, Some(DataType::List)) => vec!["position", "element"],
+        (Family::Subkey, Some(DataType::Set)) => vec!["member"],
+        (Family::Subkey, Some(DataType::Zset)) => vec!["member", "score"],
+        (Family::Subkey, None) => vec![">version", "subkey", "value"],
+        _ => vec!["key", "value"],
     };
-    let rows = group.rows.iter().map(|row| Row::new(cells(row, titles.len()))).collect();
+    let row = |row| table::Row::new(cells(row, titles.len()));
+    let rows = group.rows.iter().map(row).collect();
     Table { titles, rows, overflow: Overflow::Cut }
 }
 
 fn cells(row: &StoredRow, columns: usize) -> Vec<String> {
-    let key = &row.key.bytes;
-    let mut cells = match row.key.family {
-        Family::Expire => ExpireKey::decode(key)
-            .ok()
-            .map(|e| vec![Moment(e.expire_ms).to_string(), quoted(&e.key)]),
-        Family::ZsetScore => ScoreKey::decode(key).ok().map(|s| {
-            vec![s.version.to_string(), neokv_resp::format_double(s.score), quoted(&s.member)]
-        }),
-        Family::Subkey => match SubkeyFamilyRef::decode(key) {
-            Ok(SubkeyFamilyRef::Part(part)) => {
-                Some(vec![part.version.to_string(), subkey(row, part.subkey), part_value(row)])
-            }
-            Ok(SubkeyFamilyRef::V1String { key, .. }) => Some(vec![quoted(key), in_words(row)]),
-            Err(_) => None,
-        },
-        Family::Metadata => {
-            UserKey::decode_metadata(key).ok().map(|user| vec![quoted(&user.key), in_words(row)])
+    let mut cells = match Key::decode(row.family, &row.key) {
+        Ok(Key::Expire(expire)) => {
+            vec![Moment(expire.expire_ms).to_string(), quoted(&expire.key)]
         }
-        _ => None,
-    }
-    .unwrap_or_else(|| vec![quoted(key), quoted(&row.value)]);
+        Ok(Key::ZsetScore(score)) => {
+            let member = quoted(&score.member);
+            vec![score.version.to_string(), neokv_resp::format_double(score.score), member]
+        }
+        Ok(Key::Subkey(SubkeyKey { version, subkey, .. })) => {
+            vec![version.to_string(), subkey_text(row, &subkey), part_value(row)]
+        }
+        Ok(Key::V1String(user) | Key::Metadata(user)) => vec![quoted(&user.key), in_words(row)],
+        _ => vec![quoted(&row.key), quoted(&row.value)],
+    };
     // Live rows share their version: the column is left out, and so is the value of a set's member.
-    if row.part_of.is_some()
-        && matches!(row.key.family, Family::Subkey | Family::ZsetScore)
-        && cells.len() == 3
-    {
+    if row.part_of.is_some() && cells.len() == 3 {
         cells.remove(0);
     }
     cells.resize(columns, String::new());
@@ -171,7 +167,7 @@ fn in_words(row: &StoredRow) -> String {
     words.join(" · ")
 }
 
-fn subkey(row: &StoredRow, subkey: &[u8]) -> String {
+fn subkey_text(row: &StoredRow, subkey: &[u8]) -> String {
     match (row.part_of, <[u8; 8]>::try_from(subkey)) {
         (Some(DataType::List), Ok(bytes)) => {
             let position = u64::from_be_bytes(bytes);

@@ -1,187 +1,162 @@
-//! One log entry, decoded down to the commands inside.
+//! One log entry in JSON and in words.
 
 use bytes::Bytes;
 use neokv_encoding::hlc;
-use neokv_encoding::key::decode_raft_log;
-use neokv_encoding::proto::{
-    AdminCommand, RedisWriteRequest, WriteCommand, admin_command, write_command,
-};
-use neokv_encoding::raft::{Entry, Membership, Payload};
-use prost::Message as _;
+use neokv_encoding::proto::{AdminCommand, WriteCommand, admin_command, write_command};
+use neokv_encoding::raft::{Membership, Payload};
+use neokv_encoding::region::Epoch;
+use neokv_inspect::entry::LogEntry;
 use serde::Serialize;
 
 use crate::output::command_line::typed;
-use crate::output::json::{Moment, Number, UserBytes};
+use crate::output::json::{EpochView, Moment, Number, UserBytes};
 
 /// Keys of a purge that its line names.
 const NAMED_KEYS: usize = 4;
 
-/// How far a log is.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    /// Entries up to here were removed.
-    pub purged: Option<u64>,
-    /// Entries up to here took effect.
-    pub applied: Option<u64>,
-    /// Entries up to here are on a majority.
-    pub committed: Option<u64>,
-}
-
-impl Progress {
-    fn state(&self, index: u64) -> &'static str {
-        let reaches = |position: Option<u64>| position.is_some_and(|position| index <= position);
-        if reaches(self.purged) {
-            "purged"
-        } else if reaches(self.applied) {
-            "applied"
-        } else if reaches(self.committed) {
-            "committed"
-        } else {
-            "appended"
-        }
-    }
-}
-
-/// A log entry.
-#[derive(Debug, Serialize)]
-pub struct EntryView {
+/// A log entry in JSON.
+#[derive(Serialize)]
+pub(super) struct EntryView<'a> {
     /// Position, as the key says.
-    pub index: Number,
+    index: Number,
     /// Term of the leader that wrote it.
-    pub term: Option<Number>,
+    term: Option<Number>,
     /// purged, applied, committed or appended.
-    pub state: &'static str,
+    state: &'static str,
     /// blank, command, membership, admin; damaged if unknown.
-    pub kind: &'static str,
+    kind: &'static str,
+    /// Shape of the Region that it was proposed for; null for what is proposed for any.
+    epoch: Option<EpochView>,
     /// Stamp of the hybrid logical clock.
-    pub hlc: Option<Number>,
+    hlc: Option<Number>,
     /// Its time.
-    pub time: Option<Moment>,
+    time: Option<Moment>,
     /// Length of the record.
-    pub bytes: usize,
+    bytes: usize,
     /// Commands, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub commands: Vec<CommandView>,
+    commands: Vec<CommandView>,
     /// What an entry without commands does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub effect: Option<String>,
+    effect: Option<String>,
     /// What is wrong with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    problems: &'a [String],
 }
 
 /// One command of an entry.
-#[derive(Debug, Serialize)]
-pub struct CommandView {
+#[derive(Serialize)]
+struct CommandView {
     /// As a person would type it.
-    pub text: String,
-    /// Version that a collection made by it gets.
-    pub version: Number,
+    text: String,
+    namespace: u32,
+    /// Version that a collection made by it gets; null if the entry's stamp is too large for one.
+    version: Option<Number>,
     /// Its words; empty for a purge.
-    pub args: Vec<UserBytes>,
+    args: Vec<UserBytes>,
 }
 
-/// The index that a key of the log says.
-#[must_use]
-pub fn index_of(key: &[u8]) -> Option<u64> {
-    decode_raft_log(key).ok().map(|(_, index)| index)
-}
-
-impl EntryView {
-    /// Decodes a record of the log as far as it goes.
-    #[must_use]
-    pub fn read(key: &[u8], value: &[u8], progress: &Progress) -> EntryView {
-        let index = index_of(key).unwrap_or_default();
-        let mut view = EntryView {
-            index: Number(index),
-            term: Entry::decode_log_id(value).ok().map(|log_id| Number(log_id.term)),
-            state: progress.state(index),
-            kind: "damaged",
-            hlc: None,
-            time: None,
-            bytes: value.len(),
-            commands: Vec::new(),
-            effect: None,
-            problem: None,
-        };
-        match Entry::decode(&Bytes::copy_from_slice(value)) {
-            Ok(entry) => view.fill(&entry),
-            Err(error) => view.problem = Some(error.to_string()),
+impl<'a> From<&'a LogEntry> for EntryView<'a> {
+    fn from(entry: &'a LogEntry) -> EntryView<'a> {
+        let stamp = entry.request.as_ref().map(|request| request.hlc);
+        let version = |place| stamp.and_then(|stamp| stamp.checked_add(place)).map(Number);
+        let commands = (0_u64..).zip(commands(entry));
+        let views = commands.map(|(place, command)| command_view(command, version(place)));
+        EntryView {
+            index: Number(entry.index),
+            term: entry.term.map(Number),
+            state: entry.state.name(),
+            kind: kind(entry),
+            epoch: epoch(entry).map(EpochView::from),
+            hlc: stamp.map(Number),
+            time: time(entry),
+            bytes: entry.bytes,
+            commands: views.collect(),
+            effect: effect(entry),
+            problems: &entry.problems,
         }
-        view
-    }
-
-    fn fill(&mut self, entry: &Entry) {
-        self.kind = entry.payload.name();
-        if entry.log_id.index != self.index.0 {
-            self.problem = Some(format!("it says that it is entry {}", entry.log_id.index));
-        }
-        match &entry.payload {
-            Payload::Blank => self.effect = Some("(a new leader's first entry)".into()),
-            Payload::Membership(membership) => self.effect = Some(membership_line(membership)),
-            Payload::Admin(command) => self.effect = Some(admin_line(command)),
-            Payload::Command(message) => match RedisWriteRequest::decode(message.clone()) {
-                Ok(request) => self.request(&request),
-                Err(error) => {
-                    self.problem = Some(format!("its command is no RedisWriteRequest: {error}"))
-                }
-            },
-        }
-    }
-
-    fn request(&mut self, request: &RedisWriteRequest) {
-        self.hlc = Some(Number(request.hlc));
-        self.time = Some(Moment(hlc::ms(request.hlc)));
-        for (place, command) in (0_u64..).zip(&request.commands) {
-            let version = Number(request.hlc.saturating_add(place));
-            match command_view(command, version) {
-                Some(command) => self.commands.push(command),
-                None => {
-                    self.problem =
-                        Some(format!("command {place} is of no kind that this release knows"))
-                }
-            }
-        }
-        if request.commands.is_empty() {
-            self.effect = Some("no commands".into());
-        }
-    }
-
-    /// What the entry does, a line per command.
-    #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        if self.commands.is_empty() {
-            return vec![self.effect.clone().unwrap_or_default()];
-        }
-        self.commands.iter().map(|command| command.text.clone()).collect()
     }
 }
 
-fn command_view(command: &WriteCommand, version: Number) -> Option<CommandView> {
-    Some(match command.kind.as_ref()? {
-        write_command::Kind::Client(client) => {
+/// blank, command, membership, admin; damaged if unknown.
+pub(super) fn kind(entry: &LogEntry) -> &'static str {
+    entry.payload.as_ref().map_or("damaged", Payload::name)
+}
+
+/// Shape of the Region that an entry was proposed for.
+pub(super) fn epoch(entry: &LogEntry) -> Option<Epoch> {
+    match entry.payload.as_ref()? {
+        Payload::Command { epoch, .. } | Payload::Admin { epoch, .. } => Some(*epoch),
+        Payload::Blank | Payload::Membership(_) => None,
+    }
+}
+
+/// Time of an entry's stamp.
+pub(super) fn time(entry: &LogEntry) -> Option<Moment> {
+    entry.request.as_ref().map(|request| Moment(hlc::ms(request.hlc)))
+}
+
+/// What the entry does, a line per command.
+pub(super) fn lines(entry: &LogEntry) -> Vec<String> {
+    let lines: Vec<String> = commands(entry).iter().map(line).collect();
+    if lines.is_empty() { vec![effect(entry).unwrap_or_default()] } else { lines }
+}
+
+fn commands(entry: &LogEntry) -> &[WriteCommand] {
+    entry.request.as_ref().map_or(&[], |request| &request.commands)
+}
+
+/// What an entry without commands does.
+fn effect(entry: &LogEntry) -> Option<String> {
+    match entry.payload.as_ref()? {
+        Payload::Blank => Some("(a new leader's first entry)".into()),
+        Payload::Membership(membership) => Some(membership_line(membership)),
+        Payload::Admin { command, .. } => Some(admin_line(command)),
+        Payload::Command { .. } => {
+            let has_none = entry.request.as_ref().is_some_and(|one| one.commands.is_empty());
+            has_none.then(|| "no commands".into())
+        }
+    }
+}
+
+/// A command as a person would type it.
+fn line(command: &WriteCommand) -> String {
+    let text = match &command.kind {
+        Some(write_command::Kind::Client(client)) => {
             let mut words = client.args.clone();
             if let Some(name) = words.first_mut() {
                 *name = Bytes::from(name.to_ascii_uppercase());
             }
-            CommandView {
-                text: typed(&words),
-                version,
-                args: client.args.iter().cloned().map(UserBytes).collect(),
-            }
+            typed(&words)
         }
-        write_command::Kind::Purge(purge) => {
+        Some(write_command::Kind::Purge(purge)) => {
             let keys: Vec<Bytes> =
                 purge.keys.iter().take(NAMED_KEYS).map(|key| key.key.clone()).collect();
-            let more = purge.keys.len().saturating_sub(keys.len());
-            let more = if more == 0 { String::new() } else { format!(" … {more} more") };
-            CommandView {
-                text: format!("(remove expired) {}{more}", typed(&keys)),
-                version,
-                args: Vec::new(),
-            }
+            let more = match purge.keys.len() - keys.len() {
+                0 => String::new(),
+                more => format!(" … {more} more"),
+            };
+            format!("(remove expired) {}{more}", typed(&keys))
         }
-    })
+        None => "(a command that this release does not know)".into(),
+    };
+    match command.namespace {
+        0 => text,
+        namespace => format!("(namespace {namespace}) {text}"),
+    }
+}
+
+fn command_view(command: &WriteCommand, version: Option<Number>) -> CommandView {
+    let args = match &command.kind {
+        Some(write_command::Kind::Client(client)) => client.args.as_slice(),
+        _ => &[],
+    };
+    CommandView {
+        text: line(command),
+        namespace: command.namespace,
+        version,
+        args: args.iter().cloned().map(UserBytes).collect(),
+    }
 }
 
 /// `voters 1 2 3, learners 4`, or `voters 1 2 3 and 1 2 4` during joint consensus; with the store

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use neokv_encoding::metadata::DataType;
 use neokv_engine::Direction;
 
-use crate::keyspace::SplitMix64;
 use crate::testing::Bench;
+use neokv_raftstore::SplitMix64;
 
 const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 
@@ -199,7 +199,8 @@ fn random_fields() {
         ("HRANDFIELD h -1048577", "ERR value is out of range"),
         (
             "HRANDFIELD h -9223372036854775808",
-            "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+            "ERR value is out of range, value must between -9223372036854775807 and \
+             9223372036854775807",
         ),
         ("HRANDFIELD h x y", "ERR value is not an integer or out of range"),
         ("HRANDFIELD h 1 y", "ERR syntax error"),

@@ -1,144 +1,226 @@
 //! CONFIG: the settings, told in Redis's words.
 //!
 //! GET answers for every option under Redis's name where Redis has the option (`appendfsync` is
-//! `--sync`), and for the few parameters of Redis that tools ask for and whose answer here never
-//! changes. SET is refused: options are read once, at the start, and a value that is not in the
-//! file, the environment or the flags would not survive a restart.
+//! `--sync`), and for the parameters of [`crate::config::PARAMETERS`]. SET takes what changes
+//! nothing: the present value of an option, and the values that those parameters allow. Everything
+//! else is refused: options are read once, at the start, and a value that is not in the file, the
+//! environment or the flags would not survive a restart.
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use neokv_resp::Reply;
 
-use crate::command::error::shown;
-use crate::command::subcommand::Subcommand;
-use crate::command::{Args, CommandError, Outcome, args};
-use crate::config::{Settings, Value};
+use crate::command::container::subcommand_help;
+use crate::command::declare::{SessionCx, commands};
+use crate::command::{Args, Command, Outcome, args};
+use crate::config::{OptionValue, Parameter, ParameterStore, Setting, Settings};
+use crate::error::{CommandError, shown};
 use crate::keyspace::glob::Pattern;
-use crate::server::SessionCx;
 
-/// Parameters of Redis that have one true answer here. `appendonly` is yes because every write is
-/// in a log before its OK; `save` is empty because there are no snapshots on a timer.
-const FIXED: &[(&str, &str)] = &[
-    ("save", ""),
-    ("appendonly", "yes"),
-    ("databases", "1"),
-    ("maxmemory", "0"),
-    ("maxmemory-policy", "noeviction"),
-    ("notify-keyspace-events", ""),
-];
-
-/// The subcommands of CONFIG.
-pub const SUBCOMMANDS: &[Subcommand] = &[
-    Subcommand {
-        name: "config|get",
-        arity: -3,
-        help: &[
-            "GET <pattern>",
-            "    Return parameters matching the glob-like <pattern> and their values.",
-        ],
-        handler: |cx, args| {
-            Ok(get(&cx.context().settings, cx.context().names.port(), args::rest(args, 2)))
-        },
-    },
-    Subcommand {
-        name: "config|set",
-        arity: -4,
-        help: &[
-            "SET <directive> <value>",
-            "    Refused: options are read at the start. See neokv --help.",
-        ],
-        handler: |cx, args| set(&cx.context().settings, args::rest(args, 2)),
-    },
-    Subcommand {
-        name: "config|resetstat",
-        arity: 2,
-        help: &["RESETSTAT", "    Reset statistics reported by the INFO command."],
-        handler: |cx, _| resetstat(cx),
-    },
-    Subcommand {
-        name: "config|rewrite",
-        arity: 2,
-        help: &["REWRITE", "    Refused: neokv --print-config writes a file with every option."],
-        handler: |_, _| {
-            Err(CommandError::custom(
-                "ERR CONFIG REWRITE is not supported; neokv --print-config > neokv.toml writes a file",
-            ))
-        },
-    },
-];
-
-/// The parameters that match one of the patterns, each once, by name. `port` is the one that is
-/// really listened on.
-fn get(settings: &Settings, port: u16, patterns: &Args) -> Reply {
-    let own = settings.list.iter().map(|setting| {
-        let value = match (setting.option.name, &setting.value) {
-            ("port", Value::Number(0)) => port.to_string(),
-            (_, value) => setting.option.kind.redis_text(value),
+/// CONFIG.
+pub const COMMANDS: &[Command] = commands! { Server;
+    "config", -2, Container, [], "2.0.0", "Depends on subcommand.",
+        "A container for server configuration commands",
+        subcommands: commands! { Server;
+            "config|get", -3, Session(get), [Admin NoScript Loading Stale], "2.0.0",
+                "O(N) when N is the number of configuration parameters provided",
+                "Get the values of configuration parameters",
+                arguments: &[block("parameter", &[string("parameter")]).multiple()],
+                history: &[
+                    ("7.0.0", "Added the ability to pass multiple pattern parameters in one call"),
+                ],
+                help: &[
+                    "GET <pattern>",
+                    "    Return parameters matching the glob-like <pattern> and their values.",
+                ];
+            "config|help", 2, Session(subcommand_help), [Loading Stale], "5.0.0", "O(1)",
+                "Show helpful text about the different subcommands";
+            "config|resetstat", 2, Session(reset_stat), [Admin NoScript Loading Stale], "2.0.0",
+                "O(1)",
+                "Reset the stats returned by INFO",
+                help: &["RESETSTAT", "    Reset statistics reported by the INFO command."];
+            "config|rewrite", 2, Session(rewrite), [Admin NoScript Loading Stale], "2.8.0", "O(1)",
+                "Rewrite the configuration file with the in memory configuration",
+                help: &[
+                    "REWRITE",
+                    "    Refused: neokv --print-config writes a file with every option.",
+                ];
+            "config|set", -4, Session(set), [Admin NoScript Loading Stale], "2.0.0",
+                "O(N) when N is the number of configuration parameters provided",
+                "Set configuration parameters to the given values",
+                arguments: &[
+                    block("parameter_value", &[string("parameter"), string("value")]).multiple()
+                ],
+                history: &[("7.0.0", "Added the ability to set multiple parameters in one call.")],
+                tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+                help: &[
+                    "SET <directive> <value>",
+                    "    Set <directive> to <value>, if that changes nothing. See neokv --help \
+                     for options.",
+                ];
         };
-        (setting.option.config_get, value)
-    });
-    let fixed = FIXED.iter().map(|(name, value)| (*name, (*value).to_owned()));
-    let all: BTreeMap<&str, String> = own.chain(fixed).collect();
-    let patterns: Vec<Pattern> =
-        patterns.iter().map(|pattern| Pattern::ignoring_case(pattern)).collect();
-    let matching = all
-        .into_iter()
-        .filter(|(name, _)| patterns.iter().any(|pattern| pattern.matches(name.as_bytes())));
-    Reply::Map(matching.map(|(name, value)| (Reply::bulk(name), Reply::bulk(value))).collect())
+};
+
+fn get(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+    Ok(Configuration::of(cx).get(args::rest(args, 2)))
 }
 
-/// Refuses in the words of Redis, which looks at the names in order and stops at the first that it
-/// cannot set.
-fn set(settings: &Settings, pairs: &Args) -> Outcome {
-    let name = args::get(pairs, 0)?;
-    if !pairs.len().is_multiple_of(2) {
-        return Err(CommandError::Syntax);
-    }
-    let immutable = |name: &str, way: &str| {
-        CommandError::custom(format!(
-            "ERR CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config{way}"
-        ))
-    };
-    let mut options = settings.list.iter().map(|setting| setting.option);
-    if let Some(option) = options.find(|option| args::is(name, option.config_get)) {
-        let way = format!(
-            "; restart with --{}, {} or {} in the file",
-            option.name,
-            option.env(),
-            option.toml()
-        );
-        return Err(immutable(option.config_get, &way));
-    }
-    if let Some((name, _)) = FIXED.iter().find(|(fixed, _)| args::is(name, fixed)) {
-        return Err(immutable(name, ""));
-    }
-    let shown = shown(name);
-    Err(CommandError::custom(format!(
-        "ERR Unknown option or number of arguments for CONFIG SET - '{shown}'"
-    )))
+fn set(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+    Configuration::of(cx).set(args::rest(args, 2))
 }
 
-fn resetstat(cx: &mut SessionCx<'_>) -> Outcome {
-    cx.context().stats.reset();
+fn reset_stat(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+    cx.host.stats().reset();
     Ok(Reply::Ok)
+}
+
+fn rewrite(_: &mut SessionCx<'_>, _: &Args) -> Outcome {
+    Err(CommandError::custom(
+        "ERR CONFIG REWRITE is not supported; neokv --print-config > neokv.toml writes a file",
+    ))
+}
+
+/// Everything that CONFIG GET shows.
+struct Configuration<'a> {
+    settings: &'a Settings,
+    parameters: &'a ParameterStore,
+    /// The port that is really listened on, where the option says 0.
+    port: u16,
+}
+
+/// What the value of one pair of CONFIG SET means.
+enum Change {
+    /// It is the option's value already.
+    Nothing,
+    /// The value of a tuning parameter.
+    Keep(&'static Parameter, String),
+}
+
+impl<'a> Configuration<'a> {
+    fn of(cx: &SessionCx<'a>) -> Configuration<'a> {
+        Configuration {
+            settings: cx.host.settings(),
+            parameters: cx.host.parameters(),
+            port: cx.host.identity().port(),
+        }
+    }
+
+    /// The parameters that match one of the patterns, each once, by name. As in Redis, one that is
+    /// asked for by its whole name comes with that name's spelling.
+    fn get(&self, patterns: &Args) -> Reply {
+        let patterns: Vec<(&Bytes, Pattern)> =
+            patterns.iter().map(|text| (text, Pattern::ignoring_case(text))).collect();
+        let matching = self.all().into_iter().filter_map(|(name, value)| {
+            let (text, _) =
+                patterns.iter().find(|(_, pattern)| pattern.matches(name.as_bytes()))?;
+            let whole = text.eq_ignore_ascii_case(name.as_bytes());
+            let name = if whole { Bytes::clone(text) } else { Bytes::from_static(name.as_bytes()) };
+            Some((Reply::Bulk(name), Reply::bulk(value)))
+        });
+        Reply::Map(matching.collect())
+    }
+
+    /// Every option and parameter with its value, by name.
+    fn all(&self) -> BTreeMap<&'static str, String> {
+        let options = self.settings.list.iter().map(|setting| {
+            (setting.option.config_get, setting.option.kind.redis_text(&self.value(setting)))
+        });
+        options.chain(self.parameters.list()).collect()
+    }
+
+    /// The value of an option in force.
+    fn value(&self, setting: &Setting) -> OptionValue {
+        match (setting.option.name, &setting.value) {
+            ("port", OptionValue::Number(0)) => OptionValue::Number(u64::from(self.port)),
+            (_, value) => value.clone(),
+        }
+    }
+
+    /// Sets all pairs or none. As in Redis, all names are looked at before the first value is.
+    fn set(&self, pairs: &Args) -> Outcome {
+        if !pairs.len().is_multiple_of(2) {
+            return Err(CommandError::Syntax);
+        }
+        let names: Vec<&Bytes> = args::pairs(pairs, 0).map(|(name, _)| name).collect();
+        for (at, name) in names.iter().enumerate() {
+            let canonical = self.canonical(name).ok_or_else(|| unknown(name))?;
+            let earlier = names.get(..at).unwrap_or_default();
+            if earlier.iter().any(|earlier| self.canonical(earlier) == Some(canonical)) {
+                return Err(failed(name, "duplicate parameter"));
+            }
+        }
+        let changes = args::pairs(pairs, 0).map(|(name, value)| self.change(name, value));
+        let changes = changes.collect::<Result<Vec<_>, _>>()?;
+        self.parameters.set(changes.into_iter().filter_map(|change| match change {
+            Change::Nothing => None,
+            Change::Keep(parameter, value) => Some((parameter, value)),
+        }));
+        Ok(Reply::Ok)
+    }
+
+    /// The name under which an option or parameter is declared.
+    fn canonical(&self, name: &[u8]) -> Option<&'static str> {
+        self.option(name)
+            .map(|setting| setting.option.config_get)
+            .or_else(|| Parameter::of(name).map(|parameter| parameter.name))
+    }
+
+    fn option(&self, name: &[u8]) -> Option<&Setting> {
+        self.settings.list.iter().find(|setting| args::is(name, setting.option.config_get))
+    }
+
+    fn change(&self, name: &[u8], value: &[u8]) -> Result<Change, CommandError> {
+        let text = String::from_utf8_lossy(value);
+        if let Some(setting) = self.option(name) {
+            let option = setting.option;
+            if option.kind.parse(&text) == Some(self.value(setting)) {
+                return Ok(Change::Nothing);
+            }
+            return Err(failed(
+                name,
+                &format!(
+                    "can't set immutable config; restart with --{}, {} or {} in the file",
+                    option.name,
+                    option.env(),
+                    option.toml()
+                ),
+            ));
+        }
+        let parameter = Parameter::of(name).ok_or_else(|| unknown(name))?;
+        let value = parameter.parse(&text).map_err(|why| failed(name, &why))?;
+        Ok(Change::Keep(parameter, value))
+    }
+}
+
+fn unknown(name: &[u8]) -> CommandError {
+    CommandError::custom(format!(
+        "ERR Unknown option or number of arguments for CONFIG SET - '{}'",
+        shown(name)
+    ))
+}
+
+fn failed(name: &[u8], why: &str) -> CommandError {
+    CommandError::custom(format!(
+        "ERR CONFIG SET failed (possibly related to argument '{}') - {why}",
+        shown(name)
+    ))
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::config;
+    use crate::testing::words;
 
-    fn words(line: &str) -> Vec<Bytes> {
-        line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
+    fn with_defaults<T>(run: impl FnOnce(&Configuration<'_>) -> T) -> T {
+        let settings = config::defaults().expect("the table is consistent");
+        let parameters = ParameterStore::default();
+        run(&Configuration { settings: &settings, parameters: &parameters, port: 1234 })
     }
 
-    fn pairs(patterns: &str) -> Vec<(String, String)> {
-        let settings = config::defaults().expect("the table is consistent");
-        let Reply::Map(pairs) = get(&settings, 1234, &words(patterns)) else {
-            panic!("expected a map")
-        };
+    fn pairs(config: &Configuration<'_>, patterns: &str) -> Vec<(String, String)> {
+        let Reply::Map(pairs) = config.get(&words(patterns)) else { panic!("expected a map") };
         let text = |reply: Reply| match reply {
             Reply::Bulk(bytes) => String::from_utf8(bytes.to_vec()).expect("UTF-8"),
             other => panic!("expected a string, got {other:?}"),
@@ -152,39 +234,42 @@ mod tests {
 
     #[test]
     fn get_speaks_in_redis_terms() {
-        assert_eq!(pairs("appendfsync"), [pair("appendfsync", "always")]);
-        assert_eq!(pairs("PROTO-max-bulk-len"), [pair("proto-max-bulk-len", "536870912")]);
-        assert_eq!(pairs("save appendonly"), [pair("appendonly", "yes"), pair("save", "")]);
-        assert_eq!(pairs("port"), [pair("port", "16379")]);
-        assert_eq!(pairs("nothing"), []);
-        assert_eq!(pairs("*").len(), config::OPTIONS.len() + FIXED.len());
+        with_defaults(|config| {
+            let get = |patterns: &str| pairs(config, patterns);
+            assert_eq!(get("appendfsync"), [pair("appendfsync", "always")]);
+            assert_eq!(get("PROTO-max-bulk-len"), [pair("PROTO-max-bulk-len", "536870912")]);
+            assert_eq!(get("save appendonly"), [pair("appendonly", "yes"), pair("save", "")]);
+            assert_eq!(get("port"), [pair("port", "16379")]);
+            assert_eq!(get("nothing"), []);
+            assert_eq!(get("maxclients maxcl*"), [pair("maxclients", "10000")]);
+            assert!(get("*").len() > config::OPTIONS.len() + config::PARAMETERS.len());
+        });
     }
 
     #[test]
-    fn a_parameter_that_matches_twice_is_listed_once() {
-        assert_eq!(pairs("maxclients max*clients"), [pair("maxclients", "10000")]);
+    fn an_option_is_set_to_its_present_value_only() {
+        with_defaults(|config| {
+            assert!(config.set(&words("timeout 0s proto-max-bulk-len 512mb")).is_ok());
+            let error = |line: &str| config.set(&words(line)).expect_err("refused").to_string();
+            assert_eq!(
+                error("appendfsync no"),
+                "ERR CONFIG SET failed (possibly related to argument 'appendfsync') - can't set \
+                 immutable config; restart with --sync, NEOKV_SYNC or storage.sync in the file"
+            );
+            let unknown = "ERR Unknown option or number of arguments for CONFIG SET - ";
+            assert_eq!(error("foo 1"), format!("{unknown}'foo'"));
+            assert_eq!(error("hz 1 b"), "ERR syntax error");
+        });
     }
 
     #[test]
-    fn fixed_parameters_are_no_options() {
-        for (name, _) in FIXED {
-            assert!(config::OPTIONS.iter().all(|option| option.config_get != *name), "{name}");
-        }
-    }
-
-    #[test]
-    fn set_is_refused_and_says_how_to_change_it() {
-        let settings = config::defaults().expect("the table is consistent");
-        let error = |line: &str| set(&settings, &words(line)).expect_err("refused").to_string();
-        assert_eq!(
-            error("appendfsync no"),
-            "ERR CONFIG SET failed (possibly related to argument 'appendfsync') - can't set immutable config; restart \
-             with --sync, NEOKV_SYNC or storage.sync in the file"
-        );
-        assert_eq!(
-            error("foo 1"),
-            "ERR Unknown option or number of arguments for CONFIG SET - 'foo'"
-        );
-        assert_eq!(error("a 1 b"), "ERR syntax error");
+    fn one_refused_pair_refuses_all() {
+        with_defaults(|config| {
+            assert!(config.set(&words("hz 5 maxmemory 1gb")).is_err());
+            assert!(config.set(&words("hz 6 hz 7")).is_err());
+            assert_eq!(pairs(config, "hz"), [pair("hz", "10")]);
+            assert!(config.set(&words("hz 5 maxmemory 0mb")).is_ok());
+            assert_eq!(pairs(config, "hz"), [pair("hz", "5")]);
+        });
     }
 }

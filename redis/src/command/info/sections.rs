@@ -1,25 +1,25 @@
 //! The sections of INFO.
 //!
 //! A section is a row of [`SECTIONS`] and a function that writes its lines. The functions see
-//! nothing but the [`Report`], so that a test can hand them any state.
+//! nothing but the [`InfoSource`], so that a test can hand them any state.
 
 use std::fmt::{Display, Write};
 
+use crate::REDIS_VERSION;
 use crate::command::{Args, args};
-use crate::config::{Settings, Value};
-use crate::node::facts::Facts;
-use crate::node::identity::Names;
+use crate::config::{OptionValue, Settings};
+use crate::facts::Facts;
+use crate::identity::NodeIdentity;
 use crate::process::usage::Memory;
-use crate::server::REDIS_VERSION;
 
 /// What the sections are written from.
-pub struct Report<'a> {
-    /// The node at one moment.
+pub struct InfoSource<'a> {
+    /// The node at one instant.
     pub facts: &'a Facts,
     /// The effective options.
     pub settings: &'a Settings,
-    /// Names of this node.
-    pub names: &'a Names,
+    /// What this node is called.
+    pub identity: &'a NodeIdentity,
 }
 
 /// One section.
@@ -28,7 +28,7 @@ pub struct Section {
     pub title: &'static str,
     /// Whether INFO without arguments shows it.
     pub default: bool,
-    write: fn(&Report<'_>, &mut Lines),
+    write: fn(&InfoSource<'_>, &mut Lines),
 }
 
 /// All sections in the order in which they are shown.
@@ -51,7 +51,7 @@ pub const SECTIONS: &[Section] = &[
 
 /// The text of the named sections, of the default ones if none is named.
 #[must_use]
-pub fn render(report: &Report<'_>, names: &Args) -> String {
+pub fn render(source: &InfoSource<'_>, names: &Args) -> String {
     let named = |word: &str| names.iter().any(|name| args::is(name, word));
     let everything = named("all") || named("everything");
     let default = names.is_empty() || named("default");
@@ -59,7 +59,7 @@ pub fn render(report: &Report<'_>, names: &Args) -> String {
     for section in SECTIONS {
         if everything || (default && section.default) || named(section.title) {
             lines.title(section.title);
-            (section.write)(report, &mut lines);
+            (section.write)(source, &mut lines);
         }
     }
     lines.0
@@ -100,32 +100,32 @@ fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-fn server(report: &Report<'_>, out: &mut Lines) {
-    let (config, facts, names) = (&report.settings.config, report.facts, report.names);
+fn server(source: &InfoSource<'_>, out: &mut Lines) {
+    let (config, facts, identity) = (&source.settings.config, source.facts, source.identity);
     out.put("redis_version", REDIS_VERSION);
     out.put("neokv_version", env!("CARGO_PKG_VERSION"));
     out.put("redis_mode", if config.cluster_mode { "cluster" } else { "standalone" });
-    out.put("os", &names.os);
+    out.put("os", &identity.os);
     out.put("arch_bits", usize::BITS);
     out.put("multiplexing_api", "epoll");
     out.put("process_id", std::process::id());
-    out.put("run_id", &names.run);
-    out.put("tcp_port", names.port());
+    out.put("run_id", &identity.run);
+    out.put("tcp_port", identity.port());
     out.put("server_time_usec", facts.time_usec);
     out.put("uptime_in_seconds", facts.uptime_seconds);
     out.put("uptime_in_days", facts.uptime_seconds / 86_400);
-    out.put("executable", &names.executable);
-    out.put("config_file", &names.config_file);
+    out.put("executable", &identity.executable);
+    out.put("config_file", &identity.config_file);
 }
 
-fn clients(report: &Report<'_>, out: &mut Lines) {
-    out.put("connected_clients", report.facts.server.clients);
-    out.put("maxclients", report.settings.config.maxclients);
+fn clients(source: &InfoSource<'_>, out: &mut Lines) {
+    out.put("connected_clients", source.facts.server.clients);
+    out.put("maxclients", source.settings.config.maxclients);
     out.put("blocked_clients", 0);
 }
 
-fn memory(report: &Report<'_>, out: &mut Lines) {
-    let memory = report.facts.memory;
+fn memory(source: &InfoSource<'_>, out: &mut Lines) {
+    let memory = source.facts.memory;
     out.bytes("used_memory", memory.allocated);
     out.bytes("used_memory_rss", memory.rss);
     out.bytes("used_memory_peak", memory.peak);
@@ -143,20 +143,20 @@ fn memory(report: &Report<'_>, out: &mut Lines) {
     out.put("mem_allocator", "jemalloc");
 }
 
-fn persistence(report: &Report<'_>, out: &mut Lines) {
-    let sync = report.settings.list.iter().find(|setting| setting.option.name == "sync");
+fn persistence(source: &InfoSource<'_>, out: &mut Lines) {
+    let sync = source.settings.list.iter().find(|setting| setting.option.name == "sync");
     out.put("loading", 0);
     out.put("aof_enabled", 1);
-    if let Some(Value::Word(word)) = sync.map(|setting| &setting.value) {
+    if let Some(OptionValue::Word(word)) = sync.map(|setting| &setting.value) {
         out.put("fsync_mode", word);
     }
-    out.put("wal_bytes_written", report.facts.engine.wal_bytes);
-    out.put("wal_syncs", report.facts.engine.wal_syncs);
-    out.put("aof_last_write_status", if report.facts.disk.refusing { "err" } else { "ok" });
+    out.put("wal_bytes_written", source.facts.engine.wal_bytes);
+    out.put("wal_syncs", source.facts.engine.wal_syncs);
+    out.put("aof_last_write_status", if source.facts.disk.refusing { "err" } else { "ok" });
 }
 
-fn stats(report: &Report<'_>, out: &mut Lines) {
-    let server = &report.facts.server;
+fn stats(source: &InfoSource<'_>, out: &mut Lines) {
+    let server = &source.facts.server;
     out.put("total_connections_received", server.connections);
     out.put("total_commands_processed", server.commands);
     out.put("total_net_input_bytes", server.input_bytes);
@@ -168,59 +168,60 @@ fn stats(report: &Report<'_>, out: &mut Lines) {
 }
 
 /// One replica that leads itself: what Redis calls a master without replicas.
-fn replication(report: &Report<'_>, out: &mut Lines) {
+fn replication(source: &InfoSource<'_>, out: &mut Lines) {
     out.put("role", "master");
     out.put("connected_slaves", 0);
     out.put("master_failover_state", "no-failover");
-    out.put("master_replid", &report.names.node);
-    out.put("master_repl_offset", report.facts.raft.applied);
+    out.put("master_replid", &source.identity.node);
+    out.put("master_repl_offset", source.facts.raft.applied);
 }
 
-fn cpu(report: &Report<'_>, out: &mut Lines) {
-    out.put("used_cpu_sys", format_args!("{:.6}", report.facts.cpu.system));
-    out.put("used_cpu_user", format_args!("{:.6}", report.facts.cpu.user));
+fn cpu(source: &InfoSource<'_>, out: &mut Lines) {
+    out.put("used_cpu_sys", format_args!("{:.6}", source.facts.cpu.system));
+    out.put("used_cpu_user", format_args!("{:.6}", source.facts.cpu.user));
 }
 
-fn commandstats(report: &Report<'_>, out: &mut Lines) {
-    for stat in &report.facts.server.commandstats {
+fn commandstats(source: &InfoSource<'_>, out: &mut Lines) {
+    for stat in &source.facts.server.command_stats {
         let each = ratio(stat.microseconds, stat.calls);
         let (calls, usec, rejected, failed) =
             (stat.calls, stat.microseconds, stat.rejected, stat.failed);
         out.put(
             &format!("cmdstat_{}", stat.name),
             format_args!(
-                "calls={calls},usec={usec},usec_per_call={each:.2},rejected_calls={rejected},failed_calls={failed}"
+                "calls={calls},usec={usec},usec_per_call={each:.2},rejected_calls={rejected},\
+                 failed_calls={failed}"
             ),
         );
     }
 }
 
-fn errorstats(report: &Report<'_>, out: &mut Lines) {
-    for (code, count) in &report.facts.server.errorstats {
+fn errorstats(source: &InfoSource<'_>, out: &mut Lines) {
+    for (code, count) in &source.facts.server.error_stats {
         out.put(&format!("errorstat_{code}"), format_args!("count={count}"));
     }
 }
 
-fn cluster(report: &Report<'_>, out: &mut Lines) {
-    out.put("cluster_enabled", u8::from(report.settings.config.cluster_mode));
+fn cluster(source: &InfoSource<'_>, out: &mut Lines) {
+    out.put("cluster_enabled", u8::from(source.settings.config.cluster_mode));
 }
 
-fn neokv(report: &Report<'_>, out: &mut Lines) {
-    let (names, disk) = (report.names, report.facts.disk);
+fn neokv(source: &InfoSource<'_>, out: &mut Lines) {
+    let (identity, disk) = (source.identity, source.facts.disk);
     out.put("neokv_version", env!("CARGO_PKG_VERSION"));
-    out.put("cluster_id", format_args!("{:016x}", names.cluster_id));
-    out.put("store_id", names.store_id);
-    out.put("format_version", names.format_version);
-    out.put("data_directory", report.settings.config.dir.display());
+    out.put("cluster_id", format_args!("{:016x}", identity.cluster_id));
+    out.put("store_id", identity.store_id);
+    out.put("format_version", identity.format_version);
+    out.put("data_directory", source.settings.config.dir.display());
     out.bytes("disk_free", disk.free);
     out.bytes("disk_used", disk.used);
     out.bytes("disk_reserve", disk.reserve);
     out.put("disk_writes_refused", u8::from(disk.refusing));
-    out.put("expires_exact", u8::from(report.facts.expires.exact));
+    out.put("expires_exact", u8::from(source.facts.expires.exact));
 }
 
-fn raft(report: &Report<'_>, out: &mut Lines) {
-    let raft = report.facts.raft;
+fn raft(source: &InfoSource<'_>, out: &mut Lines) {
+    let raft = source.facts.raft;
     out.put("raft_regions", raft.regions);
     out.put("raft_regions_leading", raft.leading);
     out.put("raft_regions_stopped", raft.stopped);
@@ -233,8 +234,8 @@ fn raft(report: &Report<'_>, out: &mut Lines) {
     out.bytes("raft_log_bytes", raft.log_bytes);
 }
 
-fn rocksdb(report: &Report<'_>, out: &mut Lines) {
-    let engine = &report.facts.engine;
+fn rocksdb(source: &InfoSource<'_>, out: &mut Lines) {
+    let engine = &source.facts.engine;
     out.bytes("rocksdb_memtables", engine.memtable_bytes);
     out.bytes("rocksdb_block_cache", engine.block_cache_bytes);
     out.bytes("rocksdb_table_readers", engine.table_reader_bytes);
@@ -260,8 +261,8 @@ fn rocksdb(report: &Report<'_>, out: &mut Lines) {
     }
 }
 
-fn keyspace(report: &Report<'_>, out: &mut Lines) {
-    let (keys, expires) = (report.facts.keys, report.facts.expires.count);
+fn keyspace(source: &InfoSource<'_>, out: &mut Lines) {
+    let (keys, expires) = (source.facts.keys, source.facts.expires.count);
     if keys > 0 {
         out.put("db0", format_args!("keys={keys},expires={},avg_ttl=0", expires.min(keys)));
     }
@@ -273,13 +274,17 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::node::facts::{CommandStat, Expires};
+    use crate::facts::ExpiryFacts;
+    use crate::stats::CommandCount;
 
     fn text(facts: &Facts, line: &str) -> String {
         let settings = config::defaults().expect("the table is consistent");
         let names: Vec<Bytes> =
             line.split_whitespace().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-        render(&Report { facts, settings: &settings, names: &Names::default() }, &names)
+        render(
+            &InfoSource { facts, settings: &settings, identity: &NodeIdentity::default() },
+            &names,
+        )
     }
 
     fn titles(text: &str) -> Vec<&str> {
@@ -312,14 +317,15 @@ mod tests {
         let text = text(&Facts::default(), "cpu cluster");
         assert_eq!(
             text,
-            "# CPU\r\nused_cpu_sys:0.000000\r\nused_cpu_user:0.000000\r\n\r\n# Cluster\r\ncluster_enabled:0\r\n"
+            "# CPU\r\nused_cpu_sys:0.000000\r\nused_cpu_user:0.000000\r\n\r\n\
+             # Cluster\r\ncluster_enabled:0\r\n"
         );
     }
 
     #[test]
     fn stock_clients_find_a_version_and_keys() {
         let facts =
-            Facts { keys: 5, expires: Expires { count: 2, exact: true }, ..Facts::default() };
+            Facts { keys: 5, expires: ExpiryFacts { count: 2, exact: true }, ..Facts::default() };
         assert!(text(&facts, "server").contains("\r\nredis_version:7.0.15\r\n"));
         assert!(text(&facts, "keyspace").ends_with("db0:keys=5,expires=2,avg_ttl=0\r\n"));
         assert_eq!(text(&Facts::default(), "keyspace"), "# Keyspace\r\n");
@@ -328,8 +334,8 @@ mod tests {
     #[test]
     fn commands_are_reported_with_their_mean() {
         let mut facts = Facts::default();
-        let stat = CommandStat { name: "get", calls: 4, microseconds: 10, rejected: 1, failed: 2 };
-        facts.server.commandstats.push(stat);
+        let stat = CommandCount { name: "get", calls: 4, microseconds: 10, rejected: 1, failed: 2 };
+        facts.server.command_stats.push(stat);
         assert!(text(&facts, "commandstats").ends_with(
             "cmdstat_get:calls=4,usec=10,usec_per_call=2.50,rejected_calls=1,failed_calls=2\r\n"
         ));

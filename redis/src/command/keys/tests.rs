@@ -64,7 +64,7 @@ fn a_random_key_is_any_key() {
     assert_eq!(seen.len(), 20);
     assert!(seen.values().all(|count| (40..250).contains(count)), "{seen:?}");
     bench.run("FLUSHALL");
-    bench.run("SET over v PX 1");
+    bench.run("SET expired v PX 1");
     bench.advance(1);
     assert_eq!(bench.run("RANDOMKEY"), "nil");
 }

@@ -7,15 +7,17 @@ use neokv_encoding::metadata::DataType;
 use neokv_resp::Reply;
 
 use super::End;
-use super::elements::{self, Walk};
-use crate::command::{Args, CommandError, Outcome, args};
+use super::elements::{self, ElementCursor};
+use crate::command::{Args, Outcome, args};
+use crate::error::CommandError;
 use crate::keyspace::range::IndexRange;
 use crate::keyspace::{Collection, Tx, View};
+use crate::number;
 
 /// `LSET key index element`
 pub fn lset(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     let list = tx.existing(args::get(args, 1)?, DataType::List)?.ok_or(CommandError::NoSuchKey)?;
-    let index = args::integer(args::get(args, 2)?)?;
+    let index = number::integer(args::get(args, 2)?)?;
     let position = elements::position(&list, index).ok_or(CommandError::IndexOutOfRange)?;
     elements::put(tx, &list, position, args::get(args, 3)?)?;
     Ok(Reply::Ok)
@@ -33,7 +35,7 @@ pub fn linsert(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     };
     let pivot = find(tx.view(), &list, args::get(args, 3)?, End::Left, 1)?;
     let Some(&pivot) = pivot.first() else { return Ok(Reply::Integer(-1)) };
-    let position = open_gap(tx, &mut list, pivot.saturating_add(u64::from(after)))?;
+    let position = open_gap(tx, &mut list, pivot + u64::from(after))?;
     elements::put(tx, &list, position, args::get(args, 4)?)?;
     let size = list.size();
     tx.save(list)?;
@@ -44,7 +46,7 @@ pub fn linsert(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 /// shorter side of the list away from it. Returns the free position.
 fn open_gap(tx: &mut Tx<'_>, list: &mut Collection, at: u64) -> Result<u64, CommandError> {
     let (head, tail) = (list.meta.head, list.meta.tail);
-    if at.saturating_sub(head) < tail.saturating_sub(at) {
+    if at - head < tail - at {
         let new_head = elements::next_toward(End::Left, head)?;
         let gap = elements::pack(tx, list, head..at, &[], End::Left, new_head)?;
         elements::place(list, new_head, tail);
@@ -59,7 +61,7 @@ fn open_gap(tx: &mut Tx<'_>, list: &mut Collection, at: u64) -> Result<u64, Comm
 
 /// `LREM key count element`
 pub fn lrem(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    let count = args::integer(args::get(args, 2)?)?;
+    let count = number::integer(args::get(args, 2)?)?;
     let Some(mut list) = tx.existing(args::get(args, 1)?, DataType::List)? else {
         return Ok(Reply::Integer(0));
     };
@@ -82,14 +84,14 @@ fn find(
     from: End,
     most: u64,
 ) -> Result<Vec<u64>, CommandError> {
-    let mut walk = Walk::new(view, list, list.meta.head..list.meta.tail, from)?;
+    let mut cursor = ElementCursor::new(view, list, list.meta.head..list.meta.tail, from)?;
     let (mut found, mut left) = (Vec::new(), most);
     while left > 0
-        && let Some((position, stored)) = walk.next()?
+        && let Some((position, stored)) = cursor.next()?
     {
         if stored == element {
             found.push(position);
-            left = left.saturating_sub(1);
+            left -= 1;
         }
     }
     Ok(found)
@@ -127,10 +129,11 @@ fn longest_run(head: u64, tail: u64, gone: &[u64]) -> Range<u64> {
     let mut longest = head..head;
     let mut start = head;
     for end in gone.iter().copied().chain([tail]) {
-        if end.saturating_sub(start) > longest.end.saturating_sub(longest.start) {
+        if end - start > longest.end - longest.start {
             longest = start..end;
         }
-        start = end.saturating_add(1);
+        // Behind the tail, which comes last, there may be no position.
+        start = if end < tail { end + 1 } else { end };
     }
     longest
 }
@@ -146,7 +149,7 @@ pub fn ltrim(tx: &mut Tx<'_>, args: &Args) -> Outcome {
         return Ok(Reply::Ok);
     }
     let (head, tail) = (list.meta.head, list.meta.tail);
-    let (new_head, new_tail) = (head.saturating_add(kept.start), head.saturating_add(kept.end));
+    let (new_head, new_tail) = (head + kept.start, head + kept.end);
     // A list that becomes empty is deleted, and its rows with it.
     if !kept.is_empty() {
         elements::delete(tx, &list, head..new_head)?;

@@ -7,7 +7,7 @@ use neokv_encoding::DecodeError;
 use neokv_engine::Direction;
 
 use super::End;
-use crate::command::CommandError;
+use crate::error::CommandError;
 use crate::keyspace::range::from_either_end;
 use crate::keyspace::{Collection, Subkeys, Tx, View};
 
@@ -64,7 +64,7 @@ pub fn delete(
 pub fn place(list: &mut Collection, head: u64, tail: u64) {
     list.meta.head = head;
     list.meta.tail = tail;
-    list.meta.size = tail.saturating_sub(head);
+    list.meta.size = tail - head;
 }
 
 fn hole() -> CommandError {
@@ -76,27 +76,27 @@ fn hole() -> CommandError {
 
 /// Elements of a run of positions, one by one, from one of its ends to the other. Seeks once and
 /// reads no other row.
-pub struct Walk<'a> {
+pub struct ElementCursor<'a> {
     rows: Subkeys<'a>,
     left: Range<u64>,
     from: End,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> ElementCursor<'a> {
     /// Walks `positions`, which must lie inside the list, starting at their end `from`.
     pub fn new(
         view: View<'a>,
         list: &Collection,
         positions: Range<u64>,
         from: End,
-    ) -> Result<Walk<'a>, CommandError> {
+    ) -> Result<ElementCursor<'a>, CommandError> {
         let direction = match from {
             End::Left => Direction::Forward,
             End::Right => Direction::Reverse,
         };
         let (start, end) = (positions.start.to_be_bytes(), positions.end.to_be_bytes());
         let rows = view.subkeys_between(list, &start, &end, direction)?;
-        Ok(Walk { rows, left: positions, from })
+        Ok(ElementCursor { rows, left: positions, from })
     }
 
     /// The next position and its element, borrowed until the following call.
@@ -122,11 +122,11 @@ pub fn read(
     positions: Range<u64>,
     from: End,
 ) -> Result<Vec<Bytes>, CommandError> {
-    let (mut elements, mut tally) = (Vec::new(), view.tally());
+    let (mut elements, mut limit) = (Vec::new(), view.reply_limit());
     if !positions.is_empty() {
-        let mut walk = Walk::new(view, list, positions, from)?;
-        while let Some((_, element)) = walk.next()? {
-            tally.add(element.len())?;
+        let mut cursor = ElementCursor::new(view, list, positions, from)?;
+        while let Some((_, element)) = cursor.next()? {
+            limit.add(element.len())?;
             elements.push(Bytes::copy_from_slice(element));
         }
     }
@@ -155,20 +155,20 @@ pub fn pack(
         // What is written now has been read before, here or in an earlier round: elements move
         // toward the side that they are read from.
         let (mut moved, mut bytes) = (Vec::new(), 0usize);
-        let mut walk = Walk::new(tx.view(), list, next_run(&left, toward), toward)?;
+        let mut cursor = ElementCursor::new(tx.view(), list, next_run(&left, toward), toward)?;
         while bytes < MOVED_BYTES
-            && let Some((position, element)) = walk.next()?
+            && let Some((position, element)) = cursor.next()?
         {
             match toward {
-                End::Left => left.start = position.saturating_add(1),
+                End::Left => left.start = position + 1,
                 End::Right => left.end = position,
             }
             if gone.binary_search(&position).is_err() {
-                bytes = bytes.saturating_add(element.len());
+                bytes += element.len();
                 moved.push(Bytes::copy_from_slice(element));
             }
         }
-        drop(walk);
+        drop(cursor);
         for element in moved {
             match toward {
                 End::Left => {
@@ -187,8 +187,9 @@ pub fn pack(
 
 /// The positions that are moved next: those at the end `from` of what is left.
 fn next_run(left: &Range<u64>, from: End) -> Range<u64> {
+    let length = (left.end - left.start).min(MOVED_AT_ONCE);
     match from {
-        End::Left => left.start..left.start.saturating_add(MOVED_AT_ONCE).min(left.end),
-        End::Right => left.end.saturating_sub(MOVED_AT_ONCE).max(left.start)..left.end,
+        End::Left => left.start..left.start + length,
+        End::Right => left.end - length..left.end,
     }
 }

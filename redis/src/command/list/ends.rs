@@ -4,11 +4,14 @@
 use bytes::Bytes;
 use neokv_encoding::metadata::DataType;
 use neokv_resp::Reply;
+use neokv_resp::parse_integer;
 
 use super::End;
 use super::elements;
-use crate::command::{Args, CommandError, Outcome, args};
+use crate::command::{Args, Outcome, args};
+use crate::error::CommandError;
 use crate::keyspace::{Collection, Tx};
+use crate::number;
 
 /// `LPUSH key element [element ...]`
 pub fn lpush(tx: &mut Tx<'_>, args: &Args) -> Outcome {
@@ -63,7 +66,7 @@ pub fn rpop(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 fn pop_command(tx: &mut Tx<'_>, end: End, name: &'static str, args: &Args) -> Outcome {
     let count = match args {
         [_, _] => None,
-        [_, _, count] => Some(args::positive_count(count)?),
+        [_, _, count] => Some(number::positive_count(count)?),
         _ => return Err(CommandError::WrongArity(name)),
     };
     let list = tx.existing(args::get(args, 1)?, DataType::List)?;
@@ -79,19 +82,18 @@ fn pop_command(tx: &mut Tx<'_>, end: End, name: &'static str, args: &Args) -> Ou
 
 /// `LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count]`
 pub fn lmpop(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    let keys = args::canonical_integer(args::get(args, 1)?)
-        .filter(|keys| *keys > 0)
-        .ok_or(CommandError::NoKeys)?;
+    let keys =
+        parse_integer(args::get(args, 1)?).filter(|keys| *keys > 0).ok_or(CommandError::NoKeys)?;
     // More keys than a slice can have means that the command ends before LEFT or RIGHT.
     let end_at = usize::try_from(keys)
         .ok()
         .and_then(|keys| keys.checked_add(2))
         .ok_or(CommandError::Syntax)?;
     let end = End::parse(args::get(args, end_at)?)?;
-    let count = match args::rest(args, end_at.saturating_add(1)) {
+    let count = match args::rest(args, end_at + 1) {
         [] => 1,
         [option, count, rest @ ..] if args::is(option, "COUNT") => {
-            let count = args::canonical_integer(count).and_then(|count| u64::try_from(count).ok());
+            let count = parse_integer(count).and_then(|count| u64::try_from(count).ok());
             let count = count.filter(|count| *count > 0).ok_or(CommandError::CountNotPositive)?;
             if rest.is_empty() { count } else { return Err(CommandError::Syntax) }
         }
@@ -177,10 +179,10 @@ fn push(
 fn pop_one(tx: &mut Tx<'_>, list: &mut Collection, end: End) -> Result<Bytes, CommandError> {
     let position = outermost(list, end)?;
     let element = elements::get(tx.view(), list, position)?;
-    elements::delete(tx, list, position..position.saturating_add(1))?;
+    elements::delete(tx, list, position..position + 1)?;
     let (head, tail) = (list.meta.head, list.meta.tail);
     match end {
-        End::Left => elements::place(list, position.saturating_add(1), tail),
+        End::Left => elements::place(list, position + 1, tail),
         End::Right => elements::place(list, head, position),
     }
     Ok(element)
@@ -205,8 +207,8 @@ fn pop(
     }
     let (head, tail) = (list.meta.head, list.meta.tail);
     let (taken, kept) = match end {
-        End::Left => (head..head.saturating_add(count), head.saturating_add(count)..tail),
-        End::Right => (tail.saturating_sub(count)..tail, head..tail.saturating_sub(count)),
+        End::Left => (head..head + count, head + count..tail),
+        End::Right => (tail - count..tail, head..tail - count),
     };
     let popped = elements::read(tx.view(), &list, taken.clone(), end)?;
     // A list that becomes empty is deleted, and its rows with it.

@@ -1,13 +1,16 @@
 //! List commands that only look: LLEN, LINDEX, LRANGE, LPOS.
 
 use neokv_encoding::metadata::DataType;
+use neokv_resp::parse_integer;
 use neokv_resp::{Bulks, Reply, Shape};
 
 use super::End;
-use super::elements::{self, Walk};
-use crate::command::{Args, CommandError, Outcome, args};
+use super::elements::{self, ElementCursor};
+use crate::command::{Args, Outcome, args};
+use crate::error::CommandError;
 use crate::keyspace::View;
 use crate::keyspace::range::IndexRange;
+use crate::number;
 
 /// `LLEN key`
 pub fn llen(view: &View<'_>, args: &Args) -> Outcome {
@@ -20,7 +23,7 @@ pub fn lindex(view: &View<'_>, args: &Args) -> Outcome {
     let Some(list) = view.collection(args::get(args, 1)?, DataType::List)? else {
         return Ok(Reply::Nil);
     };
-    match elements::position(&list, args::integer(args::get(args, 2)?)?) {
+    match elements::position(&list, number::integer(args::get(args, 2)?)?) {
         Some(position) => Ok(Reply::Bulk(elements::get(*view, &list, position)?)),
         None => Ok(Reply::Nil),
     }
@@ -34,15 +37,15 @@ pub fn lrange(view: &View<'_>, args: &Args) -> Outcome {
     };
     let range = range.resolve(list.size());
     let head = list.meta.head;
-    let positions = head.saturating_add(range.start)..head.saturating_add(range.end);
-    let count = positions.end.saturating_sub(positions.start);
+    let positions = head + range.start..head + range.end;
+    let count = positions.end - positions.start;
     view.expect_rows(count)?;
     let mut elements = Bulks::expecting(count);
     if !positions.is_empty() {
-        let mut walk = Walk::new(*view, &list, positions, End::Left)?;
-        while let Some((_, element)) = walk.next()? {
+        let mut cursor = ElementCursor::new(*view, &list, positions, End::Left)?;
+        while let Some((_, element)) = cursor.next()? {
             elements.push(element);
-            view.check_answer(elements.size())?;
+            view.check_reply(elements.size())?;
         }
     }
     Ok(Reply::Bulks(Shape::Array, elements))
@@ -67,13 +70,12 @@ impl Search {
         let mut rest = options;
         while let [option, value, others @ ..] = rest {
             if args::is(option, "RANK") {
-                search.set_rank(args::integer(value)?)?;
+                search.set_rank(number::integer(value)?)?;
             } else if args::is(option, "COUNT") {
-                let count = args::canonical_integer(value).filter(|count| *count >= 0);
+                let count = parse_integer(value).filter(|count| *count >= 0);
                 search.count = Some(count.ok_or(CommandError::NegativeCount)?);
             } else if args::is(option, "MAXLEN") {
-                let maxlen =
-                    args::canonical_integer(value).and_then(|maxlen| u64::try_from(maxlen).ok());
+                let maxlen = parse_integer(value).and_then(|maxlen| u64::try_from(maxlen).ok());
                 search.maxlen =
                     maxlen.ok_or_else(|| CommandError::custom("ERR MAXLEN can't be negative"))?;
             } else {
@@ -87,8 +89,8 @@ impl Search {
     fn set_rank(&mut self, rank: i64) -> Result<(), CommandError> {
         if rank == 0 {
             return Err(CommandError::custom(
-                "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start \
-                 from the end of the list",
+                "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second \
+                 ... or use negative to start from the end of the list",
             ));
         }
         // The smallest integer has no positive counterpart and stays as it is, in Redis too: then
@@ -112,22 +114,22 @@ impl Search {
 pub fn lpos(view: &View<'_>, args: &Args) -> Outcome {
     let search = Search::parse(args::rest(args, 3))?;
     let wanted = args::get(args, 2)?;
-    let (mut found, mut tally) = (Vec::new(), view.tally());
+    let (mut found, mut limit) = (Vec::new(), view.reply_limit());
     if let Some(list) = view.collection(args::get(args, 1)?, DataType::List)? {
         let head = list.meta.head;
-        let mut walk = Walk::new(*view, &list, head..list.meta.tail, search.from)?;
+        let mut cursor = ElementCursor::new(*view, &list, head..list.meta.tail, search.from)?;
         let (mut seen, mut matches) = (0u64, 0i64);
         while (search.maxlen == 0 || seen < search.maxlen)
-            && let Some((position, element)) = walk.next()?
+            && let Some((position, element)) = cursor.next()?
         {
-            seen = seen.saturating_add(1);
+            seen += 1;
             if element != wanted {
                 continue;
             }
-            matches = matches.saturating_add(1);
+            matches += 1;
             if matches >= search.rank {
-                tally.add(0)?;
-                found.push(Reply::count(position.saturating_sub(head)));
+                limit.add(0)?;
+                found.push(Reply::count(position - head));
                 if search.is_enough(matches) {
                     break;
                 }

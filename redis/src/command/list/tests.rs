@@ -7,8 +7,8 @@ use bytes::Bytes;
 use neokv_encoding::metadata::{DataType, LIST_MIDDLE};
 use neokv_engine::Direction;
 
-use crate::keyspace::SplitMix64;
 use crate::testing::Bench;
+use neokv_raftstore::SplitMix64;
 
 /// The positions of a list, after checking that each has exactly one row and no row lies outside.
 fn positions(bench: &Bench, key: &str) -> Range<u64> {
@@ -101,8 +101,8 @@ fn positions_of_an_element() {
         ("LPOS none a COUNT 1", "[]"),
         (
             "LPOS none a RANK 0",
-            "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start \
-             from the end of the list",
+            "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or \
+             use negative to start from the end of the list",
         ),
         ("LPOS none a COUNT -1", "ERR COUNT can't be negative"),
         ("LPOS none a MAXLEN x", "ERR MAXLEN can't be negative"),

@@ -1,17 +1,20 @@
 //! What the SCAN family and KEYS answer, also while the keyspace changes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use neokv_encoding::slot::{SlotRange, slot_of};
+use neokv_raftstore::SplitMix64;
 use neokv_resp::Reply;
 
-use crate::keyspace::{CursorTable, SplitMix64};
-use crate::testing::Bench;
+use crate::keyspace::CursorTable;
+use crate::keyspace::cursor_table::slot_cursor;
+use crate::testing::{Bench, words};
 
 /// One call: the next cursor and the strings of the page.
 fn page(bench: &mut Bench, line: &str) -> (String, Vec<String>) {
-    let args = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-    let reply = bench.call(args);
+    let reply = bench.call(words(line));
     let Reply::Array(parts) = &reply else { panic!("{reply:?}") };
     let [Reply::Bulk(cursor), Reply::Array(items)] = parts.as_slice() else { panic!("{parts:?}") };
     let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
@@ -43,10 +46,21 @@ fn iterate(
 }
 
 fn fill(bench: &mut Bench, keys: u32) -> BTreeSet<String> {
-    for n in 0..keys {
-        bench.run(&format!("SET key:{n} v"));
+    fill_with(bench, "key:", keys)
+}
+
+/// Sets keys whose names begin with `prefix`, and returns the names.
+fn fill_with(bench: &mut Bench, prefix: &str, keys: u32) -> BTreeSet<String> {
+    let names: BTreeSet<String> = (0..keys).map(|n| format!("{prefix}{n}")).collect();
+    for name in &names {
+        bench.run(&format!("SET {name} v"));
     }
-    (0..keys).map(|n| format!("key:{n}")).collect()
+    names
+}
+
+/// A restart, or a call that goes to another node: no position is remembered.
+fn forget(bench: &mut Bench) {
+    bench.cursors = CursorTable::new();
 }
 
 #[test]
@@ -68,14 +82,14 @@ fn filters_leave_out_what_does_not_fit() {
     fill(&mut bench, 300);
     bench.run("SADD aset x");
     bench.run("HSET ahash f v");
-    bench.run("SET over v PX 1");
+    bench.run("SET expired v PX 1");
     bench.advance(1);
     let mut all = |options| iterate(&mut bench, "SCAN", options, |_, _| {});
     assert_eq!(all(" TYPE set"), ["aset"]);
     assert_eq!(all(" TYPE HASH COUNT 3"), ["ahash"]);
     assert!(all(" TYPE stream").is_empty());
     assert_eq!(all(" MATCH key:1?").len(), 10);
-    assert_eq!(all(" MATCH over"), Vec::<String>::new());
+    assert_eq!(all(" MATCH expired"), Vec::<String>::new());
     assert_eq!(all("").len(), 302);
 }
 
@@ -86,7 +100,7 @@ fn a_page_of_a_filtered_scan_is_bounded() {
     let mut pages = 0;
     let found = iterate(&mut bench, "SCAN", " MATCH nothing COUNT 10", |_, _| pages += 1);
     assert!(found.is_empty());
-    assert_eq!(pages, 500 / 80, "ten of them, eight times over, per page");
+    assert_eq!(pages, 500 / 80, "eight times COUNT per page");
 }
 
 #[test]
@@ -108,13 +122,96 @@ fn keys_that_stay_are_returned_while_others_come_and_go() {
 }
 
 #[test]
-fn a_forgotten_cursor_costs_repetitions_and_no_key() {
+fn a_scan_ends_and_finds_every_key_though_each_position_is_forgotten() {
     let mut bench = Bench::new();
     let expected = fill(&mut bench, 300);
-    let found =
-        iterate(&mut bench, "SCAN", " COUNT 9", |bench, _| bench.cursors = CursorTable::new());
-    assert!(found.len() >= 300);
+    let found = iterate(&mut bench, "SCAN", " COUNT 9", |bench, _| forget(bench));
+    assert_eq!(found.len(), 300, "each key once");
     assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
+}
+
+/// One slot with many times more keys than COUNT: starting the slot over would return its first
+/// page for ever.
+#[test]
+fn a_crowded_slot_is_walked_to_its_end_though_each_position_is_forgotten() {
+    let mut bench = Bench::new();
+    let mut expected = fill_with(&mut bench, "{tag}:", 400);
+    expected.extend(fill(&mut bench, 50));
+    let found = iterate(&mut bench, "SCAN", " COUNT 3", |bench, _| forget(bench));
+    assert_eq!(found.len(), 450, "each key once");
+    assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
+}
+
+/// Where the key at a forgotten position was deleted as well, the walk goes on in the order of
+/// hashes, whose cursors need no memory.
+#[test]
+fn a_position_that_is_forgotten_and_deleted_ends_no_walk() {
+    let mut bench = Bench::new();
+    let names: Vec<String> = (0..3000).map(|n| format!("{{tag}}:{n:04}")).collect();
+    for name in &names {
+        bench.run(&format!("SET {name} v"));
+    }
+    bench.run(&format!("SADD s {}", names.join(" ")));
+    // The first page ends before this name, in the order of bytes.
+    let position = &names[40];
+    let mut expected: BTreeSet<String> = names.iter().cloned().collect();
+    expected.remove(position);
+    for (command, delete) in [("SCAN", "DEL"), ("SSCAN s", "SREM s")] {
+        let mut pages = 0;
+        let mut found = iterate(&mut bench, command, " COUNT 40", |bench, _| {
+            if pages == 0 {
+                assert_eq!(bench.run(&format!("{delete} {position}")), "1");
+            }
+            forget(bench);
+            pages += 1;
+        });
+        found.retain(|name| name != "s");
+        assert!(pages >= 3, "{command}: {pages} pages are too few to be bounded");
+        assert!(found.len() <= 3000 + 40, "{command}: only the first page comes twice");
+        assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected, "{command}");
+    }
+}
+
+#[test]
+fn behind_the_last_key_of_a_region_the_next_one_is_scanned() {
+    let mut bench = Bench::new();
+    let expected = fill(&mut bench, 300);
+    let (low, high): (BTreeSet<String>, BTreeSet<String>) =
+        expected.into_iter().partition(|key| slot_of(key.as_bytes()) < 8000);
+    // What the router does: a cursor goes to the Region of its slot.
+    let region = |bench: &mut Bench, start, end, next| {
+        Arc::make_mut(&mut bench.descriptor).slots = SlotRange { start, end };
+        bench.next_slot = next;
+    };
+    region(&mut bench, 0, 8000, Some(8000));
+    let (cursor, found) = page(&mut bench, "SCAN 0 COUNT 1000");
+    assert_eq!(cursor, slot_cursor(8000).to_string());
+    assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), low);
+    region(&mut bench, 8000, 16384, None);
+    let (end, found) = page(&mut bench, &format!("SCAN {cursor} COUNT 1000"));
+    assert_eq!(end, "0");
+    assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), high);
+    // A cursor from before the Region was split off is not answered with keys before its slots.
+    assert_eq!(page(&mut bench, "SCAN 0 COUNT 1000").1.len(), high.len());
+    region(&mut bench, 0, 16384, None);
+}
+
+#[test]
+fn a_collection_is_walked_to_its_end_though_each_position_is_forgotten() {
+    let mut bench = Bench::new();
+    let members: Vec<String> = (0..500).map(|n| format!("m{n}")).collect();
+    bench.run(&format!("SADD s {}", members.join(" ")));
+    for member in &members {
+        bench.run(&format!("HSET h {member} v"));
+        bench.run(&format!("ZADD z 1 {member}"));
+    }
+    let expected: BTreeSet<String> = members.into_iter().collect();
+    for (command, each) in [("SSCAN s", 1), ("HSCAN h", 2), ("ZSCAN z", 2)] {
+        let found = iterate(&mut bench, command, " COUNT 20", |bench, _| forget(bench));
+        assert_eq!(found.len(), 500 * each, "{command}: each element once");
+        let found: BTreeSet<String> = found.into_iter().step_by(each).collect();
+        assert_eq!(found, expected, "{command}");
+    }
 }
 
 #[test]
@@ -136,13 +233,6 @@ fn collections_are_walked_like_the_keyspace() {
         bench.run(&format!("SADD s n{round}"));
     });
     assert!(found.len() >= 480);
-    // Forgetting starts over; without a filter the first page alone would go on for ever, so only
-    // look once.
-    let (cursor, first) = page(&mut bench, "SSCAN s 0");
-    bench.cursors = CursorTable::new();
-    assert_eq!(page(&mut bench, &format!("SSCAN s {cursor}")).1, first);
-    // A cursor of another key is as good as a forgotten one.
-    assert_eq!(page(&mut bench, &format!("HSCAN h {cursor}")).1.len(), 20);
 }
 
 #[test]
@@ -178,7 +268,7 @@ fn what_is_refused() {
 #[test]
 fn keys_by_pattern() {
     let mut bench = Bench::new();
-    for line in ["SET one 1", "SADD two 2", r#"SET "" empty"#, "SET over v PX 1"] {
+    for line in ["SET one 1", "SADD two 2", r#"SET "" empty"#, "SET expired v PX 1"] {
         bench.run(line);
     }
     bench.advance(1);

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use neokv_raftstore::SplitMix64;
+
 use super::*;
-use crate::keyspace::SplitMix64;
 use crate::testing::Bench;
 
 const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
@@ -177,7 +178,7 @@ fn many_sources() {
 }
 
 #[test]
-fn pages_of_any_room_put_together_are_the_whole() {
+fn pages_of_any_size_put_together_are_the_whole() {
     let mut bench = Bench::new();
     let mut random = SplitMix64::new(21);
     for key in ["a", "b", "c"] {
@@ -189,18 +190,18 @@ fn pages_of_any_room_put_together_are_the_whole() {
     }
     let keys = ["a", "b", "c"].map(Bytes::from);
     let view = bench.view();
+    let limit = |members, bytes| PageLimit { members, bytes };
     for plan in [Plan::union(&view, &keys), Plan::inter(&view, &keys), Plan::diff(&view, &keys)] {
         let plan = plan.unwrap();
-        let whole =
-            plan.page(&view, &[], Room { members: usize::MAX, tally: view.tally() }).unwrap();
+        let whole = plan.page(&view, &[], limit(usize::MAX, view.reply_limit())).unwrap();
         assert!(!whole.more && whole.members.len() > 5);
         for _ in 0..40 {
             let (members, bytes) =
                 (1 + usize::try_from(random.below(50)).unwrap(), random.below(4000));
             let (mut start, mut all) = (Vec::new(), Vec::new());
             loop {
-                let page =
-                    plan.page(&view, &start, Room { members, tally: Tally::new(bytes) }).unwrap();
+                let limit = limit(members, ReplyLimit::new(bytes));
+                let page = plan.page(&view, &start, limit).unwrap();
                 assert!(page.members.len() <= members);
                 all.extend(page.members);
                 if !page.more {

@@ -4,12 +4,14 @@ use bytes::Bytes;
 use neokv_resp::Reply;
 
 use super::rows;
-use crate::command::{Args, CommandError, Outcome, args};
+use crate::command::{Args, Outcome, args};
+use crate::error::CommandError;
 use crate::keyspace::{Collection, Tx};
+use crate::number;
 
 /// The options of ZADD.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Options {
+struct ZaddOptions {
     /// NX: only new members.
     only_new: bool,
     /// XX: only existing members.
@@ -24,7 +26,7 @@ struct Options {
     increment: bool,
 }
 
-impl Options {
+impl ZaddOptions {
     /// Takes the options off the front of `words`; what is left are scores and members.
     fn parse<'w>(&mut self, words: &'w Args) -> &'w Args {
         let mut rest = words;
@@ -90,17 +92,17 @@ struct Counts {
 
 /// `ZADD key [NX|XX] [GT|LT] [CH] [INCR] score member [score member ...]`
 pub fn zadd(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    add(tx, args, Options::default())
+    add(tx, args, ZaddOptions::default())
 }
 
 /// `ZINCRBY key increment member`
 pub fn zincrby(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    add(tx, args, Options { increment: true, ..Options::default() })
+    add(tx, args, ZaddOptions { increment: true, ..ZaddOptions::default() })
 }
 
 /// Both commands: ZINCRBY is ZADD with INCR, down to reading a first argument like `nx` as an
 /// option.
-fn add(tx: &mut Tx<'_>, args: &Args, mut options: Options) -> Outcome {
+fn add(tx: &mut Tx<'_>, args: &Args, mut options: ZaddOptions) -> Outcome {
     let words = options.parse(args::rest(args, 2));
     if words.is_empty() || !words.len().is_multiple_of(2) {
         return Err(CommandError::Syntax);
@@ -110,13 +112,13 @@ fn add(tx: &mut Tx<'_>, args: &Args, mut options: Options) -> Outcome {
     // command.
     let mut scored = Vec::with_capacity(words.len() / 2);
     for (score, member) in args::pairs(words, 0) {
-        scored.push((args::float(score)?, member));
+        scored.push((number::float(score)?, member));
     }
     let key = args::get(args, 1)?;
     let zset = if options.only_existing {
-        tx.existing(key, rows::KIND)?
+        tx.existing(key, rows::TYPE)?
     } else {
-        Some(tx.open(key, rows::KIND)?)
+        Some(tx.open(key, rows::TYPE)?)
     };
     let counts = match zset {
         Some(zset) => add_all(tx, zset, &scored, options)?,
@@ -125,11 +127,8 @@ fn add(tx: &mut Tx<'_>, args: &Args, mut options: Options) -> Outcome {
     Ok(if options.increment {
         counts.score.map_or(Reply::Nil, Reply::Double)
     } else {
-        Reply::count(counts.added.saturating_add(if options.count_changed {
-            counts.changed
-        } else {
-            0
-        }))
+        let changed = if options.count_changed { counts.changed } else { 0 };
+        Reply::count(counts.added + changed)
     })
 }
 
@@ -139,7 +138,7 @@ fn add_all(
     tx: &mut Tx<'_>,
     mut zset: Collection,
     scored: &[(f64, &Bytes)],
-    options: Options,
+    options: ZaddOptions,
 ) -> Result<Counts, CommandError> {
     let mut counts = Counts::default();
     for (given, member) in scored {
@@ -148,9 +147,9 @@ fn add_all(
         counts.score = options.decide(current, *given)?;
         let Some(new) = counts.score else { continue };
         match current {
-            None => counts.added = counts.added.saturating_add(1),
+            None => counts.added += 1,
             Some(current) if current == new => continue,
-            Some(_) => counts.changed = counts.changed.saturating_add(1),
+            Some(_) => counts.changed += 1,
         }
         rows::set(tx, &mut zset, member, current, new)?;
     }

@@ -8,10 +8,12 @@
 use neokv_engine::Direction;
 use neokv_resp::Reply;
 
-use super::rows::{self, Selection, Window};
-use crate::command::{Args, CommandError, Outcome, args};
+use super::rows::{self, Limit, Selection};
+use crate::command::{Args, Outcome, args};
+use crate::error::CommandError;
 use crate::keyspace::View;
 use crate::keyspace::range::{IndexRange, LexRange, ScoreRange};
+use crate::number;
 
 /// What the bounds of a range are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,7 @@ pub fn zrevrangebylex(view: &View<'_>, args: &Args) -> Outcome {
 
 /// The options of one command, those that its name decides included.
 #[derive(Debug, PartialEq, Eq)]
-struct Options {
+struct RangeOptions {
     by: Option<By>,
     direction: Option<Direction>,
     with_scores: bool,
@@ -62,7 +64,7 @@ struct Options {
     limit: i64,
 }
 
-impl Options {
+impl RangeOptions {
     fn parse(&mut self, words: &Args) -> Result<(), CommandError> {
         let mut rest = words;
         while let [word, others @ ..] = rest {
@@ -72,8 +74,8 @@ impl Options {
             } else if args::is(word, "LIMIT")
                 && let [offset, limit, others @ ..] = rest
             {
-                self.offset = args::integer(offset)?;
-                self.limit = args::integer(limit)?;
+                self.offset = number::integer(offset)?;
+                self.limit = number::integer(limit)?;
                 rest = others;
             } else if self.direction.is_none() && args::is(word, "REV") {
                 self.direction = Some(Direction::Reverse);
@@ -93,7 +95,8 @@ impl Options {
         let by = self.by.unwrap_or(By::Index);
         if by == By::Index && self.limit != -1 {
             return Err(CommandError::custom(
-                "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+                "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or \
+                 BYLEX",
             ));
         }
         if by == By::Lex && self.with_scores {
@@ -105,16 +108,16 @@ impl Options {
     }
 
     /// LIMIT. A negative offset passes over everything.
-    fn window(&self) -> Window {
+    fn limit(&self) -> Limit {
         match u64::try_from(self.offset) {
-            Ok(skip) => Window { skip, take: u64::try_from(self.limit).unwrap_or(u64::MAX) },
-            Err(_) => Window { skip: 0, take: 0 },
+            Ok(skip) => Limit { skip, take: u64::try_from(self.limit).unwrap_or(u64::MAX) },
+            Err(_) => Limit { skip: 0, take: 0 },
         }
     }
 }
 
 fn range(view: &View<'_>, args: &Args, by: Option<By>, direction: Option<Direction>) -> Outcome {
-    let mut options = Options { by, direction, with_scores: false, offset: 0, limit: -1 };
+    let mut options = RangeOptions { by, direction, with_scores: false, offset: 0, limit: -1 };
     options.parse(args::rest(args, 4))?;
     options.check()?;
     let by = options.by.unwrap_or(By::Index);
@@ -128,10 +131,10 @@ fn range(view: &View<'_>, args: &Args, by: Option<By>, direction: Option<Directi
         By::Score => Selection::Score(ScoreRange::parse(min, max)?),
         By::Lex => Selection::Lex(LexRange::parse(min, max)?),
     };
-    let Some(zset) = view.collection(args::get(args, 1)?, rows::KIND)? else {
+    let Some(zset) = view.collection(args::get(args, 1)?, rows::TYPE)? else {
         return Ok(Reply::Array(Vec::new()));
     };
-    let selected = rows::select(*view, &zset, &selection, direction, options.window())?.into_iter();
+    let selected = rows::select(*view, &zset, &selection, direction, options.limit())?.into_iter();
     Ok(if options.with_scores {
         Reply::Pairs(
             selected.map(|(score, member)| (Reply::Bulk(member), Reply::Double(score))).collect(),

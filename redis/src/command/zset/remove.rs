@@ -4,21 +4,23 @@
 use neokv_engine::Direction;
 use neokv_resp::Reply;
 
-use super::rows::{self, Selection, Window};
-use crate::command::{Args, CommandError, Outcome, args};
+use super::rows::{self, Limit, Selection};
+use crate::command::{Args, Outcome, args};
+use crate::error::CommandError;
 use crate::keyspace::Tx;
 use crate::keyspace::range::{IndexRange, LexRange, ScoreRange};
+use crate::number;
 
 /// `ZREM key member [member ...]`
 pub fn zrem(tx: &mut Tx<'_>, args: &Args) -> Outcome {
-    let Some(mut zset) = tx.existing(args::get(args, 1)?, rows::KIND)? else {
+    let Some(mut zset) = tx.existing(args::get(args, 1)?, rows::TYPE)? else {
         return Ok(Reply::Integer(0));
     };
     let mut removed = 0u64;
     for member in args::rest(args, 2) {
         if let Some(score) = rows::score(tx.view(), &zset, member)? {
             rows::remove(tx, &mut zset, score, member)?;
-            removed = removed.saturating_add(1);
+            removed += 1;
         }
     }
     tx.save(zset)?;
@@ -40,10 +42,10 @@ pub fn zpopmax(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 fn pop(tx: &mut Tx<'_>, args: &Args, direction: Direction) -> Outcome {
     let count = match args::rest(args, 2) {
         [] => None,
-        [count] => Some(args::positive_count(count)?),
+        [count] => Some(number::positive_count(count)?),
         _ => return Err(CommandError::Syntax),
     };
-    let zset = tx.existing(args::get(args, 1)?, rows::KIND)?;
+    let zset = tx.existing(args::get(args, 1)?, rows::TYPE)?;
     let (Some(zset), true) = (zset, count != Some(0)) else { return Ok(Reply::Array(Vec::new())) };
     let popped = rows::first(tx.view(), &zset, direction, count.unwrap_or(1))?;
     rows::remove_all(tx, zset, &popped)?;
@@ -74,10 +76,10 @@ pub fn zremrangebylex(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 }
 
 fn remove_selected(tx: &mut Tx<'_>, args: &Args, selection: &Selection) -> Outcome {
-    let Some(zset) = tx.existing(args::get(args, 1)?, rows::KIND)? else {
+    let Some(zset) = tx.existing(args::get(args, 1)?, rows::TYPE)? else {
         return Ok(Reply::Integer(0));
     };
-    let selected = rows::select(tx.view(), &zset, selection, Direction::Forward, Window::ALL)?;
+    let selected = rows::select(tx.view(), &zset, selection, Direction::Forward, Limit::ALL)?;
     rows::remove_all(tx, zset, &selected)?;
     Ok(Reply::count(selected.len().try_into().unwrap_or(u64::MAX)))
 }

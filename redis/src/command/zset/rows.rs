@@ -6,19 +6,19 @@ use neokv_encoding::double;
 use neokv_encoding::metadata::DataType;
 use neokv_engine::Direction;
 
-use crate::command::CommandError;
+use crate::error::CommandError;
 use crate::keyspace::range::{IndexRange, LexRange, ScoreRange};
 use crate::keyspace::{Collection, ScoreSpan, Tx, View};
 
 /// The type of every collection here.
-pub const KIND: DataType = DataType::Zset;
+pub const TYPE: DataType = DataType::Zset;
 
 /// Up to this size Redis keeps a sorted set in an array, and a range by name over members of
 /// *different* scores has a defined answer, which [`visit_lex`] gives too.
 const COMPACT: u64 = 128;
 
 /// A score and its member.
-pub type Row = (f64, Bytes);
+pub type ScoredMember = (f64, Bytes);
 
 /// Called with the score and the name of one member after the other; returns whether it wants the
 /// next one.
@@ -47,7 +47,7 @@ pub fn set(
 ) -> Result<(), CommandError> {
     match old {
         Some(old) => tx.delete_score(zset, old, member)?,
-        None => zset.meta.size = zset.meta.size.saturating_add(1),
+        None => zset.meta.size += 1,
     }
     // Adding 0 turns -0 into 0 and changes nothing else: both families then hold the same score.
     let new = new + 0.0;
@@ -62,13 +62,17 @@ pub fn remove(
     score: f64,
     member: &[u8],
 ) -> Result<(), CommandError> {
-    zset.meta.size = zset.meta.size.saturating_sub(1);
+    zset.meta.size -= 1;
     tx.delete_score(zset, score, member)?;
     tx.delete_subkey(zset, member)
 }
 
 /// Removes members, with their scores, and saves the sorted set.
-pub fn remove_all(tx: &mut Tx<'_>, mut zset: Collection, rows: &[Row]) -> Result<(), CommandError> {
+pub fn remove_all(
+    tx: &mut Tx<'_>,
+    mut zset: Collection,
+    rows: &[ScoredMember],
+) -> Result<(), CommandError> {
     let removed = u64::try_from(rows.len()).unwrap_or(u64::MAX);
     if removed == zset.size() {
         // The key is deleted, and its rows with it.
@@ -94,27 +98,27 @@ pub enum Selection {
 
 /// A part of a selection: LIMIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct Limit {
     /// How many members are passed over.
     pub skip: u64,
     /// How many are then taken, at most.
     pub take: u64,
 }
 
-impl Window {
+impl Limit {
     /// All members.
-    pub const ALL: Window = Window { skip: 0, take: u64::MAX };
+    pub const ALL: Limit = Limit { skip: 0, take: u64::MAX };
 }
 
-/// The selected members in ascending or descending order. The window does not apply to ranks.
+/// The selected members in ascending or descending order. The limit does not apply to ranks.
 pub fn select(
     view: View<'_>,
     zset: &Collection,
     selection: &Selection,
     direction: Direction,
-    window: Window,
-) -> Result<Vec<Row>, CommandError> {
-    let Window { skip, take } = window;
+    limit: Limit,
+) -> Result<Vec<ScoredMember>, CommandError> {
+    let Limit { skip, take } = limit;
     match selection {
         Selection::Index(range) => by_index(view, zset, *range, direction),
         Selection::Score(range) => match range.span() {
@@ -135,7 +139,7 @@ pub fn first(
     zset: &Collection,
     direction: Direction,
     most: u64,
-) -> Result<Vec<Row>, CommandError> {
+) -> Result<Vec<ScoredMember>, CommandError> {
     collect(view, most, |visit| visit_scores(view, zset, &ScoreSpan::all(), direction, 0, visit))
 }
 
@@ -178,9 +182,9 @@ pub fn rank(
             return Ok(steps);
         }
         if higher.next_ref()?.is_none() {
-            return Ok(zset.size().saturating_sub(1).saturating_sub(steps));
+            return Ok(zset.size() - 1 - steps);
         }
-        steps = steps.saturating_add(1);
+        steps += 1;
     }
 }
 
@@ -199,14 +203,14 @@ fn by_index(
     zset: &Collection,
     range: IndexRange,
     direction: Direction,
-) -> Result<Vec<Row>, CommandError> {
+) -> Result<Vec<ScoredMember>, CommandError> {
     let ranks = range.resolve(zset.size());
-    let take = ranks.end.saturating_sub(ranks.start);
+    let take = ranks.end - ranks.start;
     if take == 0 {
         return Ok(Vec::new());
     }
-    let behind = zset.size().saturating_sub(ranks.end);
-    view.expect_rows(take.saturating_add(ranks.start.min(behind)))?;
+    let behind = zset.size() - ranks.end;
+    view.expect_rows(take + ranks.start.min(behind))?;
     let everything = ScoreSpan::all();
     if ranks.start <= behind {
         return collect(view, take, |visit| {
@@ -220,31 +224,31 @@ fn by_index(
     Ok(rows)
 }
 
-/// The first `take` members that `walk` visits. Stops the walk at the last one.
+/// The first `take` members that `visit_all` visits. Stops it at the last one.
 fn collect(
     view: View<'_>,
     mut take: u64,
-    walk: impl FnOnce(&mut Visitor<'_>) -> Result<(), CommandError>,
-) -> Result<Vec<Row>, CommandError> {
-    let (mut rows, mut tally, mut counted) = (Vec::new(), view.tally(), Ok(()));
+    visit_all: impl FnOnce(&mut Visitor<'_>) -> Result<(), CommandError>,
+) -> Result<Vec<ScoredMember>, CommandError> {
+    let (mut rows, mut limit, mut counted) = (Vec::new(), view.reply_limit(), Ok(()));
     if take > 0 {
-        walk(&mut |score, member| {
-            counted = tally.add(member.len());
+        visit_all(&mut |score, member| {
+            counted = limit.add(member.len());
             rows.push((score, Bytes::copy_from_slice(member)));
-            take = take.saturating_sub(1);
+            take -= 1;
             take > 0 && counted.is_ok()
         })?;
     }
     counted.map(|()| rows)
 }
 
-/// How many members `walk` visits.
+/// How many members `visit_all` visits.
 fn count(
-    walk: impl FnOnce(&mut Visitor<'_>) -> Result<(), CommandError>,
+    visit_all: impl FnOnce(&mut Visitor<'_>) -> Result<(), CommandError>,
 ) -> Result<u64, CommandError> {
     let mut count = 0u64;
-    walk(&mut |_, _| {
-        count = count.saturating_add(1);
+    visit_all(&mut |_, _| {
+        count += 1;
         true
     })?;
     Ok(count)
@@ -262,7 +266,7 @@ fn visit_scores(
     let mut rows = view.scores(zset, span, direction)?;
     while let Some((score, member)) = rows.next_ref()? {
         if skip > 0 {
-            skip = skip.saturating_sub(1);
+            skip -= 1;
         } else if !visit(score, member) {
             break;
         }
@@ -354,7 +358,7 @@ fn visit_names(
             break;
         }
         if skip > 0 {
-            skip = skip.saturating_sub(1);
+            skip -= 1;
         } else if !visit(double::decode_value(value)?, member) {
             break;
         }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use neokv_encoding::double;
 use neokv_engine::Direction;
+use neokv_raftstore::SplitMix64;
 
 use super::rows;
-use crate::keyspace::{ScoreSpan, SplitMix64};
+use crate::keyspace::ScoreSpan;
 use crate::testing::Bench;
 
 const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
@@ -15,7 +16,7 @@ const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong ki
 /// The members with their scores, after checking that both families and the header agree.
 fn members(bench: &Bench, key: &str) -> BTreeMap<String, f64> {
     let view = bench.view();
-    let Some(zset) = view.collection(&Bytes::copy_from_slice(key.as_bytes()), rows::KIND).unwrap()
+    let Some(zset) = view.collection(&Bytes::copy_from_slice(key.as_bytes()), rows::TYPE).unwrap()
     else {
         return BTreeMap::new();
     };

@@ -5,10 +5,9 @@ use neokv_encoding::metadata::DataType;
 use neokv_engine::Durability;
 
 use super::*;
-use crate::keyspace::SplitMix64;
-use crate::testing::{Bench, REGION, START_MS};
+use crate::testing::{Bench, START_MS};
 
-/// Runs one transaction and writes it, with its key count, as the machine does.
+/// Runs one transaction and writes it, as the machine does.
 fn transact(bench: &mut Bench, now_ms: u64, work: impl FnOnce(&mut Tx<'_>)) {
     let mut batch = bench.engine.batch();
     bench.clock += 1;
@@ -18,15 +17,10 @@ fn transact(bench: &mut Bench, now_ms: u64, work: impl FnOnce(&mut Tx<'_>)) {
         version: bench.clock,
         seed: 1,
         namespace: 0,
-        region: REGION,
         slots: SlotRange::ALL,
-        most: u64::MAX,
+        max_bytes: u64::MAX,
     });
     work(&mut tx);
-    let before = tx.view().key_count().unwrap();
-    let after = tx.commit().apply(before);
-    let stats = neokv_encoding::region::Stats { keys: after };
-    batch.put(Family::Region, key::region(REGION, key::RegionKind::Stats), stats.encode());
     bench.engine.write(batch, Durability::Buffered).unwrap();
 }
 
@@ -41,7 +35,7 @@ fn any_sequence_of_writes_keeps_index_and_count_in_step() {
             // Several calls in one transaction see each other.
             for _ in 0..1 + random.below(4) {
                 let key = &keys[usize::try_from(random.below(3)).unwrap()];
-                // Often over already, or soon.
+                // Often it has expired already, or will soon.
                 let expire_ms = if random.below(3) == 0 { 0 } else { now_ms - 2 + random.below(6) };
                 match random.below(9) {
                     0 | 1 => tx.set_string(key, b"v", expire_ms).unwrap(),
@@ -66,10 +60,7 @@ fn any_sequence_of_writes_keeps_index_and_count_in_step() {
                             tx.save(set).unwrap();
                         }
                     }
-                    7 => tx
-                        .purge(neokv_encoding::slot::slot_of(key), key, now_ms - 1)
-                        .map(|_| ())
-                        .unwrap(),
+                    7 => tx.purge(key, now_ms - 1).map(|_| ()).unwrap(),
                     _ => {
                         if let Ok(entry) = tx.string_entry(key) {
                             tx.put_string(&entry, b"w", entry.expire_ms()).unwrap();
@@ -96,21 +87,12 @@ fn a_header_that_has_not_changed_is_not_written() {
         version: 99,
         seed: 1,
         namespace: 0,
-        region: REGION,
         slots: SlotRange::ALL,
-        most: u64::MAX,
+        max_bytes: u64::MAX,
     });
     let hash = tx.open(&Bytes::from_static(b"h"), DataType::Hash).unwrap();
     tx.put_subkey(&hash, b"f", b"w").unwrap();
     tx.save(hash).unwrap();
-    assert_eq!(tx.commit(), KeyCount::default());
+    drop(tx);
     assert_eq!(batch.len(), 1);
-}
-
-#[test]
-fn counts_add_up() {
-    let change = |change| KeyCount { cleared: false, change };
-    assert_eq!(change(3).then(change(-1)).apply(10), 12);
-    let cleared = KeyCount { cleared: true, change: 0 };
-    assert_eq!(change(3).then(cleared).then(change(2)).apply(10), 2);
 }

@@ -205,7 +205,8 @@ fn a_limit_of_zero_means_zero_where_redis_says_so() {
         ("ZRANGE zset - + BYLEX LIMIT 0 0", "[]"),
         (
             "ZRANGE zset 0 -1 LIMIT 0 0",
-            "-ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+            "-ERR syntax error, LIMIT is only supported in combination with either BYSCORE or \
+             BYLEX",
         ),
         ("LPOP list 0", "[]"),
         ("LPOP nope 0", "nil array"),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use neokv_resp::client::Value;
 use neokv_tests::client::Connection;
 
-use crate::support::{check, neokv, send, show, text};
+use crate::support::{Both, check, neokv, send, show, text};
 
 /// Elements that are there all the time, and the most steps that a walk may take.
 const STABLE: usize = 1200;
@@ -154,4 +154,50 @@ fn many_walks_at_once_do_not_disturb_each_other() {
         }
     }
     walks.iter().for_each(|(_, seen, _)| assert_all_stable(seen, "SSCAN"));
+}
+
+/// A small sorted set comes ordered by score, and its scores are printed as Redis's compact
+/// encoding keeps them: programs rely on both.
+#[test]
+fn a_small_sorted_set_is_scanned_as_redis_scans_it() {
+    let mut both = Both::start();
+    for (score, member) in [
+        ("5", "e"),
+        ("-1", "z"),
+        ("2.5", "b"),
+        ("2.5", "a"),
+        ("1e17", "large"),
+        ("-1e17", "low"),
+        ("123456789012345678", "digits"),
+        ("4611686018427387904", "last"),
+        ("4.7e18", "scientific"),
+        ("1e19", "more"),
+        ("0.1", "tenth"),
+        ("1e-7", "tiny"),
+        ("inf", "top"),
+        ("-inf", "bottom"),
+        ("-0", "zero"),
+    ] {
+        both.ask(&format!("ZADD z {score} {member}"));
+        both.ask("ZSCAN z 0");
+    }
+    for line in [
+        "ZSCAN z 0 MATCH *l* COUNT 2",
+        "ZSCAN z 0 COUNT 1",
+        "ZSCAN z 7",
+        "ZRANGE z 0 -1 WITHSCORES",
+        "ZREM z top bottom",
+        "ZSCAN z 0",
+    ] {
+        both.ask(line);
+    }
+    for n in 0..115 {
+        both.ask(&format!("ZADD z {} member:{n}", 1000 - n));
+    }
+    both.ask("ZCARD z");
+    both.ask("ZSCAN z 0");
+    // A long member ends the compact encoding, and its way to print scores.
+    let long = "m".repeat(65);
+    both.check(&[(&format!("ZADD one 1e17 {long}"), "1")]);
+    both.ask("ZSCAN one 0");
 }

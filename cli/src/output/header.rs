@@ -1,0 +1,121 @@
+//! Where an answer comes from, and in which state that was: what every answer from a store begins
+//! with.
+
+use neokv_encoding::identity::Identity;
+use neokv_inspect::Source;
+use neokv_inspect::records::RegionRecords;
+use serde::Serialize;
+
+use super::json::{LogIdView, Moment, Number};
+use super::table::Page;
+
+/// Regions that the header names.
+const NAMED: usize = 3;
+
+/// Where an answer comes from.
+#[derive(Clone, Debug, Serialize)]
+pub struct Header {
+    /// The data directory, as it was given.
+    dir: String,
+    server: ServerView,
+    /// Whose directory it is; null before the store joined a cluster.
+    store: Option<StoreView>,
+    /// How far each Region is applied.
+    regions: Vec<AppliedView>,
+    /// When it was read.
+    read_at: Moment,
+    /// The server in words.
+    #[serde(skip)]
+    server_text: String,
+    /// What is wrong with the source as a whole.
+    #[serde(skip)]
+    pub(super) problems: Vec<String>,
+}
+
+/// Whether a server runs on the directory.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct ServerView {
+    running: bool,
+    pid: Option<u32>,
+}
+
+/// A store's identity.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StoreView {
+    /// Id of the store in its cluster.
+    pub store_id: Number,
+    /// Id of the cluster.
+    pub cluster_id: Number,
+    /// Number of the on-disk format.
+    pub format_version: u32,
+}
+
+/// How far a Region is applied.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct AppliedView {
+    region: Number,
+    /// Last applied entry.
+    applied: Option<LogIdView>,
+    /// A Region that is here no more needs no place in the few lines of a page.
+    #[serde(skip)]
+    is_tombstone: bool,
+}
+
+impl From<&Source> for Header {
+    fn from(source: &Source) -> Header {
+        let applied = |region: &RegionRecords| AppliedView {
+            region: Number(region.id),
+            applied: region.applied_id().map(LogIdView::from),
+            is_tombstone: region.is_tombstone(),
+        };
+        Header {
+            dir: source.dir.display().to_string(),
+            server: ServerView { running: source.server.running, pid: source.server.pid },
+            store: source.identity.map(StoreView::from),
+            regions: source.regions.iter().map(applied).collect(),
+            read_at: Moment(source.read_at_ms),
+            server_text: source.server.to_string(),
+            problems: source.problems.clone(),
+        }
+    }
+}
+
+impl From<Identity> for StoreView {
+    fn from(identity: Identity) -> StoreView {
+        StoreView {
+            store_id: Number(identity.store_id),
+            cluster_id: Number(identity.cluster_id),
+            format_version: identity.format_version,
+        }
+    }
+}
+
+impl Header {
+    /// The lines that answers begin with.
+    pub(super) fn page(&self, page: &mut Page) {
+        // Paths have any length and are there to be copied: they are not wrapped.
+        page.verbatim(&page.paint().dim(&format!("{} ({})", self.dir, self.server_text)));
+        let store = self
+            .store
+            .map_or_else(|| "no identity yet".into(), |store| format!("store {}", store.store_id));
+        let mut parts = vec![store];
+        let living: Vec<&AppliedView> =
+            self.regions.iter().filter(|one| !one.is_tombstone).collect();
+        let named = living.iter().take(NAMED).map(|one| match one.applied {
+            Some(applied) => format!("Region {} applied {applied}", one.region),
+            None => format!("Region {} applied nothing", one.region),
+        });
+        parts.extend(named);
+        match living.len() - living.len().min(NAMED) {
+            0 => {}
+            1 => parts.push("1 more Region".into()),
+            more => parts.push(format!("{more} more Regions")),
+        }
+        parts.push(format!("read {}", self.read_at));
+        page.parts(&parts);
+        for problem in &self.problems {
+            page.problem(problem);
+        }
+        page.blank();
+    }
+}

@@ -1,0 +1,197 @@
+//! Telling a log that a crash cut short from a log that was damaged.
+//!
+//! A crash may tear the write-ahead log: the last writes were on their way, nobody was told that
+//! they are durable, and dropping them is right. A power loss may even write the pages of a file out
+//! of order, so that behind a hole stand writes that came later. Damage in what was synced is
+//! another matter: it was acknowledged. RocksDB does not tell the two apart, and where a hole reads
+//! as zeros it goes on behind it as if nothing were missing. So before RocksDB opens, the engine
+//! reads the log files and decides.
+//!
+//! Every batch ends in a note that says which write came before it, and up to which write
+//! everything was synced by then ([`neokv_encoding::synced`]):
+//!
+//! ```text
+//!   15.log  ██████████████████▒         bad bytes, nothing behind them: torn → open
+//!   15.log  ██████████▒████████         bad bytes, batches behind them, and of these
+//!                                         none says that more than █ was synced → cut, open
+//!                                         one says that more was synced: damaged → refuse
+//!   12.log  ██████████   15.log  ████   whole, but 15 names a write behind 12 that is missing:
+//!                                         the same question
+//!   12.log  ██████████▒  15.log  ████   15 misses nothing: the write had failed → open
+//! ```
+//!
+//! What was never promised is cut off together with everything behind it, so that RocksDB finds one
+//! state of the past and nothing of a later one. The bytes that were cut off are kept beside the
+//! log, with `.cut` behind its name, until the next cut.
+//!
+//! A batch counts as one only if its note has the tag of this directory. So bytes of a client that
+//! look like a record of the log, inside a torn record, prove nothing.
+//!
+//! What this cannot see: damage to the very last batches. Until a later batch says that they were
+//! synced, they look like writes that were on their way.
+//!
+//! An operator who wants to go on with what is left of a damaged log opens the store with
+//! [`DamagedLog::Accept`].
+//!
+//! The format is in [`crate::wal`]. The check reads each log once, a block at a time; it costs a
+//! tenth of the replay.
+
+mod history;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::io::{self, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use neokv_encoding::synced::Tag;
+
+use self::history::{History, Hole, Outcome, Place};
+use crate::error::{EngineError, Result};
+use crate::marker;
+use crate::options::DamagedLog;
+
+/// Reads the write-ahead logs of a store that nobody has open, and changes nothing. For tools: they
+/// open the store through RocksDB alone, so where this fails they show more, or less, than what the
+/// server will find.
+///
+/// # Errors
+/// Batches are missing, whether they were promised or not; or the logs cannot be read.
+pub fn check(dir: &Path) -> Result<()> {
+    let tag = marker::read(dir)?;
+    let logs = logs(dir)?;
+    match read(&logs, &tag)? {
+        Outcome::Whole | Outcome::Torn(_) => Ok(()),
+        Outcome::Missing { hole, behind, synced: true } => Err(damage(&logs, hole, behind)),
+        Outcome::Missing { hole, .. } => {
+            let (file, offset) = (path_of(&logs, hole.at), hole.at.offset);
+            let what = hole.what;
+            let detail = format!(
+                "the write-ahead log has {what} at offset {offset}, as after a power loss; what \
+                 stands behind was never synced, and the server will drop it"
+            );
+            Err(EngineError::Corruption { file: Some(file), detail })
+        }
+    }
+}
+
+/// Checks the write-ahead logs in `dir` and cuts off what was never promised. The caller holds the
+/// lock on the directory, whose notes have this tag.
+///
+/// # Errors
+/// A damaged log, with file and offset, unless that is accepted; or one that cannot be read or cut.
+pub(crate) fn recover(dir: &Path, tag: &Tag, damaged: DamagedLog) -> Result<()> {
+    let logs = logs(dir)?;
+    match read(&logs, tag)? {
+        Outcome::Whole => Ok(()),
+        Outcome::Torn(Hole { at, what, .. }) => {
+            tracing::warn!(
+                file = %path_of(&logs, at).display(), at.offset, what,
+                "the log ends in a torn record, as after a crash"
+            );
+            Ok(())
+        }
+        Outcome::Missing { hole, behind, synced } => {
+            let file = path_of(&logs, hole.at);
+            let file = file.display();
+            if synced && damaged == DamagedLog::Refuse {
+                return Err(damage(&logs, hole, behind));
+            }
+            if synced {
+                tracing::error!(
+                    %file, hole.at.offset, hole.what,
+                    "the log is damaged, and the store is opened with what stands before the \
+                     damage: acknowledged writes are lost"
+                );
+            } else {
+                tracing::warn!(
+                    %file, hole.at.offset, hole.what,
+                    "the log has a hole, as after a power loss: writes that were never synced are \
+                     dropped"
+                );
+            }
+            cut(dir, &logs, hole.at)
+        }
+    }
+}
+
+/// A log file and its number.
+type Numbered = (u64, PathBuf);
+
+/// Reads all logs, oldest first.
+fn read(logs: &[Numbered], tag: &Tag) -> Result<Outcome> {
+    let mut history = History::default();
+    for (place, (number, path)) in logs.iter().enumerate() {
+        let length = path.metadata().map_err(|e| EngineError::from_io(path, e))?.len();
+        history.begin(place, length);
+        scan::scan(path, *number, tag, &mut history)?;
+    }
+    Ok(history.outcome())
+}
+
+fn path_of(logs: &[Numbered], place: Place) -> PathBuf {
+    logs.get(place.log).map(|(_, path)| path.clone()).unwrap_or_default()
+}
+
+fn damage(logs: &[Numbered], hole: Hole, behind: Place) -> EngineError {
+    let detail = format!(
+        "the write-ahead log has {} at offset {}, where acknowledged writes must stand: the batch \
+         at offset {} of {} knows that they were synced; to go on without them and everything \
+         behind, accept the damaged log",
+        hole.what,
+        hole.at.offset,
+        behind.offset,
+        path_of(logs, behind).display()
+    );
+    EngineError::Corruption { file: Some(path_of(logs, hole.at)), detail }
+}
+
+/// The log files of a directory, oldest first.
+fn logs(dir: &Path) -> Result<Vec<Numbered>> {
+    let mut logs = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|e| EngineError::from_io(dir, e))? {
+        let path = entry.map_err(|e| EngineError::from_io(dir, e))?.path();
+        if path.extension().is_some_and(|extension| extension == "log")
+            && let Some(number) =
+                path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok())
+        {
+            logs.push((number, path));
+        }
+    }
+    logs.sort();
+    Ok(logs)
+}
+
+/// Cuts everything from a place on off the logs.
+fn cut(dir: &Path, logs: &[Numbered], from: Place) -> Result<()> {
+    for old in kept(dir)? {
+        fs::remove_file(&old).map_err(|e| EngineError::from_io(&old, e))?;
+    }
+    // The newest log first: after a crash in between, the hole is still there to be found.
+    for (log, (_, path)) in logs.iter().enumerate().skip(from.log).rev() {
+        let length = if log == from.log { from.offset } else { 0 };
+        shorten(dir, path, length).map_err(|e| EngineError::from_io(path, e))?;
+    }
+    Ok(())
+}
+
+/// What earlier cuts have kept.
+fn kept(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+    let paths = entries.map_err(|e| EngineError::from_io(dir, e))?;
+    let paths = paths.into_iter().map(|entry| entry.path());
+    Ok(paths.filter(|path| path.to_string_lossy().ends_with(".log.cut")).collect())
+}
+
+/// Ends a log after its first bytes, and keeps the others in a file beside it.
+fn shorten(dir: &Path, log: &Path, length: u64) -> io::Result<()> {
+    let mut file = File::options().read(true).write(true).open(log)?;
+    file.seek(SeekFrom::Start(length))?;
+    let mut kept = File::create(log.with_extension("log.cut"))?;
+    io::copy(&mut file, &mut kept)?;
+    kept.sync_all()?;
+    File::open(dir)?.sync_all()?;
+    file.set_len(length)?;
+    file.sync_all()
+}

@@ -1,0 +1,169 @@
+//! Reading one log file: what is good in it, where it stops making sense, and what stands behind.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use neokv_encoding::synced::Tag;
+
+use super::history::History;
+use crate::error::{EngineError, Result};
+use crate::wal::{self, BATCH_HEADER, BLOCK, Fragment, HEADER, NOTE_RECORD, Part};
+
+/// Reads the log with this number from beginning to end, a block at a time, and tells `history`.
+pub(super) fn scan(path: &Path, number: u64, tag: &Tag, history: &mut History) -> Result<()> {
+    let io = |error| EngineError::from_io(path, error);
+    let mut file = File::open(path).map_err(io)?;
+    let mut scan = Scan { number, tag, history, open: None, stopped: false };
+    let mut block = Vec::with_capacity(BLOCK);
+    let mut base = 0;
+    loop {
+        block.clear();
+        file.by_ref().take(BLOCK as u64).read_to_end(&mut block).map_err(io)?;
+        if block.is_empty() {
+            break;
+        }
+        scan.block(&block, base);
+        base += block.len() as u64;
+    }
+    scan.finish(base);
+    Ok(())
+}
+
+/// A batch whose fragments are being read: of a batch of any size, only its ends are kept.
+struct Open {
+    /// Where it begins in the file.
+    offset: u64,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Open {
+    fn at(offset: u64) -> Open {
+        Open { offset, head: Vec::new(), tail: Vec::new() }
+    }
+
+    fn push(&mut self, payload: &[u8]) {
+        let missing = BATCH_HEADER.saturating_sub(self.head.len()).min(payload.len());
+        self.head.extend(payload.iter().take(missing));
+        let end = payload.len().saturating_sub(NOTE_RECORD);
+        self.tail.extend(payload.iter().skip(end));
+        self.tail.drain(..self.tail.len().saturating_sub(NOTE_RECORD));
+    }
+}
+
+/// The state of reading one log.
+struct Scan<'a> {
+    number: u64,
+    tag: &'a Tag,
+    history: &'a mut History,
+    /// A batch whose first fragment was read and whose last was not.
+    open: Option<Open>,
+    /// Something made no sense. What is good behind it counts only with a note.
+    stopped: bool,
+}
+
+impl Scan<'_> {
+    /// Reads one block, which stands at `base` in the file.
+    fn block(&mut self, block: &[u8], base: u64) {
+        let mut at = 0;
+        while let Some(rest) = block.get(at..).filter(|rest| rest.len() >= HEADER) {
+            let offset = base + at as u64;
+            let what = match wal::fragment(rest, self.number) {
+                Fragment::Good { part, payload, length } => {
+                    self.part(part, payload, offset);
+                    at += length;
+                    continue;
+                }
+                Fragment::Bad(what) => what,
+                Fragment::Blank | Fragment::Stale => "unwritten space",
+            };
+            self.stop(offset, what);
+            // Where a length is damaged, so is the position of the next fragment.
+            let Some(next) = self.next_good(block, at + 1) else { return };
+            at = next;
+        }
+        // A whole block may end in a few zeros; the last block of a file may end anywhere.
+        if block.get(at..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
+            self.stop(base + at as u64, "a few bytes that are no record");
+        }
+    }
+
+    /// The next place of a good fragment, at any byte. Only where the tag shows that a note is to
+    /// be found at all: looking at every byte takes long.
+    fn next_good(&self, block: &[u8], from: usize) -> Option<usize> {
+        let rest = block.get(from..)?;
+        if !rest.windows(self.tag.len()).any(|window| window == self.tag) {
+            return None;
+        }
+        let is_good = |at: &usize| {
+            let fragment = rest.get(*at..).map(|rest| wal::fragment(rest, self.number));
+            matches!(fragment, Some(Fragment::Good { .. }))
+        };
+        (0..rest.len()).find(is_good).map(|at| from + at)
+    }
+
+    /// Follows the fragments of a batch.
+    fn part(&mut self, part: Part, payload: &[u8], offset: u64) {
+        match (part, &self.open) {
+            // A batch must end before another begins.
+            (Part::Full | Part::First | Part::Note, Some(open)) => {
+                self.stop(open.offset, "a record without its end");
+            }
+            (Part::Middle | Part::Last, None) => {
+                self.stop(offset, "a record without its beginning")
+            }
+            _ => {}
+        }
+        match part {
+            Part::Full => {
+                let mut whole = Open::at(offset);
+                whole.push(payload);
+                self.complete(&whole);
+            }
+            Part::First => {
+                let open = self.open.insert(Open::at(offset));
+                open.push(payload);
+            }
+            Part::Middle => {
+                if let Some(open) = &mut self.open {
+                    open.push(payload);
+                }
+            }
+            Part::Last => {
+                // Without its beginning, the end may still hold a note.
+                let mut open = self.open.take().unwrap_or_else(|| Open::at(offset));
+                open.push(payload);
+                self.complete(&open);
+            }
+            Part::Note => {}
+        }
+    }
+
+    fn complete(&mut self, batch: &Open) {
+        let sequences = wal::sequences(&batch.head);
+        let note = wal::note(&batch.tail, self.tag);
+        if !self.stopped {
+            // Of its own number a batch says nothing, and of none after it.
+            let note = note.filter(|note| sequences.is_none_or(|(first, _)| note.before < first));
+            self.history.batch(batch.offset, sequences, note);
+        } else if let Some(note) = note {
+            self.history.behind(batch.offset, note);
+        }
+    }
+
+    /// Something makes no sense. A batch that spans it is bad from its first fragment on.
+    fn stop(&mut self, offset: u64, what: &'static str) {
+        let offset = self.open.take().map_or(offset, |open| open.offset);
+        if !self.stopped {
+            self.stopped = true;
+            self.history.bad(offset, what);
+        }
+    }
+
+    fn finish(mut self, length: u64) {
+        if self.open.is_some() {
+            self.stop(length, "a record without its end");
+        }
+    }
+}

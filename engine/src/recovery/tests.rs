@@ -1,0 +1,243 @@
+//! Logs made by hand: what is whole, torn, never promised, and damaged.
+
+use neokv_encoding::synced::SyncedNote;
+
+use super::*;
+use crate::wal::tests::encode;
+use crate::wal::{BLOCK, HEADER};
+
+const TAG: Tag = [0x5a; 16];
+
+/// A batch as the engine writes it: `count` writes from `sequence` on, padded to `length` bytes.
+fn batch(sequence: u64, count: u32, length: usize, synced: u64) -> Vec<u8> {
+    noted(sequence, count, length, SyncedNote { tag: TAG, before: sequence - 1, synced })
+}
+
+fn noted(sequence: u64, count: u32, length: usize, note: SyncedNote) -> Vec<u8> {
+    let mut bytes = [&sequence.to_le_bytes()[..], &count.to_le_bytes()].concat();
+    bytes.resize(length.max(12), 0xab);
+    bytes.extend([3, 33]);
+    bytes.extend(note.encode());
+    bytes
+}
+
+/// Records as RocksDB lays them out: split at blocks, short block ends filled with zeros.
+fn log(batches: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for batch in batches {
+        let (mut rest, mut first) = (&batch[..], true);
+        loop {
+            let left = BLOCK - out.len() % BLOCK;
+            if left < HEADER {
+                out.resize(out.len() + left, 0);
+                continue;
+            }
+            let take = rest.len().min(left - HEADER);
+            let last = take == rest.len();
+            let kind = match (first, last) {
+                (true, true) => 1,
+                (true, false) => 2,
+                (false, false) => 3,
+                (false, true) => 4,
+            };
+            out.extend(encode(kind, None, &rest[..take]));
+            (rest, first) = (&rest[take..], false);
+            if last {
+                break;
+            }
+        }
+    }
+    out
+}
+
+/// A directory with these logs, numbered 4, 5, ...
+fn dir(logs: &[&[u8]]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (number, bytes) in logs.iter().enumerate() {
+        fs::write(dir.path().join(format!("{:06}.log", number + 4)), bytes).unwrap();
+    }
+    dir
+}
+
+fn outcome(files: &[&[u8]]) -> Outcome {
+    let dir = dir(files);
+    read(&logs(dir.path()).unwrap(), &TAG).unwrap()
+}
+
+/// Where the hole is, and whether it was synced; `None` if nothing is missing.
+fn missing(files: &[&[u8]]) -> Option<(usize, u64, bool)> {
+    match outcome(files) {
+        Outcome::Missing { hole, synced, .. } => Some((hole.at.log, hole.at.offset, synced)),
+        Outcome::Whole | Outcome::Torn(_) => None,
+    }
+}
+
+/// Five batches, the third of several blocks. Each knows that the one before the last was synced.
+fn batches() -> Vec<Vec<u8>> {
+    vec![
+        batch(1, 2, 100, 0),
+        batch(3, 1, 300, 0),
+        batch(4, 1, 70_000, 2),
+        batch(5, 5, 40, 3),
+        batch(10, 1, 500, 4),
+    ]
+}
+
+/// Where each batch ends.
+fn ends(batches: &[Vec<u8>]) -> Vec<usize> {
+    (1..=batches.len()).map(|n| log(&batches[..n]).len()).collect()
+}
+
+#[test]
+fn a_whole_log_has_no_problem() {
+    assert_eq!(outcome(&[]), Outcome::Whole);
+    assert_eq!(outcome(&[&log(&batches())]), Outcome::Whole);
+    let (first, second) = (log(&batches()[..2]), log(&batches()[2..]));
+    assert_eq!(outcome(&[&first, &second, &[]]), Outcome::Whole);
+    assert_eq!(outcome(&[&second]), Outcome::Whole, "older logs are gone");
+    let space = [&log(&batches())[..], &[0; 5000]].concat();
+    assert_eq!(missing(&[&space]), None);
+}
+
+#[test]
+fn a_log_cut_anywhere_misses_nothing() {
+    let whole = log(&batches());
+    let ends = ends(&batches());
+    let cuts = (0..whole.len()).filter(|at| at % 97 == 0 || whole.len() - at < 60 || *at < 130);
+    for cut in cuts {
+        let is_torn = cut != 0 && !ends.contains(&cut);
+        let found = outcome(&[&whole[..cut]]);
+        assert_eq!(matches!(found, Outcome::Torn(_)), is_torn, "cut at {cut}: {found:?}");
+        assert_eq!(matches!(found, Outcome::Whole), !is_torn, "cut at {cut}: {found:?}");
+    }
+}
+
+#[test]
+fn garbage_behind_the_last_record_is_a_torn_end() {
+    let mut bytes = log(&batches());
+    let end = bytes.len() as u64;
+    bytes.extend((0..5000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()));
+    let Outcome::Torn(hole) = outcome(&[&bytes]) else { panic!("torn") };
+    assert_eq!(hole.at, Place { log: 0, offset: end });
+}
+
+#[test]
+fn a_flipped_bit_is_damage_up_to_what_was_synced_and_a_hole_behind_it() {
+    let whole = log(&batches());
+    let ends = ends(&batches());
+    // The last batch says that 1 to 4 were synced, which are the first three batches.
+    for at in (0..whole.len()).step_by(211).chain(0..120).chain(ends[2]..ends[2] + 60) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        let found = missing(&[&bytes]);
+        let which = ends.iter().position(|end| at < *end).unwrap();
+        let begin = if which == 0 { 0 } else { ends[which - 1] as u64 };
+        let expected = (which < 4).then_some((0, begin, which < 3));
+        assert_eq!(found, expected, "flip at {at}, in batch {which}");
+    }
+}
+
+#[test]
+fn zeroed_pages_are_holes_like_bad_bytes() {
+    let whole = log(&batches());
+    let ends = ends(&batches());
+    let mut bytes = whole.clone();
+    bytes[ends[2]..ends[3]].fill(0);
+    assert_eq!(missing(&[&bytes]), Some((0, ends[2] as u64, false)));
+    let mut bytes = whole.clone();
+    bytes[ends[1]..ends[1] + 8192].fill(0);
+    assert_eq!(missing(&[&bytes]), Some((0, ends[1] as u64, true)));
+}
+
+#[test]
+fn a_batch_that_is_missing_between_two_logs_is_missed() {
+    let all = batches();
+    for (lost, synced) in [(3, true), (4, false)] {
+        // The log ends before `lost`; the next one begins behind it.
+        let mut next = all[lost..].to_vec();
+        next.push(batch(11, 1, 50, 4));
+        let found = missing(&[&log(&all[..lost - 1]), &log(&next)]);
+        assert_eq!(found, Some((1, 0, synced)), "batch {lost}");
+    }
+    // The same where the first of the two has lost all it had.
+    assert_eq!(missing(&[&[], &log(&all[3..])]), Some((0, 0, true)));
+    assert_eq!(missing(&[&[], &log(&[batch(5, 5, 40, 3)])]), Some((0, 0, false)));
+}
+
+#[test]
+fn numbers_that_a_file_took_are_not_missed() {
+    // Numbers 11 to 19 went to files that were taken in.
+    let note = SyncedNote { tag: TAG, before: 10, synced: 10 };
+    let next = noted(20, 1, 50, note);
+    assert_eq!(outcome(&[&log(&batches()), &log(&[next])]), Outcome::Whole);
+}
+
+#[test]
+fn a_write_that_failed_leaves_torn_bytes_and_nothing_is_missing() {
+    let torn = [&log(&batches())[..], &log(&[batch(11, 1, 800, 4)])[..300]].concat();
+    let next = log(&[batch(11, 1, 50, 10), batch(12, 1, 50, 11)]);
+    assert_eq!(outcome(&[&torn, &next]), Outcome::Whole);
+    // But a later batch that knows of a write in between makes it a hole.
+    let next = log(&[batch(12, 1, 50, 10)]);
+    let at = log(&batches()).len() as u64;
+    assert_eq!(missing(&[&torn, &next]), Some((0, at, false)));
+}
+
+#[test]
+fn what_an_earlier_process_left_was_recovered() {
+    let torn = &log(&batches())[..200];
+    let first = noted(4, 1, 50, SyncedNote { tag: TAG, before: 0, synced: 0 });
+    let recovered = [&4u64.to_le_bytes()[..], &[0; 4]].concat();
+    let next = log(&[recovered, first, batch(5, 1, 50, 4)]);
+    assert_eq!(outcome(&[torn, &next]), Outcome::Whole);
+}
+
+#[test]
+fn bytes_of_a_client_that_look_like_a_log_prove_nothing() {
+    // A value that holds whole records, with everything but the tag.
+    let forged = SyncedNote { tag: [1; 16], before: 10, synced: 10 };
+    let inner = log(&[noted(11, 1, 300, forged), noted(12, 1, 300, forged)]);
+    let mut outer = batch(11, 1, 0, 4);
+    let end = outer.len();
+    outer.splice(12..end - 35, inner.iter().copied());
+    let before = log(&batches());
+    let mut torn = [&before[..], &log(&[outer])].concat();
+    // The header of the record that holds it did not reach the disk, nor did its end.
+    torn[before.len()..before.len() + 10].fill(0);
+    torn.truncate(before.len() + 500);
+    let Outcome::Torn(hole) = outcome(&[&torn]) else { panic!("torn") };
+    assert_eq!(hole.at.offset, before.len() as u64);
+}
+
+#[test]
+fn what_is_cut_off_is_kept_beside_the_log() {
+    let whole = log(&batches());
+    let ends = ends(&batches());
+    let mut bytes = whole.clone();
+    bytes[ends[2]..ends[3]].fill(0);
+    let later = log(&[batch(11, 1, 50, 4)]);
+    let dir = dir(&[&bytes, &later]);
+    let file = |name: &str| fs::read(dir.path().join(name)).unwrap();
+    recover(dir.path(), &TAG, DamagedLog::Refuse).unwrap();
+    assert_eq!(file("000004.log"), whole[..ends[2]]);
+    assert_eq!(file("000005.log"), b"");
+    assert_eq!(file("000004.log.cut"), bytes[ends[2]..]);
+    assert_eq!(file("000005.log.cut"), later);
+    assert_eq!(read(&logs(dir.path()).unwrap(), &TAG).unwrap(), Outcome::Whole);
+    assert_eq!(logs(dir.path()).unwrap().len(), 2, "what is kept is no log");
+}
+
+#[test]
+fn damage_is_refused_by_name_unless_it_is_accepted() {
+    let mut bytes = log(&batches());
+    bytes[20] ^= 1;
+    let dir = dir(&[&bytes]);
+    let error = recover(dir.path(), &TAG, DamagedLog::Refuse).unwrap_err();
+    let EngineError::Corruption { file: Some(file), detail } = error else { panic!("{error}") };
+    assert!(file.ends_with("000004.log"), "{}", file.display());
+    assert!(detail.contains("at offset 0"), "{detail}");
+    assert_eq!(fs::read(&file).unwrap(), bytes, "a refused log is left as it is");
+    recover(dir.path(), &TAG, DamagedLog::Accept).unwrap();
+    assert_eq!(fs::read(&file).unwrap(), b"");
+    recover(dir.path(), &TAG, DamagedLog::Refuse).unwrap();
+}

@@ -1,0 +1,132 @@
+//! Budgeted reads: what they see, and when they refuse.
+
+use neokv_encoding::family::Family;
+use neokv_engine::{
+    BudgetedRead, Direction, Durability, Engine, EngineError, KeyRange, Read, ReadBudget, Result,
+};
+
+use crate::support::{drain, get, keys, open, put, put_hash, user};
+
+const PLENTY: ReadBudget = ReadBudget { rows: 1000, bytes: 1 << 20 };
+
+/// All rows of a family of collections that this read gets to see.
+fn walk(read: &BudgetedRead<'_>, range: KeyRange, direction: Direction) -> Result<Vec<Vec<u8>>> {
+    let mut cursor = read.cursor(Family::Subkey, range, direction)?;
+    let mut rows = Vec::new();
+    while let Some((key, _)) = cursor.next()? {
+        rows.push(key.to_vec());
+    }
+    Ok(rows)
+}
+
+fn fields(engine: &Engine, count: usize) -> KeyRange {
+    let names: Vec<String> = (0..count).map(|n| format!("f{n:05}")).collect();
+    put_hash(engine, &user("h"), 1, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    KeyRange::prefix(&user("h").subkey_prefix(1))
+}
+
+#[test]
+fn a_budgeted_read_sees_one_state_as_a_snapshot_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let range = fields(&engine, 50);
+    let (read, snapshot) = (engine.budgeted_read(PLENTY), engine.snapshot());
+    put(&engine, Family::Subkey, &user("h").subkey(1, b"late"), b"");
+    put(&engine, Family::Metadata, b"late", b"");
+    for direction in [Direction::Forward, Direction::Reverse] {
+        let seen = walk(&read, range.clone(), direction).unwrap();
+        assert_eq!(seen, keys(&snapshot, Family::Subkey, range.clone(), direction));
+        assert_eq!(seen.len(), 50);
+    }
+    assert_eq!(get(&read, Family::Metadata, b"late"), None);
+    assert_eq!(
+        get(&read, Family::Subkey, &user("h").subkey(1, b"f00007")),
+        Some(b"value".to_vec())
+    );
+    assert!(!read.is_spent());
+    assert!((100..200).contains(&read.rows_read()), "{}", read.rows_read());
+}
+
+#[test]
+fn rows_and_bytes_are_limited() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let range = fields(&engine, 50);
+    for budget in [ReadBudget { rows: 40, ..PLENTY }, ReadBudget { bytes: 500, ..PLENTY }] {
+        let read = engine.budgeted_read(budget);
+        assert!(matches!(
+            walk(&read, range.clone(), Direction::Forward),
+            Err(EngineError::BudgetExceeded)
+        ));
+        assert!(read.is_spent());
+    }
+    let read = engine.budgeted_read(ReadBudget { rows: 40, ..PLENTY });
+    read.expect_rows(40).unwrap();
+    assert!(!read.is_spent() && read.rows_read() == 0);
+    assert!(matches!(read.expect_rows(41), Err(EngineError::BudgetExceeded)));
+    assert!(read.is_spent() && read.rows_read() == 0);
+
+    // Look-ups and jumps are limited, too.
+    let read = engine.budgeted_read(ReadBudget { rows: 40, ..PLENTY });
+    let looked_up = (0..40).map_while(|_| read.get(Family::Metadata, b"none").ok()).count();
+    assert!((1..40).contains(&looked_up) && read.is_spent());
+    let read = engine.budgeted_read(ReadBudget { rows: 40, ..PLENTY });
+    let mut cursor = read.cursor(Family::Subkey, range, Direction::Forward).unwrap();
+    let jumps = (0..40).map_while(|_| cursor.seek(&user("h").subkey(1, b"f00001")).ok()).count();
+    assert!((1..40).contains(&jumps) && read.is_spent());
+}
+
+#[test]
+fn a_budgeted_read_does_not_wait_for_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let range = fields(&engine, 50);
+    engine.flush().unwrap();
+    drop(engine);
+    let engine = open(dir.path());
+    let cold = engine.budgeted_read(PLENTY);
+    assert!(matches!(
+        walk(&cold, range.clone(), Direction::Forward),
+        Err(EngineError::BudgetExceeded)
+    ));
+    assert!(cold.is_spent());
+    let cold = engine.budgeted_read(PLENTY);
+    assert!(matches!(
+        cold.get(Family::Metadata, &user("h").metadata()),
+        Err(EngineError::BudgetExceeded)
+    ));
+    assert!(cold.is_spent());
+    // What an ordinary read has brought in is at hand for the next one.
+    let snapshot = engine.snapshot();
+    assert_eq!(
+        drain(&mut snapshot.cursor(Family::Subkey, range.clone(), Direction::Forward).unwrap())
+            .len(),
+        50
+    );
+    assert!(get(&snapshot, Family::Metadata, &user("h").metadata()).is_some());
+    let warm = engine.budgeted_read(PLENTY);
+    assert_eq!(walk(&warm, range, Direction::Forward).unwrap().len(), 50);
+    assert!(get(&warm, Family::Metadata, &user("h").metadata()).is_some());
+    assert!(!warm.is_spent());
+}
+
+#[test]
+fn a_budgeted_read_does_not_pass_over_masses_of_deleted_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let range = fields(&engine, 2000);
+    let mut batch = engine.batch();
+    for n in 0..1999 {
+        batch.delete(Family::Subkey, user("h").subkey(1, format!("f{n:05}").as_bytes()));
+    }
+    engine.write(batch, Durability::Buffered).unwrap();
+    for direction in [Direction::Forward, Direction::Reverse] {
+        let read = engine.budgeted_read(PLENTY);
+        assert!(
+            matches!(walk(&read, range.clone(), direction), Err(EngineError::BudgetExceeded)),
+            "{direction:?}"
+        );
+        assert!(read.is_spent());
+    }
+    assert_eq!(keys(&engine.snapshot(), Family::Subkey, range, Direction::Forward).len(), 1);
+}

@@ -1,0 +1,12 @@
+//! The crate from outside, on small stores. One test binary: linking RocksDB is slow.
+
+#[cfg(test)]
+mod answers;
+#[cfg(test)]
+mod layers;
+#[cfg(test)]
+mod modules;
+#[cfg(test)]
+mod sources;
+#[cfg(test)]
+mod stores;

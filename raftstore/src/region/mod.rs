@@ -1,0 +1,412 @@
+//! One Region's replica on this store: where writes and reads enter.
+//!
+//! What changes the Region itself (peers, splits, its end) is told in [`crate::operation`].
+
+mod compact;
+mod status;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use neokv_encoding::hlc;
+use neokv_encoding::region::{Descriptor, Epoch, RegionState, ReplicaState};
+use neokv_engine::{BudgetedRead, Engine, ReadBudget, Snapshot};
+use openraft::async_runtime::WatchReceiver;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+pub use self::status::{Role, Status};
+use crate::apply::Applier;
+use crate::clock::Clock;
+use crate::error::{ProposeError, ReadError, StoreError};
+use crate::group::Raft;
+use crate::log::GroupLog;
+use crate::machine::StateMachine;
+use crate::propose::{Done, Progress, Proposer};
+use crate::published::Published;
+use crate::read::{ReadPoint, ReadRounds};
+use crate::shape::Shape;
+use crate::snapshot::Snapshots;
+
+/// A replica of a Region. Shared by `Arc`; every method may be called from any number of tasks at
+/// once.
+pub struct Region<M: StateMachine> {
+    pub(crate) id: u64,
+    pub(crate) peer: u64,
+    /// The group, once it runs.
+    pub(crate) raft: OnceLock<Raft<M>>,
+    pub(crate) engine: Engine,
+    pub(crate) clock: Clock,
+    pub(crate) log: Arc<GroupLog>,
+    pub(crate) shape: Arc<Shape>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) applier: Arc<Applier<M>>,
+    pub(crate) proposer: Arc<Proposer<M>>,
+    pub(crate) reads: ReadRounds,
+    pub(crate) snapshots: Arc<Snapshots<M>>,
+    pub(crate) compacting: compact::Compacting,
+    /// Ends when Raft has let go of the Region's state machine.
+    pub(crate) gone: Mutex<Option<oneshot::Receiver<()>>>,
+    pub(crate) limits: Limits,
+    /// Whether time moves the group by itself.
+    pub(crate) ticks: bool,
+}
+
+/// How long operations on a Region wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// For an entry to be committed and applied.
+    pub(crate) operation: Duration,
+    /// For a learner to catch up.
+    pub(crate) catch_up: Duration,
+}
+
+impl<M: StateMachine> Region<M> {
+    /// The Region's id.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// This replica's peer id.
+    pub fn peer(&self) -> u64 {
+        self.peer
+    }
+
+    /// The Region as of the last applied entry.
+    pub fn descriptor(&self) -> Arc<Descriptor> {
+        self.shape.descriptor()
+    }
+
+    /// Writes these commands, in order, and returns what has become of each, in order, once it is
+    /// durable on a majority and applied here. Commands of one call may share entries with those of
+    /// others; nothing comes between two commands of one entry. If the returned future is dropped,
+    /// commands that are queued or on their way go on all the same, and what did not fit into its
+    /// entry is not proposed any more. `epoch` is that of the descriptor by which the caller
+    /// routed.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError`]. Everything but [`ProposeError::Unknown`] means that nothing happened.
+    pub async fn propose(
+        &self,
+        epoch: Epoch,
+        commands: Vec<M::Command>,
+    ) -> Result<Vec<Done<M::Command, M::Reply>>, ProposeError> {
+        let mut progress = self.propose_some(epoch, commands).await?;
+        let mut done = progress.done;
+        while !progress.rest.is_empty() {
+            let more = self.propose_some(epoch, progress.rest).await;
+            progress = more.map_err(|error| ProposeError::Unknown {
+                why: Arc::from(format!("the first commands took effect, then: {error}")),
+            })?;
+            done.append(&mut progress.done);
+        }
+        Ok(done)
+    }
+
+    /// Like [`propose`](Self::propose), but only as many of the commands as one entry carries out.
+    /// The caller decides when the rest goes: it can send the first replies on before more of them
+    /// come.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError`]. Everything but [`ProposeError::Unknown`] means that nothing happened.
+    pub async fn propose_some(
+        &self,
+        epoch: Epoch,
+        commands: Vec<M::Command>,
+    ) -> Result<Progress<M::Command, M::Reply>, ProposeError> {
+        if commands.is_empty() {
+            return Ok(Progress { done: Vec::new(), rest: commands });
+        }
+        if !self.published.serving() {
+            crate::metrics::refused();
+            return Err(self.not_serving().into());
+        }
+        let wait = self.proposer.submit(epoch, commands);
+        let verdict = wait.inspect_err(|_| crate::metrics::refused())?.await;
+        let verdict = verdict.unwrap_or_else(|_| {
+            let why = Arc::from("the region stopped while the write was in flight");
+            Err(ProposeError::Unknown { why })
+        });
+        verdict.map_err(|error| self.with_cause(error))
+    }
+
+    /// A caller that is left without an answer because the Region died is told the cause.
+    fn with_cause(&self, error: ProposeError) -> ProposeError {
+        match (error, self.published.stopped()) {
+            (ProposeError::Unknown { why }, Some(cause)) => {
+                ProposeError::Unknown { why: Arc::from(format!("{why} ({cause})")) }
+            }
+            (error, _) => error,
+        }
+    }
+
+    /// Permission to read now, without asking anybody: only where this replica is the one voter.
+    /// `epoch` is that of the descriptor by which the caller routed.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NeedsQuorum`] where there are more voters: call
+    /// [`read_index`](Self::read_index). [`ReadError::StaleEpoch`]: route again.
+    pub fn read_now(&self, epoch: Epoch) -> Result<ReadPoint, ReadError> {
+        let replaced = self.shape.replaced();
+        if self.published.may_read_alone() {
+            return self.point(epoch, replaced);
+        }
+        if self.published.serving() {
+            return Err(ReadError::NeedsQuorum { region: self.id });
+        }
+        Err(self.not_serving().into())
+    }
+
+    /// Permission to read, confirmed by a majority where there is one. Concurrent calls share
+    /// rounds.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]; all of them are harmless to retry.
+    pub async fn read_index(&self, epoch: Epoch) -> Result<ReadPoint, ReadError> {
+        let replaced = self.shape.replaced();
+        match self.read_now(epoch) {
+            Err(ReadError::NeedsQuorum { .. }) => {}
+            settled => return settled,
+        }
+        self.reads.join().await?;
+        // Compared after the wait: what was committed before the read began is applied now, a split
+        // or a merge included.
+        self.point(epoch, replaced)
+    }
+
+    /// A permission, if the Region still is what the caller saw.
+    fn point(&self, epoch: Epoch, replaced: u64) -> Result<ReadPoint, ReadError> {
+        let descriptor = self.descriptor();
+        if descriptor.epoch.version != epoch.version || descriptor.state != RegionState::Normal {
+            return Err(ReadError::StaleEpoch { descriptor });
+        }
+        let now_ms = self.clock.now_ms().max(hlc::ms(self.published.clock()));
+        Ok(ReadPoint { descriptor, now_ms, replaced })
+    }
+
+    /// Reads the latest state: for a single look-up.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::StaleEpoch`], [`ReadError::NotReady`]: the Region or its data changed
+    /// meanwhile, and the result does not count.
+    pub fn read_latest<T>(
+        &self,
+        point: &ReadPoint,
+        work: impl FnOnce(&Engine) -> T,
+    ) -> Result<T, ReadError> {
+        let result = work(&self.engine);
+        self.confirm(point).map(|()| result)
+    }
+
+    /// Reads one state: for several look-ups that must agree.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::StaleEpoch`], [`ReadError::NotReady`]: the Region or its data changed
+    /// meanwhile, and the result does not count.
+    pub fn read_snapshot<T>(
+        &self,
+        point: &ReadPoint,
+        work: impl FnOnce(&Snapshot<'_>) -> T,
+    ) -> Result<T, ReadError> {
+        let result = work(&self.engine.snapshot());
+        self.confirm(point).map(|()| result)
+    }
+
+    /// Reads one state, what of it is in memory, within a budget: for threads that must not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::StaleEpoch`], [`ReadError::NotReady`]: the Region or its data changed
+    /// meanwhile, and the result does not count.
+    pub fn read_budgeted<T>(
+        &self,
+        point: &ReadPoint,
+        budget: ReadBudget,
+        work: impl FnOnce(&BudgetedRead<'_>) -> T,
+    ) -> Result<T, ReadError> {
+        let result = work(&self.engine.budgeted_read(budget));
+        self.confirm(point).map(|()| result)
+    }
+
+    /// Neither the Region nor its data was exchanged since the permission was given, so what was
+    /// read is the Region's.
+    fn confirm(&self, point: &ReadPoint) -> Result<(), ReadError> {
+        if !self.shape.has_version(point.descriptor.epoch.version) {
+            return Err(ReadError::StaleEpoch { descriptor: self.descriptor() });
+        }
+        if self.shape.replaced() != point.replaced {
+            let why = "its data was replaced while it was read";
+            return Err(ReadError::NotReady { region: self.id, why });
+        }
+        Ok(())
+    }
+
+    /// Whether reads and writes are served here now.
+    pub fn is_serving(&self) -> bool {
+        self.published.serving()
+    }
+
+    /// Waits until this replica serves as leader, or has stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Stopped`] with the cause.
+    pub async fn wait_serving(&self) -> Result<(), ReadError> {
+        self.published.wait_serving().await;
+        if self.is_serving() { Ok(()) } else { Err(self.not_serving().into()) }
+    }
+
+    /// Why the Region has stopped, if it has.
+    pub fn stopped(&self) -> Option<Arc<str>> {
+        self.published.stopped()
+    }
+
+    /// Waits until the Region has stopped after a failure, or with its store; returns the cause.
+    pub async fn wait_stopped(&self) -> Arc<str> {
+        self.published.wait_stopped().await
+    }
+
+    /// Asks this replica to become leader now, without waiting for an election timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Group`] if the group has died.
+    pub async fn campaign(&self) -> Result<(), StoreError> {
+        self.group()?.trigger().elect(false).await.map_err(|fatal| self.group_error(&fatal))
+    }
+
+    /// Sends heartbeats now, if this replica leads.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Group`] if the group has died.
+    pub async fn heartbeat(&self) -> Result<(), StoreError> {
+        self.group()?.trigger().heartbeat().await.map_err(|fatal| self.group_error(&fatal))
+    }
+
+    /// A group whose only peer this is needs no heartbeats and no elections: without ticks it costs
+    /// nothing while it is idle. `peers` are those of the newest configuration.
+    pub(crate) fn adjust_ticks(&self, peers: usize) {
+        if let Some(raft) = self.raft.get() {
+            self.adjust_ticks_of(raft, peers);
+        }
+    }
+
+    /// The same for a group that is about to be this Region's.
+    pub(crate) fn adjust_ticks_of(&self, raft: &Raft<M>, peers: usize) {
+        if self.ticks {
+            raft.runtime_config().tick(peers != 1);
+        }
+    }
+
+    /// Notices a group that died without a word.
+    pub(crate) fn supervise(&self) {
+        let Some(raft) = self.raft.get() else { return };
+        let metrics = raft.metrics();
+        let fatal = metrics.borrow_watched().running_state.as_ref().err().map(ToString::to_string);
+        if let Some(fatal) = fatal
+            && self.published.stopped().is_none()
+        {
+            tracing::error!(region = self.id, %fatal, "region has died");
+            self.published.stop(&fatal);
+            // Nothing that waits gets an answer from the group any more.
+            self.proposer.close();
+        }
+    }
+
+    /// The group.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotReady`] while it starts, [`StoreError::Group`] if it could not.
+    pub(crate) fn group(&self) -> Result<&Raft<M>, StoreError> {
+        self.raft.get().ok_or_else(|| self.not_serving().into())
+    }
+
+    /// The conf_ver of the applied configuration, if it does not list this peer: what a peer that
+    /// asks for a vote is told.
+    pub(crate) fn unlisted(&self, peer: u64) -> Option<u64> {
+        let descriptor = self.descriptor();
+        let listed = descriptor.peers.iter().any(|one| one.id == peer);
+        let knows = self.shape.replica().state == ReplicaState::Member;
+        (knows && !listed).then_some(descriptor.epoch.conf_ver)
+    }
+
+    pub(crate) fn group_error(&self, error: &impl ToString) -> StoreError {
+        StoreError::Group { region: self.id, why: error.to_string() }
+    }
+
+    /// Why nothing is served.
+    pub(crate) fn not_serving(&self) -> NotServing {
+        let region = self.id;
+        if let Some(why) = self.published.stopped() {
+            return NotServing::Stopped { region, why };
+        }
+        if self.published.leads() {
+            let why = "the leader has not applied an entry of its own term yet";
+            return NotServing::NotReady { region, why };
+        }
+        let Some(raft) = self.raft.get() else {
+            return NotServing::NotReady { region, why: "it is starting" };
+        };
+        let metrics = raft.metrics().borrow_watched().clone();
+        let leader = metrics.current_leader.filter(|leader| *leader != self.peer);
+        if leader.is_none() && self.published.sole() {
+            return NotServing::NotReady { region, why: "it is starting" };
+        }
+        let node = leader.and_then(|peer| metrics.membership_config.get_node(&peer).copied());
+        NotServing::NotLeader { region, leader: node.map(|node| node.store) }
+    }
+}
+
+impl<M: StateMachine> std::fmt::Debug for Region<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Region")
+            .field("id", &self.id)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What reads, writes and operations are told alike.
+pub(crate) enum NotServing {
+    NotLeader { region: u64, leader: Option<u64> },
+    NotReady { region: u64, why: &'static str },
+    Stopped { region: u64, why: Arc<str> },
+}
+
+impl From<NotServing> for ProposeError {
+    fn from(why: NotServing) -> Self {
+        match why {
+            NotServing::NotLeader { region, leader } => Self::NotLeader { region, leader },
+            NotServing::NotReady { region, why } => Self::NotReady { region, why },
+            NotServing::Stopped { region, why } => Self::Stopped { region, why },
+        }
+    }
+}
+
+impl From<NotServing> for ReadError {
+    fn from(why: NotServing) -> Self {
+        match why {
+            NotServing::NotLeader { region, leader } => Self::NotLeader { region, leader },
+            NotServing::NotReady { region, why } => Self::NotReady { region, why },
+            NotServing::Stopped { region, why } => Self::Stopped { region, why },
+        }
+    }
+}
+
+impl From<NotServing> for StoreError {
+    fn from(why: NotServing) -> Self {
+        match why {
+            NotServing::NotLeader { region, leader } => Self::NotLeader { region, leader },
+            NotServing::NotReady { region, why } => Self::NotReady { region, why },
+            NotServing::Stopped { region, why } => Self::Group { region, why: why.to_string() },
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What is looked after once a second, for all Regions.
+//!
+//! Nothing here waits for a Region: what may take long is a task of its own, so that one Region
+//! that does not answer holds up no other.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use neokv_encoding::region::ReplicaState;
+
+use super::Inner;
+use crate::blocking::blocking;
+use crate::machine::StateMachine;
+use crate::metrics;
+use crate::panics;
+use crate::region::Region;
+
+/// How many times its limit the log may reach while a follower needs it.
+const HARD: u64 = 2;
+
+/// How often.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Looks after the store until it ends.
+pub(crate) async fn run<M: StateMachine>(store: Weak<Inner<M>>) {
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let Some(store) = store.upgrade() else { return };
+        // A defect in one look must not end all later ones.
+        if let Err(why) = panics::catch(|| store.look_after()) {
+            tracing::error!(why, "the janitor panicked, which is a defect of the program");
+        }
+    }
+}
+
+impl<M: StateMachine> Inner<M> {
+    /// Notices groups that have died, answers proposals whose time is over, gives back the memory
+    /// of idle logs, and keeps logs and transfers within their bounds.
+    fn look_after(self: &Arc<Self>) {
+        let regions = self.directory.all();
+        for region in &regions {
+            region.supervise();
+            region.proposer.expire();
+            region.log.release_memory();
+            if region.shape.replica().state == ReplicaState::Tombstone {
+                self.operations.removed(region.id);
+            }
+        }
+        let receiver = Arc::clone(&self.receiver);
+        // Removes directories.
+        self.handle.spawn(blocking(move || receiver.drop_stuck()));
+        self.compact_logs(&regions);
+        let stopped = regions.iter().filter(|region| region.published.stopped().is_some()).count();
+        metrics::regions(regions.len(), stopped);
+        metrics::clock_offset(self.config.clock.offset_ms());
+    }
+
+    /// Purges logs that have too many entries, and the largest ones while all of them together have
+    /// too many bytes. Entries that a live follower lacks stay, up to [`HARD`] times the limit.
+    fn compact_logs(&self, regions: &[Arc<Region<M>>]) {
+        let mut sizes: Vec<(u64, u64, &Arc<Region<M>>)> = regions
+            .iter()
+            .map(|region| {
+                let (bytes, entries) = region.log.size();
+                (bytes, entries, region)
+            })
+            .collect();
+        sizes.sort_by_key(|(bytes, ..)| std::cmp::Reverse(*bytes));
+        let total: u64 = sizes.iter().map(|(bytes, ..)| bytes).sum();
+        metrics::log_bytes(total);
+        // Down to half of the budget, so that purges are few and large.
+        let limit = self.config.log_bytes;
+        let mut surplus = if total > limit { total - limit / 2 } else { 0 };
+        for (bytes, entries, region) in sizes {
+            let by_bytes = bytes.min(surplus);
+            let too_many = entries > self.config.log_entries;
+            if by_bytes == 0 && !too_many {
+                continue;
+            }
+            surplus -= by_bytes;
+            let keep_entries = if too_many { self.config.log_entries / 2 } else { u64::MAX };
+            // A follower that is a little behind is waited for, as long as that is affordable.
+            let hard =
+                total > limit.saturating_mul(HARD) || entries / HARD > self.config.log_entries;
+            let followers = region.held_by_followers(self.config.election_max);
+            let upto = followers.filter(|_| !hard).unwrap_or(u64::MAX);
+            self.compact(Arc::clone(region), upto, bytes - by_bytes, keep_entries);
+        }
+    }
+
+    /// Purges one log, in a task of its own.
+    fn compact(&self, region: Arc<Region<M>>, upto: u64, bytes: u64, entries: u64) {
+        self.handle.spawn(async move {
+            if let Err(error) = region.compact_log_up_to(upto, bytes, entries).await {
+                tracing::warn!(region = region.id, %error, "log not purged");
+            }
+        });
+    }
+}

@@ -1,0 +1,78 @@
+//! A store whose disk is full, and answers that come late.
+
+use std::sync::Arc;
+
+use neokv_encoding::raft::{Peer, PeerRole};
+use neokv_encoding::slot::SlotRange;
+use neokv_engine::EngineError;
+use openraft::EntryPayload;
+use openraft::impls::leader_id_std::LeaderId;
+use openraft::raft::AppendEntriesRequest;
+
+use super::Store;
+use crate::config::Config;
+use crate::error::StoreError;
+use crate::testing::{self, Nothing};
+use crate::transport::wire::append_out;
+use crate::transport::{Message, MessageKind, NoPeers, TransportError};
+use crate::types::{Entry, TypeConfig, Vote, log_id};
+
+async fn store(dir: &std::path::Path) -> Store<Nothing> {
+    let config = Config::new(1, dir.join("snapshots"));
+    let (engine, machine) = (testing::engine(dir), Arc::new(Nothing));
+    let store = Store::open(engine, machine, config, Arc::new(NoPeers)).await.unwrap();
+    let mut descriptor = testing::descriptor(1, SlotRange::ALL);
+    descriptor.peers.push(Peer { id: 2, store: 2, role: PeerRole::Voter });
+    store.bootstrap(descriptor).await.unwrap();
+    store
+}
+
+/// What leader 2 sends to peer 1.
+fn append(entries: Vec<Entry>) -> Message {
+    let vote = Vote { leader_id: LeaderId { term: 3, voted_for: 2 }, committed: true };
+    let prev_log_id = Some(log_id(0, 5));
+    let request: AppendEntriesRequest<TypeConfig> =
+        AppendEntriesRequest { vote, prev_log_id, entries, leader_commit: None };
+    let body = append_out(&request);
+    Message { region: 1, from: 2, to: 1, kind: MessageKind::Append, body }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_disk_is_full_entries_stay_with_the_leader() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    let endpoint = store.endpoint();
+    let entry = |index| Entry { log_id: log_id(3, index), payload: EntryPayload::Blank };
+    {
+        let _full = store.0.space.raise();
+        let refused = endpoint.receive(append(vec![entry(6)])).await.unwrap_err();
+        assert!(
+            matches!(&refused, TransportError::Refused { why, .. } if why.contains("full")),
+            "{refused}"
+        );
+        endpoint.receive(append(Vec::new())).await.expect("a heartbeat is answered");
+        let refused = store.destroy(1).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Engine(EngineError::NoSpace { .. })), "{refused}");
+    }
+    endpoint.receive(append(vec![entry(6)])).await.expect("there is space again");
+    assert_eq!(store.region(1).unwrap().status().last_index, Some(6));
+    store.destroy(1).await.unwrap();
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_answer_removes_the_peer_that_asked_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    // It was asked for by peer 7, which lived here before.
+    store.0.operations.unlisted(1, 7, 99);
+    assert!(store.0.removing.lock().is_empty());
+    // This member knows more than the one that answers.
+    store.0.operations.unlisted(1, 1, 1);
+    assert!(store.0.removing.lock().is_empty());
+    store.0.operations.unlisted(1, 1, 99);
+    while store.region(1).is_some() {
+        tokio::task::yield_now().await;
+    }
+    store.shutdown().await;
+}

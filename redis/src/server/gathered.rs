@@ -1,0 +1,137 @@
+//! The writes of one connection that wait for each other, and then for their replies.
+
+use bytes::Bytes;
+use neokv_resp::Reply;
+
+use super::ServerLimits;
+use super::dispatch::Call;
+use super::routing::{Access, Destination};
+use crate::keyspace::NAMESPACE;
+use crate::machine::LogCommand;
+
+/// Writes that wait to be proposed together.
+#[derive(Default)]
+pub struct GatheredWrites {
+    submission: Submission,
+    bytes: usize,
+}
+
+/// Writes on their way, in the order in which the client sent them.
+#[derive(Default)]
+pub struct Submission {
+    /// What is known of each write.
+    writes: Vec<Write>,
+    /// The commands that have neither taken effect nor been refused, each with its place among
+    /// `writes`, in order.
+    open: Vec<(usize, LogCommand)>,
+    /// Place of the first write whose reply has not been taken.
+    next: usize,
+}
+
+/// One write.
+pub struct Write {
+    /// Its declaration, and its position in the command table.
+    pub call: Call,
+    /// What the connection had said about where it may run.
+    pub access: Access,
+    /// Its slot, once it was routed: for MOVED.
+    pub slot: u16,
+    /// Its reply, once there is one.
+    pub answer: Option<Answer>,
+}
+
+/// What became of a write.
+pub enum Answer {
+    /// It was handed to a Region, and this is what came of it.
+    Called(Reply),
+    /// It was not served here.
+    Rejected(Reply),
+}
+
+/// Writes that go to one Region.
+pub struct Group {
+    /// The Region.
+    pub destination: Destination,
+    /// The place of each among the writes of the submission.
+    pub places: Vec<usize>,
+    /// The commands.
+    pub commands: Vec<LogCommand>,
+}
+
+impl GatheredWrites {
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.submission.writes.is_empty()
+    }
+
+    /// Whether those that wait are as many as may wait.
+    pub fn is_full(&self, limits: &ServerLimits) -> bool {
+        self.bytes >= limits.pipeline_bytes
+            || self.submission.writes.len() >= limits.pipeline_commands
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, call: Call, access: Access, args: Vec<Bytes>) {
+        self.bytes += args.iter().map(Bytes::len).sum::<usize>();
+        let Submission { writes, open, .. } = &mut self.submission;
+        let command = LogCommand::Client { namespace: NAMESPACE, command: call.command, args };
+        open.push((writes.len(), command));
+        writes.push(Write { call, access, slot: 0, answer: None });
+    }
+
+    /// Takes all out.
+    pub fn take(&mut self) -> Submission {
+        self.bytes = 0;
+        std::mem::take(&mut self.submission)
+    }
+
+    /// Gives a finished submission back, whose memory the next one can use.
+    pub fn reuse(&mut self, mut submission: Submission) {
+        submission.writes.clear();
+        submission.open.clear();
+        submission.next = 0;
+        self.submission = submission;
+    }
+}
+
+impl Submission {
+    /// Whether every write has its reply, and all were taken.
+    pub fn is_finished(&self) -> bool {
+        self.next >= self.writes.len()
+    }
+
+    /// Takes the open commands out, in order.
+    pub fn take_open(&mut self) -> Vec<(usize, LogCommand)> {
+        std::mem::take(&mut self.open)
+    }
+
+    /// Puts commands back that have not taken effect.
+    pub fn reopen(&mut self, commands: impl IntoIterator<Item = (usize, LogCommand)>) {
+        self.open.extend(commands);
+    }
+
+    /// Restores the order of commands that were put back by several Regions.
+    pub fn sort(&mut self) {
+        self.open.sort_unstable_by_key(|(place, _)| *place);
+    }
+
+    /// The write at a place.
+    pub fn write(&mut self, place: usize) -> Option<&mut Write> {
+        self.writes.get_mut(place)
+    }
+
+    /// Notes what became of the write at a place.
+    pub fn answer(&mut self, place: usize, answer: Answer) {
+        if let Some(write) = self.writes.get_mut(place) {
+            write.answer = Some(answer);
+        }
+    }
+
+    /// Takes the next reply in the client's order; `None` if it is not known yet.
+    pub fn next_answer(&mut self) -> Option<(Call, Answer)> {
+        let write = self.writes.get_mut(self.next)?;
+        let answer = write.answer.take()?;
+        self.next += 1;
+        Some((write.call, answer))
+    }
+}

@@ -1,0 +1,333 @@
+//! Writes: gathered while they follow each other, then proposed together.
+//!
+//! ```text
+//! gathered   SET a   INCR b   SET c   INCR a   DEL d
+//! by Region  1: SET a, INCR a, DEL d        2: INCR b       3: SET c
+//! round 1    1: SET a ✓ INCR a ✓ DEL d ✗     2: INCR b ✓     3: SET c ✓       all at the same time
+//! round 2    4: DEL d ✓                      Region 1 was split meanwhile: d is in Region 4
+//! replies    +OK     :1       +OK     :2       :1                             in the client's order
+//! ```
+//!
+//! All Regions work on their part at the same time, so a pipeline over many costs about what it
+//! costs over one. Within a Region, and so for every key, writes take effect in the client's order;
+//! between Regions there is no order. What has not taken effect in one round (the Region was split,
+//! or the entry had enough) is routed anew in the next, after *all* Regions have answered: of two
+//! writes to one key the second never overtakes the first.
+//!
+//! Replies leave in the client's order, each round as far as they are known without a gap.
+
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use neokv_raftstore::{Done, Progress, ProposeError};
+use neokv_resp::Reply;
+
+use super::connection::{CloseReason, Connection};
+use super::dispatch::Call;
+use super::gathered::{Answer, Group, Submission};
+use super::routing::{
+    Destination, NoRoute, Route, RouteWait, changing, every_region, write_refused,
+};
+use crate::command::declare::{Merge, Scope};
+use crate::keyspace::NAMESPACE;
+use crate::machine::LogCommand;
+use crate::session::ReplyMode;
+
+/// What became of the commands of a group.
+type GroupOutcome = (Vec<usize>, Result<Progress<LogCommand, Reply>, ProposeError>);
+
+impl Connection {
+    /// Adds a write to those that wait, which may make them go.
+    pub(super) async fn gather(&mut self, call: Call) -> Result<(), CloseReason> {
+        if let Scope::EveryRegion(merge) = call.command.scope() {
+            self.settle().await?;
+            return self.write_every(call, merge).await;
+        }
+        self.writes.push(call, self.access(), std::mem::take(&mut self.args));
+        // With CLIENT REPLY it is decided command by command whether a reply is sent.
+        if self.session.replies != ReplyMode::On || self.writes.is_full(&self.context.limits) {
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the gathered writes through the log and appends their replies.
+    pub(super) async fn settle(&mut self) -> Result<(), CloseReason> {
+        if self.writes.is_empty() {
+            return Ok(());
+        }
+        let mut submission = self.writes.take();
+        let mut wait = RouteWait::default();
+        loop {
+            let is_last = wait.is_over();
+            let groups = self.groups(&mut submission, is_last);
+            let is_progress = self.propose(&mut submission, groups).await?;
+            if is_last && !is_progress {
+                // Their Regions have changed all the time.
+                for (place, _) in submission.take_open() {
+                    submission.answer(place, Answer::Rejected(changing()));
+                }
+            }
+            self.answer_writes(&mut submission)?;
+            // What did not take effect goes when the replies before it are on their way, so that a
+            // client which does not read them gets no more of them made.
+            self.relieve().await?;
+            if submission.is_finished() {
+                break;
+            }
+            if self.client.is_killed() {
+                return Err(CloseReason::Killed);
+            }
+            if !is_progress {
+                wait.pause().await;
+            }
+        }
+        self.writes.reuse(submission);
+        Ok(())
+    }
+
+    /// Routes the open commands. One whose Region is not ready waits for the next round, and all
+    /// behind it with it, because they may be about the same key; in the last round it is refused.
+    fn groups(&mut self, submission: &mut Submission, is_last: bool) -> Vec<Group> {
+        let mut groups = Vec::new();
+        let mut open = submission.take_open().into_iter();
+        while let Some((place, command)) = open.next() {
+            match self.route_write(submission, place, &command) {
+                Ok(destination) => add(&mut groups, destination, place, command),
+                Err(NoRoute::NotYet(_)) if !is_last => {
+                    submission.reopen([(place, command)]);
+                    submission.reopen(open);
+                    self.router.forget();
+                    break;
+                }
+                Err(NoRoute::Refused(reply) | NoRoute::NotYet(reply)) => {
+                    submission.answer(place, Answer::Rejected(reply));
+                }
+            }
+        }
+        groups
+    }
+
+    /// Where one write goes.
+    fn route_write(
+        &mut self,
+        submission: &mut Submission,
+        place: usize,
+        command: &LogCommand,
+    ) -> Result<&Destination, NoRoute> {
+        let (Some(write), LogCommand::Client { args, .. }) = (submission.write(place), command)
+        else {
+            return Err(NoRoute::Refused(changing()));
+        };
+        let route = self.router.route(&self.context, write.call.command, args, write.access)?;
+        match route {
+            Route::One(to) => {
+                write.slot = to.slot;
+                Ok(to.destination)
+            }
+            // Commands for every Region are not gathered.
+            Route::Every(..) => Err(NoRoute::Refused(changing())),
+        }
+    }
+
+    /// Proposes the groups, all at the same time, and notes what became of each command. False if
+    /// nothing has moved.
+    async fn propose(
+        &mut self,
+        submission: &mut Submission,
+        mut groups: Vec<Group>,
+    ) -> Result<bool, CloseReason> {
+        let outcomes = match groups.pop() {
+            None => return Ok(false),
+            Some(only) if groups.is_empty() => vec![propose_group(only).await],
+            Some(last) => join_all(groups.into_iter().chain([last]).map(propose_group)).await,
+        };
+        let mut called = Vec::new();
+        let mut is_misrouted = false;
+        for (places, outcome) in outcomes {
+            match outcome {
+                Ok(Progress { done, rest }) => {
+                    // One outcome per command is the proposer's promise; without it no reply could
+                    // be told from another.
+                    if done.is_empty() || done.len() + rest.len() != places.len() {
+                        return Err(CloseReason::Panicked);
+                    }
+                    let (carried_out, left) = places.split_at(done.len());
+                    for (&place, done) in carried_out.iter().zip(done) {
+                        match done {
+                            Done::Reply(reply) => {
+                                submission.answer(place, Answer::Called(reply));
+                                called.push(place);
+                            }
+                            Done::Misrouted(command) => {
+                                submission.reopen([(place, command)]);
+                                is_misrouted = true;
+                            }
+                        }
+                    }
+                    submission.reopen(left.iter().copied().zip(rest));
+                }
+                Err(error) => {
+                    for place in places {
+                        let slot = submission.write(place).map_or(0, |write| write.slot);
+                        let reply = write_refused(&*self.context.topology, slot, &error);
+                        submission.answer(place, Answer::Called(reply));
+                        called.push(place);
+                    }
+                }
+            }
+        }
+        submission.sort();
+        if is_misrouted {
+            self.router.forget();
+        }
+        self.count_writes(submission, &called);
+        Ok(!called.is_empty())
+    }
+
+    /// Runs a write in every Region, one after the other. The first that fails ends it. If the
+    /// Regions change meanwhile it starts over: such commands do no harm when they are repeated.
+    async fn write_every(&mut self, call: Call, merge: Merge) -> Result<(), CloseReason> {
+        let mut wait = RouteWait::default();
+        let mut has_begun = false;
+        loop {
+            let reply = match self.write_every_once(call, merge, &mut has_begun).await {
+                Ok(reply) => {
+                    self.answer(call, Ok(reply));
+                    return Ok(());
+                }
+                Err(NoRoute::Refused(reply)) => {
+                    self.redirect(call, &reply);
+                    return Ok(());
+                }
+                Err(NoRoute::NotYet(reply)) => reply,
+            };
+            if self.client.is_killed() {
+                return Err(CloseReason::Killed);
+            }
+            if !wait.pause().await {
+                if has_begun {
+                    let why = "some regions have done it, others are changing".into();
+                    let error = ProposeError::Unknown { why };
+                    self.answer(call, Ok(write_refused(&*self.context.topology, 0, &error)));
+                } else {
+                    self.redirect(call, &reply);
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// One attempt at [`write_every`](Self::write_every). `has_begun` becomes true when a Region
+    /// has done it.
+    async fn write_every_once(
+        &mut self,
+        call: Call,
+        merge: Merge,
+        has_begun: &mut bool,
+    ) -> Result<Reply, NoRoute> {
+        let regions = every_region(&self.context)?;
+        let mut replies = Vec::with_capacity(regions.len());
+        for destination in &regions {
+            let reply = match self.propose_one(call, destination).await {
+                Ok(Done::Reply(reply)) => reply,
+                Ok(Done::Misrouted(_)) => return Err(NoRoute::NotYet(changing())),
+                Err(error) => {
+                    // What happened in the Regions before stays: that must not look like a refusal.
+                    let error = if *has_begun {
+                        let why = format!("some regions have done it, then: {error}").into();
+                        ProposeError::Unknown { why }
+                    } else {
+                        error
+                    };
+                    let slot = destination.descriptor.slots.start;
+                    return Ok(write_refused(&*self.context.topology, slot, &error));
+                }
+            };
+            if reply.is_error() {
+                return Ok(reply);
+            }
+            *has_begun = true;
+            replies.push(reply);
+        }
+        Ok(merge(replies, self.session.seed()))
+    }
+
+    /// Proposes the command in `args` to one Region.
+    async fn propose_one(
+        &self,
+        call: Call,
+        to: &Destination,
+    ) -> Result<Done<LogCommand, Reply>, ProposeError> {
+        let command = LogCommand::Client {
+            namespace: NAMESPACE,
+            command: call.command,
+            args: self.args.clone(),
+        };
+        let mut done = to.region.propose(to.descriptor.epoch, vec![command]).await?;
+        // One command has one outcome.
+        done.pop().ok_or_else(|| ProposeError::Unknown { why: "there was no reply".into() })
+    }
+
+    /// Appends the replies that are known, in the client's order; each is dropped as soon as it is
+    /// copied, because together they may be large.
+    fn answer_writes(&mut self, submission: &mut Submission) -> Result<(), CloseReason> {
+        while let Some((call, answer)) = submission.next_answer() {
+            match answer {
+                Answer::Called(reply) => self.answer_write(call, &reply),
+                Answer::Rejected(reply) => self.redirect(call, &reply),
+            }
+            self.send_excess()?;
+        }
+        Ok(())
+    }
+
+    fn answer_write(&mut self, call: Call, reply: &Reply) {
+        if let Reply::Error(text) = reply {
+            self.stats.count_failure(&self.context.stats, call.position, text);
+        }
+        if self.session.end_command() {
+            self.output.push(reply, self.session.protocol);
+        }
+    }
+
+    /// Counts the calls of a round; each took an equal share of its time.
+    fn count_writes(&mut self, submission: &mut Submission, places: &[usize]) {
+        let now = Instant::now();
+        let calls = u32::try_from(places.len()).unwrap_or(u32::MAX).max(1);
+        let share = now.saturating_duration_since(self.clock) / calls;
+        for place in places {
+            if let Some(write) = submission.write(*place) {
+                self.stats.count(&self.context.stats, write.call.position, 1, share);
+            }
+        }
+        self.clock = now;
+    }
+}
+
+/// Adds a command to the group of its Region.
+fn add(groups: &mut Vec<Group>, to: &Destination, place: usize, command: LogCommand) {
+    let is_same = |group: &Group| group.destination.region.id() == to.region.id();
+    // Nearly always the last one.
+    let known = match groups.last() {
+        Some(last) if is_same(last) => groups.last_mut(),
+        _ => groups.iter_mut().find(|group| is_same(group)),
+    };
+    match known {
+        Some(group) => {
+            group.places.push(place);
+            group.commands.push(command);
+        }
+        None => groups.push(Group {
+            destination: to.clone(),
+            places: vec![place],
+            commands: vec![command],
+        }),
+    }
+}
+
+async fn propose_group(group: Group) -> GroupOutcome {
+    let Group { destination, places, commands } = group;
+    let epoch = destination.descriptor.epoch;
+    (places, destination.region.propose_some(epoch, commands).await)
+}
