@@ -7,7 +7,7 @@
 //! ```text
 //! find      walk over family `expire` (slot, instant, key) from where the last round ended, with one
 //!           iterator for the whole store; in every slot, skip to the next one as soon as an instant
-//!           lies ahead: one seek per slot that has expiries at all
+//!           lies ahead, or at once where another store leads: one seek per slot that has expiries
 //! propose   to the leader's Region of each key: PurgeExpired { key, expire_ms } × up to BATCH
 //! apply     removes a key if its record still has exactly that expiry and the entry's clock has
 //!           reached it
@@ -41,6 +41,8 @@ use crate::machine::{ExpiredKey, LogCommand, RedisMachine};
 pub const BATCH: usize = 512;
 /// Seeks per round.
 const SEEKS: usize = 4096;
+/// Longest wait for one Region, so that others do not wait with it.
+const PROPOSAL: Duration = Duration::from_secs(2);
 
 /// What one round found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -111,7 +113,16 @@ pub async fn run(
     // Where the next round starts. Kept in memory only: after a restart the walk starts over.
     let mut next = 0;
     loop {
-        let is_busy = round(&store, &mut next, &removed).await;
+        // What a round has proposed goes on without it.
+        let is_busy = tokio::select! {
+            changed = stop.changed() => {
+                if changed.is_err() || *stop.borrow() {
+                    return;
+                }
+                continue;
+            }
+            is_busy = round(&store, &mut next, &removed) => is_busy,
+        };
         let wait = if is_busy { Duration::ZERO } else { pause };
         tokio::select! {
             changed = stop.changed() => if changed.is_err() || *stop.borrow() { return },
@@ -138,18 +149,29 @@ async fn round(
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
             tracing::warn!(%error, "cannot look for expired keys");
+            *next = after(from);
             return false;
         }
         Err(_) => return false,
     };
     *next = found.next;
     let is_full = found.keys.len() >= BATCH;
+    let last = found.keys.last().map(|expired| expired.slot);
     let counts = join_all(purges(store, found.keys).into_values().map(Purge::propose)).await;
     let count = counts.iter().sum();
     removed(count);
-    // A full batch that removed nothing holds instants which the log's clock has not reached: give
-    // it time.
-    is_full && count > 0
+    if let Some(last) = last.filter(|_| is_full && count == 0) {
+        // Their Region does not write now, or its clock has not reached them. Others must not wait
+        // for it.
+        *next = after(last);
+        return false;
+    }
+    is_full
+}
+
+/// The slot behind `slot`, or the first one.
+fn after(slot: u16) -> u16 {
+    if slot + 1 < SlotRange::ALL.end { slot + 1 } else { SlotRange::ALL.start }
 }
 
 /// What is proposed to one Region.
@@ -179,18 +201,22 @@ impl Purge {
     async fn propose(self) -> u64 {
         let commands = self.by_namespace.into_iter();
         let commands = commands.map(|(namespace, keys)| LogCommand::Purge { namespace, keys });
-        match self.region.propose(self.epoch, commands.collect()).await {
-            Ok(outcomes) => {
+        let (region, commands) = (self.region, commands.collect());
+        let proposed = tokio::time::timeout(PROPOSAL, region.propose(self.epoch, commands)).await;
+        match proposed {
+            Ok(Ok(outcomes)) => {
                 let counts = outcomes.iter().filter_map(|outcome| match outcome {
                     Done::Reply(Reply::Integer(count)) => u64::try_from(*count).ok(),
                     _ => None,
                 });
                 counts.sum()
             }
-            Err(error) => {
-                tracing::debug!(region = self.region.id(), %error, "expired keys stay for now");
+            Ok(Err(error)) => {
+                tracing::debug!(region = region.id(), %error, "expired keys stay for now");
                 0
             }
+            // What is in the log is applied all the same.
+            Err(_) => 0,
         }
     }
 }

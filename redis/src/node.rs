@@ -72,8 +72,8 @@ impl Node {
         let Deployment { store_id, cluster_id, first_regions, transport, topology } = deployment;
         let config = &settings.config;
         let (engine, identity) = open_engine(config.clone(), store_id, cluster_id).await?;
-        let machine = Arc::new(RedisMachine::new(bounds(config)));
         let store_config = store_config(config, store_id);
+        let machine = Arc::new(RedisMachine::new(bounds(config, &store_config)));
         let store = Store::open(engine.clone(), machine, store_config, transport).await?;
         if let Err(error) = start_regions(&store, first_regions).await {
             store.shutdown().await;
@@ -144,8 +144,8 @@ impl Node {
     }
 
     /// Waits until a Region has stopped, which it does not do by itself unless it cannot go on: its
-    /// log or data are damaged, or the program is. Where its replica is the only one, its part of
-    /// the keyspace is served no more.
+    /// log or data are damaged, or the program is. For a server that stands alone: a part of its
+    /// keyspace is served no more.
     pub async fn failed(&self) -> NodeError {
         loop {
             for region in self.context.store.regions() {
@@ -267,11 +267,13 @@ async fn open_engine(
     opening.await.map_err(|error| NodeError::Crashed(error.to_string()))?
 }
 
-/// What one log entry may do, by the memory that is left beside caches and memtables.
-fn bounds(config: &Config) -> Bounds {
-    let bytes = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-    let bounds =
-        Bounds::for_memory(memory_limit(), bytes(config.block_cache) + bytes(config.write_buffer));
+/// What one log entry may do, by the memory that is left beside caches, memtables and queues.
+fn bounds(config: &Config, store: &neokv_raftstore::Config) -> Bounds {
+    let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let reserved = [config.block_cache, config.write_buffer, store.queue_bytes, store.tails_bytes];
+    let reserved = reserved.into_iter().map(wide).sum();
+    let at_once = NonZeroU64::new(wide(config.apply_threads)).unwrap_or(NonZeroU64::MIN);
+    let bounds = Bounds::for_memory(memory_limit(), reserved, at_once);
     if bounds != Bounds::default() {
         let command_bytes = bounds.command_bytes;
         tracing::info!(command_bytes, "memory is small: commands that write more are refused");

@@ -58,9 +58,10 @@ fn scan(view: &View<'_>, args: &Args) -> Outcome {
     let cursor = parse_cursor(args::get(args, 1)?)?;
     let scan = KeyScan::new(*view, ScanOptions::parse(args, 2, true)?);
     let (slots, slot) = (view.slots(), slot_of_cursor(cursor));
-    // A Region that has moved on since the cursor was made is not scanned before its first slot.
-    if slot < slots.start {
-        return scan.by_name(scan.slot_start(slots.start));
+    // The slot of the cursor may have left the Region since the cursor was made: then the scan goes
+    // on at the Region's first slot, or has come to its end.
+    if !slots.contains(slot) {
+        return scan.by_name(scan.slot_start(slots.start.max(slot)));
     }
     let table = view.cursors();
     match table.map_or(CursorMeaning::Beginning, |table| table.meaning(scan.owner, cursor)) {

@@ -2,18 +2,20 @@
 //!
 //! A command of a few bytes can ask for much: `SETRANGE key 536870911 x` writes half a gigabyte.
 //! Applying it takes about three times what it writes: the row in the batch, its record for
-//! RocksDB, and the memtable. An entry that does not fit into memory is a trap: every replica dies
-//! of it, and dies again when it comes to it after a restart. So the leader says in the entry how
+//! RocksDB, and the memtable. An entry that does not fit into memory kills the process on every
+//! replica, and kills it again at the restart. So the leader says in the entry how
 //! much may be written, by the memory that its process may really use:
 //!
 //! ```text
 //! least of: memory of the machine · limits of the control groups · address space limit
-//!   less caches and memtables                                                   = free
-//!   command_bytes = free / 6, at least 16 MiB and at most 1 GiB                half of free at work
+//!   less caches, memtables and queues, shared by the apply threads             = free
+//!   command_bytes = free / 6, at least 16 MiB and at most 1 GiB        takes half of free, about
 //!   entry_bytes   = 32 MiB, at most command_bytes
 //! ```
 //!
 //! All replicas of a Region take part in its entries, so they should have about the same memory.
+
+use std::num::NonZeroU64;
 
 /// What one entry may do. [`u64::MAX`] is no bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +47,12 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// The bounds of a process with `limit` bytes of memory, of which `reserved` have another use.
+    /// The bounds of a process with `limit` bytes of memory, of which `reserved` have another use,
+    /// and which applies so many entries `at_once`.
     #[must_use]
-    pub fn for_memory(limit: u64, reserved: u64) -> Bounds {
+    pub fn for_memory(limit: u64, reserved: u64, at_once: NonZeroU64) -> Bounds {
         // A process whose caches do not fit has nothing to spare.
-        let free = limit.saturating_sub(reserved);
+        let free = limit.saturating_sub(reserved) / at_once;
         let command_bytes = (free / SHARE).clamp(LEAST_COMMAND_BYTES, MOST_COMMAND_BYTES);
         Bounds { entry_bytes: ENTRY_BYTES.min(command_bytes), command_bytes }
     }
@@ -70,14 +73,17 @@ mod tests {
 
     #[test]
     fn a_command_fits_into_the_memory_that_is_there() {
-        let bytes = |limit, reserved| Bounds::for_memory(limit, reserved).command_bytes;
+        let one = NonZeroU64::MIN;
+        let bytes = |limit, reserved| Bounds::for_memory(limit, reserved, one).command_bytes;
         assert_eq!(bytes(64 * GIB, GIB), GIB);
         assert_eq!(bytes(2 * GIB, 512 * MIB), 256 * MIB);
         assert_eq!(bytes(GIB, 2 * GIB), 16 * MIB);
         for limit in (128..4096).map(|mib| mib * MIB) {
             assert!(bytes(limit, 0) * 3 <= limit / 2, "three times, in half of {limit}");
         }
-        assert_eq!(Bounds::for_memory(GIB, 2 * GIB).entry_bytes, 16 * MIB);
-        assert_eq!(Bounds::for_memory(u64::MAX, 0), Bounds::default());
+        assert_eq!(Bounds::for_memory(GIB, 2 * GIB, one).entry_bytes, 16 * MIB);
+        assert_eq!(Bounds::for_memory(u64::MAX, 0, one), Bounds::default());
+        let two = NonZeroU64::new(2).unwrap();
+        assert_eq!(Bounds::for_memory(2 * GIB, 512 * MIB, two).command_bytes, 128 * MIB);
     }
 }

@@ -17,6 +17,7 @@ use super::deployment::lone_region;
 use super::{Deployment, Node, NodeError};
 use crate::config::{self, Request};
 use crate::machine::LogCommand;
+use crate::server::Context;
 
 /// The first slots of the Regions, and their end.
 const BOUNDS: [u16; 4] = [0, 5000, 11000, 16384];
@@ -212,8 +213,14 @@ async fn a_pipeline_over_several_regions_is_answered_in_order() {
 }
 
 /// Splits the Region of a slot there, behind the back of all clients.
-async fn split(node: &Node, slot: u16, child: u64) {
-    let region = node.context().store.region_of_slot(slot).unwrap();
+async fn split(context: &Context, slot: u16, child: u64) {
+    // A child takes a moment to start.
+    let region = loop {
+        match context.store.region_of_slot(slot) {
+            Some(region) => break region,
+            None => tokio::task::yield_now().await,
+        }
+    };
     region.wait_serving().await.unwrap();
     let plan = SplitPlan { slot, child, child_peers: vec![child] };
     region.split(region.descriptor().epoch, plan).await.unwrap();
@@ -233,14 +240,8 @@ async fn clients_do_not_notice_a_split() {
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let context = Arc::clone(server.node.context());
     let splits = tokio::spawn(async move {
-        for (child, slot) in (10..).zip((500..16_000).step_by(700)) {
-            let region = context.store.region_of_slot(slot).unwrap();
-            region.wait_serving().await.unwrap();
-            let descriptor = region.descriptor();
-            if descriptor.slots.contains(slot) && descriptor.slots.start != slot {
-                let plan = SplitPlan { slot, child, child_peers: vec![child] };
-                region.split(descriptor.epoch, plan).await.unwrap();
-            }
+        for (child, slot) in (10..).zip((500..16_000).step_by(690)) {
+            split(&context, slot, child).await;
             tokio::time::sleep(std::time::Duration::from_millis(3)).await;
         }
     });
@@ -281,7 +282,7 @@ async fn a_scan_that_began_before_a_split_misses_nothing() {
         }
         let slot = u16::try_from(child * 500 + 123).unwrap();
         if slot < 16_000 {
-            split(&server.node, slot, child).await;
+            split(server.node.context(), slot, child).await;
             child += 1;
         }
     }

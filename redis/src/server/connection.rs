@@ -28,7 +28,7 @@ use tokio::time::Sleep;
 
 use super::gathered::GatheredWrites;
 use super::output::Output;
-use super::routing::Router;
+use super::routing::{RouteWait, Router};
 use super::{Context, buffers};
 use crate::clients::Client;
 use crate::identity;
@@ -79,6 +79,8 @@ pub(super) struct Connection {
     pub(super) args: Vec<Bytes>,
     pub(super) writes: GatheredWrites,
     pub(super) router: Router,
+    /// How long the commands of this batch have waited for their Regions.
+    pub(super) wait: RouteWait,
     pub(super) stats: ConnectionStats,
     /// Rows read on this thread since others had it.
     pub(super) rows_read: u32,
@@ -136,6 +138,7 @@ impl Connection {
             args: Vec::new(),
             writes: GatheredWrites::default(),
             router: Router::default(),
+            wait: RouteWait::default(),
             stats: ConnectionStats::default(),
             rows_read: 0,
             clock: Instant::now(),

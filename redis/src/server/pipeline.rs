@@ -20,7 +20,7 @@ use neokv_resp::{ProtocolError, Reply};
 
 use super::connection::{CloseReason, Connection};
 use super::dispatch::{self, Call, Refusal};
-use super::routing::Access;
+use super::routing::{Access, RouteWait};
 use crate::command::declare::{CommandGroup, SessionCx};
 use crate::command::{Handler, Outcome, table};
 use crate::error::CommandError;
@@ -45,6 +45,7 @@ impl Connection {
         self.settle().await?;
         self.args.clear();
         self.router.forget();
+        self.wait = RouteWait::default();
         Ok(())
     }
 

@@ -15,8 +15,8 @@
 //! | too much waits | `BUSY`: nothing happened |
 //! | the disk is full | `OOM`: nothing happened |
 //! | the outcome of a write is unknown | `ERR outcome unknown`: it may have happened |
+//! | its Region is being split, or is about to serve | it waits a little; then one of the above |
 //!
-//! | a Region that is being split, or that is about to serve | it waits a moment for it, then the above |
 //!
 //! **Every Region** is every one that this node leads, as for a node of Redis Cluster: DBSIZE and
 //! FLUSHALL concern what is here, and a client asks each node. A Region of which nobody knows the
@@ -50,7 +50,8 @@ const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 const NOT_SERVED: &str = "CLUSTERDOWN Hash slot not served";
 const CHANGING: &str = "TRYAGAIN the regions are changing; nothing happened";
 
-/// For so long a command waits for Regions that change or are about to serve.
+/// For so long the commands of a batch wait for Regions that change or are about to serve, all of
+/// them together.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Time between two looks at a Region that is waited for.
@@ -59,8 +60,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Finds Regions for one connection. It remembers those that it has found, but only for a batch of
 /// commands: Regions change.
 ///
-/// While it remembers, it sends a slot always to the same Region. So two commands about one key that
-/// are routed one after the other go to the same place, and keep their order there.
+/// A slot that it has found goes to the same Region until it forgets. So two writes about one key
+/// that are routed one after the other go to the same place, and keep their order there.
 #[derive(Default)]
 pub struct Router {
     /// By their first slots.
@@ -106,26 +107,36 @@ pub enum NoRoute {
     NotYet(Reply),
 }
 
-/// How long a command has waited for its Regions.
+impl NoRoute {
+    /// The same for a command that asks every Region: which these are is looked up once more.
+    #[must_use]
+    pub fn again(self) -> NoRoute {
+        let (NoRoute::Refused(reply) | NoRoute::NotYet(reply)) = self;
+        NoRoute::NotYet(reply)
+    }
+}
+
+/// How long the commands of a batch have waited for their Regions.
 #[derive(Default)]
 pub struct RouteWait {
-    ends: Option<Instant>,
+    waited: Duration,
 }
 
 impl RouteWait {
-    /// Waits for a moment. False if it has been long enough.
+    /// Waits for a moment. False, at once, if it has been long enough.
     pub async fn pause(&mut self) -> bool {
-        let ends = *self.ends.get_or_insert_with(|| Instant::now() + LONGEST_WAIT);
-        if Instant::now() >= ends {
+        if self.is_over() {
             return false;
         }
+        let began = Instant::now();
         tokio::time::sleep(PAUSE).await;
+        self.waited += began.elapsed();
         true
     }
 
     /// Whether it has been long enough.
     pub fn is_over(&self) -> bool {
-        self.ends.is_some_and(|ends| Instant::now() >= ends)
+        self.waited >= LONGEST_WAIT
     }
 }
 
@@ -286,7 +297,7 @@ fn region_of_slot(
     }
 }
 
-/// Whether this node leads a Region, as far as it is known.
+/// Whether this node leads a Region, or may: nobody is known to lead it.
 fn may_lead(info: &RegionInfo) -> bool {
     info.is_here && (info.is_led_here || info.leader.is_none())
 }

@@ -14,7 +14,8 @@
 //! or the entry had enough) is routed anew in the next, after *all* Regions have answered: of two
 //! writes to one key the second never overtakes the first.
 //!
-//! Replies leave in the client's order, each round as far as they are known without a gap.
+//! Replies are handed on in the client's order, after each round as far as they are known without a
+//! gap.
 
 use std::time::Instant;
 
@@ -25,9 +26,7 @@ use neokv_resp::Reply;
 use super::connection::{CloseReason, Connection};
 use super::dispatch::Call;
 use super::gathered::{Answer, Group, Submission};
-use super::routing::{
-    Destination, NoRoute, Route, RouteWait, changing, every_region, write_refused,
-};
+use super::routing::{Destination, NoRoute, Route, changing, every_region, write_refused};
 use crate::command::declare::{Merge, Scope};
 use crate::keyspace::NAMESPACE;
 use crate::machine::LogCommand;
@@ -57,9 +56,8 @@ impl Connection {
             return Ok(());
         }
         let mut submission = self.writes.take();
-        let mut wait = RouteWait::default();
         loop {
-            let is_last = wait.is_over();
+            let is_last = self.wait.is_over();
             let groups = self.groups(&mut submission, is_last);
             let is_progress = self.propose(&mut submission, groups).await?;
             if is_last && !is_progress {
@@ -69,8 +67,8 @@ impl Connection {
                 }
             }
             self.answer_writes(&mut submission)?;
-            // What did not take effect goes when the replies before it are on their way, so that a
-            // client which does not read them gets no more of them made.
+            // What did not take effect goes when not too many replies wait for the client, so that
+            // one which does not read them gets no more of them made.
             self.relieve().await?;
             if submission.is_finished() {
                 break;
@@ -79,7 +77,7 @@ impl Connection {
                 return Err(CloseReason::Killed);
             }
             if !is_progress {
-                wait.pause().await;
+                self.wait.pause().await;
             }
         }
         self.writes.reuse(submission);
@@ -130,8 +128,8 @@ impl Connection {
         }
     }
 
-    /// Proposes the groups, all at the same time, and notes what became of each command. False if
-    /// nothing has moved.
+    /// Proposes the groups, all at the same time, and notes what became of each command. False if no
+    /// command got its reply.
     async fn propose(
         &mut self,
         submission: &mut Submission,
@@ -143,7 +141,7 @@ impl Connection {
             Some(last) => join_all(groups.into_iter().chain([last]).map(propose_group)).await,
         };
         let mut called = Vec::new();
-        let mut is_misrouted = false;
+        let mut has_changed = false;
         for (places, outcome) in outcomes {
             match outcome {
                 Ok(Progress { done, rest }) => {
@@ -161,13 +159,14 @@ impl Connection {
                             }
                             Done::Misrouted(command) => {
                                 submission.reopen([(place, command)]);
-                                is_misrouted = true;
+                                has_changed = true;
                             }
                         }
                     }
                     submission.reopen(left.iter().copied().zip(rest));
                 }
                 Err(error) => {
+                    has_changed = true;
                     for place in places {
                         let slot = submission.write(place).map_or(0, |write| write.slot);
                         let reply = write_refused(&*self.context.topology, slot, &error);
@@ -178,7 +177,7 @@ impl Connection {
             }
         }
         submission.sort();
-        if is_misrouted {
+        if has_changed {
             self.router.forget();
         }
         self.count_writes(submission, &called);
@@ -188,24 +187,20 @@ impl Connection {
     /// Runs a write in every Region, one after the other. The first that fails ends it. If the
     /// Regions change meanwhile it starts over: such commands do no harm when they are repeated.
     async fn write_every(&mut self, call: Call, merge: Merge) -> Result<(), CloseReason> {
-        let mut wait = RouteWait::default();
         let mut has_begun = false;
         loop {
-            let reply = match self.write_every_once(call, merge, &mut has_begun).await {
+            let (reply, is_final) = match self.write_every_once(call, merge, &mut has_begun).await {
                 Ok(reply) => {
                     self.answer(call, Ok(reply));
                     return Ok(());
                 }
-                Err(NoRoute::Refused(reply)) => {
-                    self.redirect(call, &reply);
-                    return Ok(());
-                }
-                Err(NoRoute::NotYet(reply)) => reply,
+                Err(NoRoute::Refused(reply)) => (reply, true),
+                Err(NoRoute::NotYet(reply)) => (reply, false),
             };
             if self.client.is_killed() {
                 return Err(CloseReason::Killed);
             }
-            if !wait.pause().await {
+            if is_final || !self.wait.pause().await {
                 if has_begun {
                     let why = "some regions have done it, others are changing".into();
                     let error = ProposeError::Unknown { why };
@@ -229,9 +224,21 @@ impl Connection {
         let regions = every_region(&self.context)?;
         let mut replies = Vec::with_capacity(regions.len());
         for destination in &regions {
+            if self.client.is_killed() {
+                return Err(NoRoute::NotYet(changing()));
+            }
+            let slot = destination.descriptor.slots.start;
             let reply = match self.propose_one(call, destination).await {
                 Ok(Done::Reply(reply)) => reply,
                 Ok(Done::Misrouted(_)) => return Err(NoRoute::NotYet(changing())),
+                // Nothing happened there. It serves soon, or another node leads it by now.
+                Err(error @ (ProposeError::NotReady { .. } | ProposeError::NotLeader { .. })) => {
+                    return Err(NoRoute::NotYet(write_refused(
+                        &*self.context.topology,
+                        slot,
+                        &error,
+                    )));
+                }
                 Err(error) => {
                     // What happened in the Regions before stays: that must not look like a refusal.
                     let error = if *has_begun {
@@ -240,7 +247,6 @@ impl Connection {
                     } else {
                         error
                     };
-                    let slot = destination.descriptor.slots.start;
                     return Ok(write_refused(&*self.context.topology, slot, &error));
                 }
             };
@@ -293,6 +299,9 @@ impl Connection {
 
     /// Counts the calls of a round; each took an equal share of its time.
     fn count_writes(&mut self, submission: &mut Submission, places: &[usize]) {
+        if places.is_empty() {
+            return;
+        }
         let now = Instant::now();
         let calls = u32::try_from(places.len()).unwrap_or(u32::MAX).max(1);
         let share = now.saturating_duration_since(self.clock) / calls;
