@@ -134,10 +134,16 @@ impl<'a> Batch<'a> {
         self.overlay.metered()
     }
 
-    /// What RocksDB writes: the range deletes, then every row that none of them has deleted.
-    pub(crate) fn records(&self) -> WriteBatch {
-        let mut records =
-            WriteBatch::with_capacity_bytes(self.overlay.size() + RECORD * self.len());
+    /// What RocksDB writes for these batches, one behind the other: of each the range deletes, then
+    /// every row that none of them has deleted.
+    pub(crate) fn records(batches: &[Batch<'_>]) -> WriteBatch {
+        let bytes = |batch: &Batch<'_>| batch.overlay.size() + RECORD * batch.len();
+        let mut records = WriteBatch::with_capacity_bytes(batches.iter().map(bytes).sum());
+        batches.iter().for_each(|batch| batch.add_to(&mut records));
+        records
+    }
+
+    fn add_to(&self, records: &mut WriteBatch) {
         for delete in &self.ranges {
             let (start, end) = (&delete.range.start[..], delete.range.closed_end());
             records.delete_range_cf(&self.db.handle(delete.family), start, end);
@@ -154,7 +160,6 @@ impl<'a> Batch<'a> {
                 }
             }
         }
-        records
     }
 }
 

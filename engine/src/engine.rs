@@ -182,8 +182,16 @@ impl Engine {
     /// # Errors
     /// The batch may or may not have been written. [`EngineError::action`] says whether to go on.
     pub fn write(&self, batch: Batch<'_>, durability: Durability) -> Result<()> {
-        let records = batch.records();
-        self.writing(Some(records), durability)
+        self.write_together(&[batch], durability)
+    }
+
+    /// Writes several batches: all of them or nothing, as one record of the write-ahead log. None
+    /// of them may depend on what another one holds: each was filled without seeing it.
+    ///
+    /// # Errors
+    /// The batches may or may not have been written. [`EngineError::action`] says whether to go on.
+    pub fn write_together(&self, batches: &[Batch<'_>], durability: Durability) -> Result<()> {
+        self.writing(Some(Batch::records(batches)), durability)
     }
 
     /// Writes a batch of the log writer: all of it or nothing, as one record of the write-ahead

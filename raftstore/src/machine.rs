@@ -245,6 +245,9 @@ pub enum ApplyError {
     /// The store is stopping while the disk is full.
     #[error("stopped while waiting for space: {0}")]
     Stopped(Arc<str>),
+    /// A write that was shared with other Regions failed.
+    #[error("{0}")]
+    NotWritten(String),
     /// The engine failed. [`EngineError::NoSpace`] is retried until space returns; anything else
     /// stops the Region.
     #[error(transparent)]

@@ -1,20 +1,18 @@
-//! One Region's apply: groups of entries become engine writes.
+//! One Region's apply: what its entries do, prepared for a write and published after it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use neokv_encoding::family::Family;
 use neokv_encoding::hlc;
 use neokv_encoding::key::{self, RegionKind};
 use neokv_encoding::region::Applied;
-use neokv_engine::{Durability, Engine};
+use neokv_engine::{Batch, Durability, Engine};
 use openraft::EntryPayload;
 use parking_lot::Mutex;
 
-use super::operations::{Change, OperationContext, Operations};
+use super::operations::{AdminOutcome, Change, OperationContext, Operations};
 use crate::clock::Clock;
 use crate::machine::{ApplyContext, ApplyError, StateMachine};
-use crate::metrics;
 use crate::published::Published;
 use crate::shape::Shape;
 use crate::space::{MayBeFull, SpaceAlarm};
@@ -45,12 +43,23 @@ pub(crate) struct ApplierParts<M: StateMachine> {
     pub(crate) apply_bytes: usize,
 }
 
-/// Entries that have been written together.
-struct Group {
-    /// The answer to each.
+/// What has been prepared for one write, besides the rows.
+pub(crate) struct Staged<P> {
+    /// The applied record as of the write.
+    applied: Applied,
+    /// The answer to each entry.
     answers: Vec<Answer>,
-    /// The changes among them that took effect.
-    changes: Vec<Change>,
+    /// For the machine's memory.
+    pending: P,
+    /// Bytes of memory that rows and answers take, about.
+    pub(crate) bytes: usize,
+}
+
+impl<P> Staged<P> {
+    /// How many entries.
+    pub(crate) fn entries(&self) -> usize {
+        self.answers.len()
+    }
 }
 
 impl MayBeFull for ApplyError {
@@ -75,75 +84,135 @@ impl<M: StateMachine> Applier<M> {
         self.applied.lock().clone()
     }
 
-    /// Applies all entries, in as few writes as the limits allow. `each` gets every entry's answer,
-    /// after its write.
-    pub(crate) fn apply(
+    /// Prepares the next write: of these entries, from the first, as many as fit, at least one. It
+    /// ends before an entry that [changes the Region](change_of), which may not be the first. An
+    /// entry that fails after others does not take them along: they are prepared without it, and it
+    /// fails alone next time.
+    ///
+    /// Nothing is kept until the batch is written and [`written`](Self::written) is called.
+    pub(crate) fn stage<'e>(
         &self,
+        engine: &'e Engine,
         entries: &[Entry],
-        mut each: impl FnMut(Answer),
-    ) -> Result<(), ApplyError> {
-        let mut rest = entries;
-        while !rest.is_empty() {
-            let started = Instant::now();
-            let group = self.apply_until_space(rest)?;
-            let applied = group.answers.len();
-            metrics::applied(started.elapsed(), applied);
-            assert!(applied > 0, "every group applies at least one entry");
-            for change in &group.changes {
-                self.parts.operations.applied(&self.parts.shape.descriptor(), change);
-            }
-            group.answers.into_iter().for_each(&mut each);
-            rest = rest.get(applied..).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    /// Applies one group; while the disk is full, again and again. Clients do not wait with it: see
-    /// [`SpaceAlarm`].
-    fn apply_until_space(&self, entries: &[Entry]) -> Result<Group, ApplyError> {
-        let ApplierParts { space, engine, published, .. } = &self.parts;
-        let give_up = || published.stopped().map(ApplyError::Stopped);
-        space.retry(engine, "apply", give_up, || self.apply_group(entries))
-    }
-
-    /// Applies as many of the entries as fit into one write, at least one. An entry that fails
-    /// after others does not take them along: they are applied without it, and it fails alone next
-    /// time.
-    fn apply_group(&self, entries: &[Entry]) -> Result<Group, ApplyError> {
+    ) -> Result<(Batch<'e>, Staged<M::Pending>), ApplyError> {
+        let ApplierParts { region, shape, apply_bytes, .. } = &self.parts;
         let mut applied = self.applied();
-        let (engine, shape) = (&self.parts.engine, &self.parts.shape);
         let mut cx = ApplyContext::new(engine.batch(), shape.descriptor(), applied.clock);
-        let mut group = Group { answers: Vec::new(), changes: Vec::new() };
-        let mut bytes = 0;
-        // Held until the write: an admin entry may look whether a replica is here, and create it.
-        let mut creating = None;
-        for (position, entry) in entries.iter().enumerate() {
-            let answered = usize::try_from(cx.answered).unwrap_or(usize::MAX);
-            let weight = cx.batch.size().max(bytes) + answered;
-            if position > 0 && (cx.sealed || weight >= self.parts.apply_bytes) {
+        let mut answers = Vec::new();
+        let (mut entry_bytes, mut bytes) = (0, 0);
+        for entry in entries.iter().take_while(|entry| change_of(entry).is_none()) {
+            let is_first = answers.is_empty();
+            if !is_first && (cx.sealed || bytes >= *apply_bytes) {
                 break;
             }
-            cx.fresh = position == 0;
+            cx.fresh = is_first;
             self.check_order(&applied, entry);
-            if matches!(entry.payload, EntryPayload::Normal(Data::Admin { .. })) {
-                creating.get_or_insert_with(|| self.parts.creation.lock());
-            }
-            match self.apply_entry(&mut cx, entry, &mut applied, &mut group.changes) {
-                Ok(answer) => group.answers.push(answer),
-                Err(ApplyError::NeedsFreshBatch) if position > 0 => break,
-                Err(_) if position > 0 => {
-                    drop(creating);
-                    return self.apply_group(entries.get(..position).unwrap_or_default());
+            match self.effects(&mut cx, entry) {
+                Ok(answer) => answers.push(answer),
+                Err(ApplyError::NeedsFreshBatch) if !is_first => break,
+                Err(_) if !is_first => {
+                    return self.stage(engine, entries.get(..answers.len()).unwrap_or_default());
                 }
                 Err(error) => return Err(error),
             }
             applied.log_id = Some(log_id_out(&entry.log_id));
             applied.clock = cx.clock;
-            bytes += entry_weight(entry);
+            // Entries that do little count by their own size: they are in memory as well.
+            entry_bytes += entry_weight(entry);
+            let answered = usize::try_from(cx.answered).unwrap_or(usize::MAX);
+            bytes = cx.batch.size().max(entry_bytes).saturating_add(answered);
         }
-        self.commit(cx, applied)?;
-        drop(creating);
-        Ok(group)
+        assert!(!answers.is_empty(), "region {region}: every write applies at least one entry");
+        cx.batch.put(Family::Region, key::region(*region, RegionKind::Applied), applied.encode());
+        Ok((cx.batch, Staged { applied, answers, pending: cx.pending, bytes }))
+    }
+
+    /// The batch is written. Memory first, then the index: a reader that has seen it finds the
+    /// rest. Returns the answer to each entry.
+    pub(crate) fn written(&self, staged: Staged<M::Pending>) -> Vec<Answer> {
+        self.parts.machine.committed(self.parts.region, staged.pending);
+        self.publish(staged.applied);
+        staged.answers
+    }
+
+    /// What an entry does to the data.
+    fn effects(
+        &self,
+        cx: &mut ApplyContext<'_, M::Pending>,
+        entry: &Entry,
+    ) -> Result<Answer, ApplyError> {
+        match &entry.payload {
+            EntryPayload::Normal(Data::Command { epoch, command }) => {
+                cx.proposed = *epoch;
+                Ok(Answer::of(self.parts.machine.apply(cx, command)?))
+            }
+            // A new leader's first entry: its log id is all that counts.
+            _ => Ok(Answer::default()),
+        }
+    }
+
+    /// Applies an entry that changes the Region itself, with a write of its own; while the disk is
+    /// full, again and again.
+    pub(crate) fn change(&self, entry: &Entry, change: &Change) -> Result<Answer, ApplyError> {
+        let ApplierParts { engine, shape, operations, .. } = &self.parts;
+        let outcome = self.until_space(|| self.change_once(engine, entry, change))?;
+        if outcome.is_ok() {
+            operations.applied(&shape.descriptor(), change);
+        }
+        Ok(Answer::of(outcome))
+    }
+
+    fn change_once(
+        &self,
+        engine: &Engine,
+        entry: &Entry,
+        change: &Change,
+    ) -> Result<AdminOutcome, ApplyError> {
+        let ApplierParts { region, shape, operations, .. } = &self.parts;
+        let mut applied = self.applied();
+        self.check_order(&applied, entry);
+        // Held until the write: the entry may look whether a replica is here, and create it.
+        let _creating = self.parts.creation.lock();
+        let (mut batch, mut descriptor) = (engine.batch(), shape.descriptor());
+        let outcome = operations.apply(
+            &mut OperationContext {
+                batch: &mut batch,
+                descriptor: &mut descriptor,
+                clock: applied.clock,
+                store: self.parts.store,
+            },
+            change,
+        )?;
+        if let Change::Membership(membership) = change {
+            applied.membership = membership.clone();
+        }
+        applied.log_id = Some(log_id_out(&entry.log_id));
+        let is_reshaped = !Arc::ptr_eq(&descriptor, &shape.descriptor());
+        let reshaped = is_reshaped.then(|| shape.change(&mut batch, descriptor));
+        batch.put(Family::Region, key::region(*region, RegionKind::Applied), applied.encode());
+        engine.write(batch, Durability::Buffered)?;
+        if let Some(reshaped) = reshaped {
+            reshaped.publish(shape);
+        }
+        self.publish(applied);
+        Ok(outcome)
+    }
+
+    /// The Region ends, with the cause in its status.
+    pub(crate) fn stop(&self, why: &str) {
+        tracing::error!(region = self.parts.region, why, "the region stops");
+        self.parts.published.stop(why);
+    }
+
+    /// Attempts a write until the disk is not full. Clients do not wait with it: see
+    /// [`SpaceAlarm`].
+    pub(crate) fn until_space<T>(
+        &self,
+        attempt: impl FnMut() -> Result<T, ApplyError>,
+    ) -> Result<T, ApplyError> {
+        let ApplierParts { space, engine, published, .. } = &self.parts;
+        let give_up = || published.stopped().map(ApplyError::Stopped);
+        space.retry(engine, "apply", give_up, attempt)
     }
 
     /// Entries are applied once and without a gap, or replicas differ.
@@ -155,72 +224,6 @@ impl<M: StateMachine> Applier<M> {
             let term = entry.log_id.leader_id.term;
             assert!(term >= last.term, "region {region} applied {last}: term {term} after it");
         }
-    }
-
-    fn apply_entry(
-        &self,
-        cx: &mut ApplyContext<'_, M::Pending>,
-        entry: &Entry,
-        applied: &mut Applied,
-        changes: &mut Vec<Change>,
-    ) -> Result<Answer, ApplyError> {
-        match &entry.payload {
-            // A new leader's first entry: its log id is all that counts.
-            EntryPayload::Blank => Ok(Answer::default()),
-            EntryPayload::Normal(Data::Command { epoch, command }) => {
-                cx.proposed = *epoch;
-                Ok(Answer::of(self.parts.machine.apply(cx, command)?))
-            }
-            EntryPayload::Membership(membership) => {
-                applied.membership = config_out(Some(&entry.log_id), membership);
-                let change = Change::Membership(applied.membership.clone());
-                self.apply_change(cx, change, changes)
-            }
-            EntryPayload::Normal(Data::Admin { epoch, command }) => {
-                let change = Change::Admin { epoch: *epoch, command: (**command).clone() };
-                self.apply_change(cx, change, changes)
-            }
-        }
-    }
-
-    /// An entry that changes the Region itself.
-    fn apply_change(
-        &self,
-        cx: &mut ApplyContext<'_, M::Pending>,
-        change: Change,
-        changes: &mut Vec<Change>,
-    ) -> Result<Answer, ApplyError> {
-        let mut operation = OperationContext {
-            batch: &mut cx.batch,
-            descriptor: &mut cx.descriptor,
-            clock: cx.clock,
-            store: self.parts.store,
-        };
-        let outcome = self.parts.operations.apply(&mut operation, &change)?;
-        if outcome.is_ok() {
-            changes.push(change);
-        }
-        Ok(Answer::of(outcome))
-    }
-
-    /// The one write: effects, shape, applied index, membership and clock. Then everybody may see
-    /// them, the index last: a reader that has seen it finds the rest.
-    fn commit(
-        &self,
-        mut cx: ApplyContext<'_, M::Pending>,
-        applied: Applied,
-    ) -> Result<(), ApplyError> {
-        let ApplierParts { region, engine, shape, machine, .. } = &self.parts;
-        let is_reshaped = !Arc::ptr_eq(&cx.descriptor, &shape.descriptor());
-        let reshaped = is_reshaped.then(|| shape.change(&mut cx.batch, cx.descriptor));
-        cx.batch.put(Family::Region, key::region(*region, RegionKind::Applied), applied.encode());
-        engine.write(cx.batch, Durability::Buffered)?;
-        machine.committed(*region, cx.pending);
-        if let Some(reshaped) = reshaped {
-            reshaped.publish(shape);
-        }
-        self.publish(applied);
-        Ok(())
     }
 
     /// The engine holds this state now: readers may see it.
@@ -235,5 +238,18 @@ impl<M: StateMachine> Applier<M> {
         clock.observe(hlc::ms(applied.clock));
         published.applied(id.term, id.index, applied.clock);
         *current = applied;
+    }
+}
+
+/// What an entry changes of the Region itself; `None` for one that is about the data.
+pub(crate) fn change_of(entry: &Entry) -> Option<Change> {
+    match &entry.payload {
+        EntryPayload::Blank | EntryPayload::Normal(Data::Command { .. }) => None,
+        EntryPayload::Membership(membership) => {
+            Some(Change::Membership(config_out(Some(&entry.log_id), membership)))
+        }
+        EntryPayload::Normal(Data::Admin { epoch, command }) => {
+            Some(Change::Admin { epoch: *epoch, command: (**command).clone() })
+        }
     }
 }

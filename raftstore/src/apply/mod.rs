@@ -2,16 +2,17 @@
 //!
 //! ```text
 //!   Raft's state machine worker (async)          apply thread (one per Region by hash)
-//!   stream of committed entries ──chunk──▶  group consecutive entries up to `apply_bytes`
-//!                                           ├─ machine.apply(entry 1) ─┐
-//!                                           ├─ machine.apply(entry 2) ─┤ one batch; each sees
-//!                                           ├─ operations.apply(entry) ┘ those before it
-//!                                           ├─ descriptor, if it changed
-//!                                           ├─ applied record (log id, membership, clock)
-//!                                           └─ ONE engine write, not synced
-//!                                           publish: memory, shape, applied index and clock
-//!                                           on applied: start the child of a split, ...
+//!   stream of committed entries ──chunk──▶  stage consecutive entries up to `apply_bytes`
+//!                                           ├─ machine.apply(entry 1) ─┐ one batch; each sees
+//!                                           ├─ machine.apply(entry 2) ─┘ those before it
+//!                                           └─ applied record (log id, membership, clock)
+//!                                           ONE engine write, not synced, for the chunks of
+//!                                           all Regions that wait for the thread
+//!                                           publish: memory, applied index and clock
 //!        next chunk ◀── done ────────────── send the replies
+//!
+//!   an entry that changes the Region itself: operations.apply(entry), descriptor, applied record,
+//!   a write of its own, publish the shape, on applied: start the child of a split, ...
 //! ```
 //!
 //! # Why the write is not synced
@@ -25,22 +26,24 @@
 //! # When it fails
 //!
 //! * a command's own failure is a reply, and the entry counts as applied;
-//! * a full disk: the group is applied again from scratch until there is room (nothing of it was
-//!   kept);
-//! * a panic is caught at the edge of the thread: it stops this Region and no other one;
+//! * a full disk: each Region's part of the write is applied again from scratch until there is room
+//!   (nothing of it was kept);
+//! * a panic is caught at the edge of the chunk: it stops this Region and no other one;
 //! * anything else, an entry that cannot be decoded above all: the Region stops, loudly, with the
 //!   cause in its status. Skipping an entry would make this replica differ from the others for
 //!   ever.
 //!
-//! Modules: [`applier`] one Region's apply, [`operations`] entries that change the Region itself,
-//! [`pool`] the threads.
+//! Modules: [`applier`] what one Region's entries do, [`operations`] entries that change the Region
+//! itself, [`chunk`] entries on their way through a thread, [`pool`] the threads and their writes.
 
 pub(crate) mod applier;
+pub(crate) mod chunk;
 pub(crate) mod operations;
 pub(crate) mod pool;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use applier::{Applier, ApplierParts};
+pub(crate) use chunk::Chunk;
 pub(crate) use operations::{AdminOutcome, AdminRefusal, Change, OperationContext, Operations};
-pub(crate) use pool::ApplyPool;
+pub(crate) use pool::{ApplyPool, Lane};

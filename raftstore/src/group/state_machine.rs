@@ -16,13 +16,10 @@ use openraft::alias::SnapshotOf;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot};
 use tokio::sync::oneshot;
 
-use crate::apply::Applier;
-use crate::apply::pool::Lane;
+use crate::apply::{Applier, Chunk, Lane};
 use crate::blocking::blocking;
 use crate::log::LogWriter;
 use crate::machine::StateMachine;
-use crate::metrics;
-use crate::panics::catch;
 use crate::snapshot::{SnapshotData, Snapshots};
 use crate::types::{
     Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig, entry_weight, log_id_in,
@@ -74,37 +71,11 @@ impl<M: StateMachine> Adapter<M> {
         entries: Vec<Entry>,
         responders: Vec<Option<ApplyResponder<TypeConfig>>>,
     ) -> Result<(), io::Error> {
-        let applier = Arc::clone(&self.applier);
-        let outcome = self.lane.run(move || {
-            let mut responders = responders.into_iter();
-            let applied = catch(|| {
-                applier.apply(&entries, |answer| {
-                    if let Some(responder) = responders.next().flatten() {
-                        responder.send(answer);
-                    }
-                })
-            });
-            let failure = match applied {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => format!("apply failed: {error}"),
-                Err(panic) => {
-                    metrics::apply_panicked();
-                    format!("apply panicked, which is a defect of the program: {panic}")
-                }
-            };
-            // Before the responders that are left are dropped: their callers must find the cause.
-            stop(&applier, &failure);
-            Err(io::Error::other(failure))
-        });
-        outcome.await.map_err(io::Error::other)?
+        let (chunk, end) = Chunk::new(Arc::clone(&self.applier), entries, responders);
+        let ending = || io::Error::other("the store is ending");
+        self.lane.send(Box::new(chunk)).map_err(|_| ending())?;
+        end.await.map_err(|_| ending())?
     }
-}
-
-/// The Region ends: this replica cannot go on without differing from the others.
-fn stop<M: StateMachine>(applier: &Applier<M>, why: &str) {
-    let parts = applier.parts();
-    tracing::error!(region = parts.region, why, "the region stops");
-    parts.published.stop(why);
 }
 
 impl<M: StateMachine> RaftStateMachine<TypeConfig> for Adapter<M> {
@@ -177,7 +148,7 @@ impl<M: StateMachine> RaftStateMachine<TypeConfig> for Adapter<M> {
             Err(error) => Err(error),
         };
         outcome.inspect_err(|error| {
-            stop(&self.applier, &format!("a snapshot could not be installed: {error}"));
+            self.applier.stop(&format!("a snapshot could not be installed: {error}"));
         })
     }
 

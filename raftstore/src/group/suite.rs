@@ -97,7 +97,8 @@ impl StoreBuilder<TypeConfig, LogStore, WithoutGaps, Guard> for Builder {
             fatal: Arc::new(|error| panic!("{error}")),
             space: SpaceAlarm::new(|_| {}),
         });
-        let (writer, pool) = (writer.unwrap(), ApplyPool::start(1).unwrap());
+        let writer = writer.unwrap();
+        let pool = ApplyPool::start(1, &engine, 1 << 20).unwrap();
         let applier = testing::applier(&engine, 0);
         let limits = TailLimits { bytes: 1 << 20, budget: TailBudget::new(1 << 20) };
         let published = Arc::clone(&applier.parts().published);

@@ -193,8 +193,10 @@ impl<M: StateMachine> Inner<M> {
         let writer = writer(&engine, &config, &space)?;
         let (runtime, handle) = runtime(&config)?;
         let pool = match config.execution {
-            Execution::Threads => ApplyPool::start(config.apply_threads)?,
-            Execution::Stepped => ApplyPool::inline(),
+            Execution::Threads => {
+                ApplyPool::start(config.apply_threads, &engine, config.apply_bytes)?
+            }
+            Execution::Stepped => ApplyPool::inline(&engine, config.apply_bytes),
         };
         Ok(Arc::new_cyclic(|inner| Inner {
             operations: operations(Weak::clone(inner)),
