@@ -57,7 +57,7 @@ mod queue;
 mod quota;
 mod window;
 
-pub(crate) use proposer::{Proposer, ProposerParts};
+pub(crate) use proposer::{Proposer, ProposerParts, SubmissionResult};
 pub(crate) use quota::QueueQuota;
 
 /// What has become of one command.

@@ -22,7 +22,7 @@ use crate::error::{ProposeError, ReadError, StoreError};
 use crate::group::Raft;
 use crate::log::GroupLog;
 use crate::machine::StateMachine;
-use crate::propose::{Done, Progress, Proposer};
+use crate::propose::{Done, Progress, Proposer, SubmissionResult};
 use crate::published::Published;
 use crate::read::{ReadPoint, ReadRounds};
 use crate::shape::Shape;
@@ -108,28 +108,42 @@ impl<M: StateMachine> Region<M> {
     /// The caller decides when the rest goes: it can send the first replies on before more of them
     /// come.
     ///
+    /// The commands are queued when this returns; the future only waits for what becomes of them. So
+    /// a caller can give work to many Regions before it waits for the first.
+    ///
     /// # Errors
     ///
     /// [`ProposeError`]. Everything but [`ProposeError::Unknown`] means that nothing happened.
-    pub async fn propose_some(
+    pub fn propose_some(
         &self,
         epoch: Epoch,
         commands: Vec<M::Command>,
-    ) -> Result<Progress<M::Command, M::Reply>, ProposeError> {
-        if commands.is_empty() {
-            return Ok(Progress { done: Vec::new(), rest: commands });
+    ) -> impl Future<Output = Result<Progress<M::Command, M::Reply>, ProposeError>> + use<'_, M>
+    {
+        let submitted = (!commands.is_empty()).then(|| self.submit(epoch, commands));
+        async move {
+            let Some(submitted) = submitted else {
+                return Ok(Progress { done: Vec::new(), rest: Vec::new() });
+            };
+            let outcome = submitted?.await.unwrap_or_else(|_| {
+                let why = Arc::from("the region stopped while the write was in flight");
+                Err(ProposeError::Unknown { why })
+            });
+            outcome.map_err(|error| self.with_cause(error))
         }
-        if !self.published.serving() {
-            crate::metrics::refused();
-            return Err(self.not_serving().into());
-        }
-        let wait = self.proposer.submit(epoch, commands);
-        let verdict = wait.inspect_err(|_| crate::metrics::refused())?.await;
-        let verdict = verdict.unwrap_or_else(|_| {
-            let why = Arc::from("the region stopped while the write was in flight");
-            Err(ProposeError::Unknown { why })
-        });
-        verdict.map_err(|error| self.with_cause(error))
+    }
+
+    fn submit(
+        &self,
+        epoch: Epoch,
+        commands: Vec<M::Command>,
+    ) -> Result<oneshot::Receiver<SubmissionResult<M>>, ProposeError> {
+        let submitted = if self.published.serving() {
+            self.proposer.submit(epoch, commands)
+        } else {
+            Err(self.not_serving().into())
+        };
+        submitted.inspect_err(|_| crate::metrics::refused())
     }
 
     /// A caller that is left without an answer because the Region died is told the cause.

@@ -19,7 +19,6 @@
 
 use std::time::Instant;
 
-use futures_util::future::join_all;
 use neokv_raftstore::{Done, Progress, ProposeError};
 use neokv_resp::Reply;
 
@@ -133,16 +132,14 @@ impl Connection {
     async fn propose(
         &mut self,
         submission: &mut Submission,
-        mut groups: Vec<Group>,
+        groups: Vec<Group>,
     ) -> Result<bool, CloseReason> {
-        let outcomes = match groups.pop() {
-            None => return Ok(false),
-            Some(only) if groups.is_empty() => vec![propose_group(only).await],
-            Some(last) => join_all(groups.into_iter().chain([last]).map(propose_group)).await,
-        };
+        if groups.is_empty() {
+            return Ok(false);
+        }
         let mut called = Vec::new();
         let mut has_changed = false;
-        for (places, outcome) in outcomes {
+        for (places, outcome) in propose_all(groups).await {
             match outcome {
                 Ok(Progress { done, rest }) => {
                     // One outcome per command is the proposer's promise; without it no reply could
@@ -335,8 +332,20 @@ fn add(groups: &mut Vec<Group>, to: &Destination, place: usize, command: LogComm
     }
 }
 
-async fn propose_group(group: Group) -> GroupOutcome {
-    let Group { destination, places, commands } = group;
-    let epoch = destination.descriptor.epoch;
-    (places, destination.region.propose_some(epoch, commands).await)
+/// Proposes the groups, all at the same time, and waits until every Region has answered.
+async fn propose_all(mut groups: Vec<Group>) -> Vec<GroupOutcome> {
+    let proposals: Vec<_> = groups
+        .iter_mut()
+        .map(|Group { destination, commands, .. }| {
+            let Destination { region, descriptor } = destination;
+            region.propose_some(descriptor.epoch, std::mem::take(commands))
+        })
+        .collect();
+    let mut outcomes = Vec::with_capacity(proposals.len());
+    // The last one first: Regions answer about in the order in which they were asked, and a task
+    // that waits for the first would be woken by every one of them.
+    for proposal in proposals.into_iter().rev() {
+        outcomes.push(proposal.await);
+    }
+    groups.into_iter().map(|group| group.places).zip(outcomes.into_iter().rev()).collect()
 }
