@@ -83,6 +83,31 @@ impl<T> Mailbox<T> {
         Ok(())
     }
 
+    /// Adds an item at the end, without waking the thread: [`wake`](Self::wake) must follow. Returns
+    /// how many wait.
+    pub(crate) fn leave(&self, item: T) -> Result<usize, Closed> {
+        let mut state = self.0.state.lock();
+        if state.closed {
+            return Err(Closed);
+        }
+        state.items.push(item);
+        Ok(state.items.len())
+    }
+
+    /// Wakes the thread if something waits for it.
+    pub(crate) fn wake(&self) {
+        let mut state = self.0.state.lock();
+        if !state.items.is_empty() {
+            self.0.wake(&mut state);
+        }
+    }
+
+    /// Whether the thread sleeps.
+    #[cfg(test)]
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.0.state.lock().asleep
+    }
+
     /// Takes no more items in. Those that wait can still be taken out.
     pub(crate) fn close(&self) {
         let mut state = self.0.state.lock();
@@ -199,5 +224,26 @@ mod tests {
         drop(inbox);
         assert_eq!(wait.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed));
         assert!(mailbox.send(tokio::sync::oneshot::channel().0).is_err());
+    }
+
+    #[test]
+    fn what_is_left_waits_until_the_thread_is_woken() {
+        let (mailbox, inbox) = mailbox();
+        let (taken, out) = std::sync::mpsc::channel();
+        let taker = thread::spawn(move || {
+            let mut all = VecDeque::new();
+            while inbox.take(&mut all, None) == Taken::Items {
+                taken.send(all.drain(..).collect::<Vec<_>>()).unwrap();
+            }
+        });
+        while !mailbox.is_asleep() {
+            thread::yield_now();
+        }
+        assert_eq!((mailbox.leave(1).unwrap(), mailbox.leave(2).unwrap()), (1, 2));
+        assert!(mailbox.is_asleep());
+        mailbox.wake();
+        assert_eq!(out.recv().unwrap(), [1, 2]);
+        drop(mailbox);
+        taker.join().unwrap();
     }
 }

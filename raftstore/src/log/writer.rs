@@ -1,5 +1,13 @@
 //! The one thread that writes the logs of all groups.
 //!
+//! # When it wakes
+//!
+//! A thread of the Raft runtime that queues an operation does not wake the writer at once: other
+//! groups may have something to append as well. It does when it is idle, just before it sleeps. So
+//! all groups that have work at the same time share one batch and one sync, and nothing waits for a
+//! timer. A thread that does not become idle wakes the writer when [`WAKE_OPS`] operations wait; a
+//! writer that is awake takes what has come since, and any other thread wakes it at once.
+//!
 //! # When a write fails
 //!
 //! * **A write finds no space**: nothing of the batch was acknowledged, so the thread keeps it,
@@ -19,6 +27,7 @@
 //! they count this replica's copy of an entry as one of the majority's, and it must still be there
 //! after a power loss. The relaxed modes are for lone voters.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -46,8 +55,16 @@ use crate::types::{Entry, LogId, TypeConfig, Vote, entry_out, entry_weight, log_
 const BATCH_BYTES: usize = 8 << 20;
 /// Most operations in one batch.
 const BATCH_OPS: usize = 4096;
+/// So many operations wake the writer even if the Raft thread that they come from is not idle.
+const WAKE_OPS: usize = 64;
 /// Interval of syncs with [`Sync::EverySecond`].
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// The writer that this thread wakes when it is idle: that of its store, in a thread of a Raft
+    /// runtime. Only compared.
+    static WAKES_WHEN_IDLE: Cell<*const Shared> = const { Cell::new(std::ptr::null()) };
+}
 
 /// One queued write.
 pub(crate) enum Op {
@@ -129,10 +146,27 @@ impl LogWriter {
     /// Queues a write.
     pub(crate) fn submit(&self, op: Op) -> io::Result<()> {
         match &self.0.way {
+            Way::Thread { queue, .. } if WAKES_WHEN_IDLE.get() == Arc::as_ptr(&self.0) => {
+                if queue.leave(op).map_err(|_| stopped())? >= WAKE_OPS {
+                    queue.wake();
+                }
+                Ok(())
+            }
             Way::Thread { queue, .. } => queue.send(op).map_err(|_| stopped()),
             Way::Inline(batcher) => {
                 batcher.lock().write_all(&mut vec![op]);
                 Ok(())
+            }
+        }
+    }
+
+    /// What each thread of the Raft runtime does when it has become idle, before it sleeps.
+    pub(crate) fn when_idle(&self) -> impl Fn() + Send + std::marker::Sync + 'static {
+        let writer = self.clone();
+        move || {
+            WAKES_WHEN_IDLE.set(Arc::as_ptr(&writer.0));
+            if let Way::Thread { queue, .. } = &writer.0.way {
+                queue.wake();
             }
         }
     }
@@ -797,5 +831,49 @@ mod tests {
         drop(writer);
         thread.join().unwrap();
         assert_eq!(open(&engine, 1).vote(), Some(vote));
+    }
+
+    /// A writer that sleeps, and a Raft runtime of one thread that wakes it.
+    fn with_raft_thread() -> (Arc<Fixture>, Arc<Faults>, tokio::runtime::Runtime) {
+        let (fixture, faults, _) = faulty(Sync::Always);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_time()
+            .on_thread_park(fixture.writer.when_idle())
+            .build()
+            .unwrap();
+        // The one thread sleeps until the time has passed: it has been idle.
+        let idle = runtime.spawn(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        runtime.block_on(idle).unwrap();
+        let Way::Thread { queue, .. } = &fixture.writer.0.way else { unreachable!("a thread") };
+        wait_until(|| queue.is_asleep());
+        (Arc::new(fixture), faults, runtime)
+    }
+
+    #[test]
+    fn groups_that_append_before_the_raft_thread_is_idle_share_a_sync() {
+        let (fixture, faults, runtime) = with_raft_thread();
+        let appending = Arc::clone(&fixture);
+        let done = runtime.spawn(async move {
+            let appends: Vec<_> = (0..30).map(|n| appending.append(n % 3, n as u64 / 3)).collect();
+            for append in appends {
+                append.await.unwrap();
+            }
+        });
+        runtime.block_on(done).unwrap();
+        assert_eq!(faults.syncs.load(Ordering::SeqCst), 1);
+        fixture.writer.stop();
+    }
+
+    #[test]
+    fn a_raft_thread_that_is_never_idle_wakes_the_writer_all_the_same() {
+        let (fixture, faults, runtime) = with_raft_thread();
+        let appending = Arc::clone(&fixture);
+        let done = runtime.spawn(async move {
+            let _appends: Vec<_> = (0..WAKE_OPS as u64).map(|n| appending.append(0, n)).collect();
+            wait_until(|| faults.syncs.load(Ordering::SeqCst) > 0);
+        });
+        runtime.block_on(done).unwrap();
+        fixture.writer.stop();
     }
 }
