@@ -30,6 +30,8 @@ pub(crate) struct Chunk<M: StateMachine> {
     responders: vec::IntoIter<Option<ApplyResponder<TypeConfig>>>,
     /// Prepared and not written.
     staged: Option<Staged<M::Pending>>,
+    /// Written and not told.
+    answers: Vec<Answer>,
     /// Taken when the chunk has ended.
     end: Option<oneshot::Sender<Result<(), io::Error>>>,
 }
@@ -43,8 +45,15 @@ impl<M: StateMachine> Chunk<M> {
     ) -> (Chunk<M>, ChunkEnd) {
         let (end, wait) = oneshot::channel();
         let responders = responders.into_iter();
-        let chunk =
-            Chunk { applier, entries, applied: 0, responders, staged: None, end: Some(end) };
+        let chunk = Chunk {
+            applier,
+            entries,
+            applied: 0,
+            responders,
+            staged: None,
+            answers: Vec::new(),
+            end: Some(end),
+        };
         (chunk, wait)
     }
 
@@ -62,8 +71,8 @@ impl<M: StateMachine> Chunk<M> {
                 self.staged = Some(staged);
                 return Ok(Some(Part { batch, entries, bytes }));
             };
-            let answer = self.applier.change(entry, &change)?;
-            self.answer(vec![answer]);
+            self.answers = vec![self.applier.change(entry, &change)?];
+            self.tell();
         }
         self.finish(Ok(()));
         Ok(None)
@@ -82,11 +91,7 @@ impl<M: StateMachine> Chunk<M> {
             Err(error) if error.is_full() => self.write_alone(engine)?,
             Err(error) => return Err(ApplyError::NotWritten(error.to_string())),
         };
-        let answers = self.applier.written(staged);
-        self.answer(answers);
-        if self.rest().is_empty() {
-            self.finish(Ok(()));
-        }
+        self.answers = self.applier.written(staged);
         Ok(())
     }
 
@@ -99,13 +104,16 @@ impl<M: StateMachine> Chunk<M> {
         })
     }
 
-    /// Tells the answers of the next entries.
-    fn answer(&mut self, answers: Vec<Answer>) {
-        self.applied += answers.len();
-        for answer in answers {
+    /// Tells the answers of the next entries, and the end behind the last one.
+    fn tell(&mut self) {
+        self.applied += self.answers.len();
+        for answer in self.answers.drain(..) {
             if let Some(responder) = self.responders.next().flatten() {
                 responder.send(answer);
             }
+        }
+        if self.rest().is_empty() {
+            self.finish(Ok(()));
         }
     }
 
@@ -143,6 +151,13 @@ impl<M: StateMachine> Job for Chunk<M> {
 
     fn written(&mut self, engine: &Engine, outcome: &Result<(), EngineError>) {
         self.run(|chunk| chunk.publish(engine, outcome));
+    }
+
+    fn answer(&mut self) {
+        self.run(|chunk| {
+            chunk.tell();
+            Ok(())
+        });
     }
 
     fn is_over(&self) -> bool {

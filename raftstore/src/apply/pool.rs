@@ -5,7 +5,8 @@
 //! queue     Region 1: chunk    Region 5: chunk    Region 9: chunk
 //! stage     rows               rows               rows             each sees its own Region only
 //! write     └────────────────── one engine write ─────────────┘
-//! written   replies            replies            replies          and again for those with a rest
+//! written   memory, index      memory, index      memory, index
+//! answer    replies            replies            replies          and again for those with a rest
 //! ```
 //!
 //! What waits for a thread is written together, whatever Regions it belongs to: under load an engine
@@ -32,8 +33,12 @@ pub(crate) trait Job: Send {
     /// Prepares the next write. `None`: there is none; the job is over.
     fn stage<'e>(&mut self, engine: &'e Engine) -> Option<Part<'e>>;
 
-    /// What was prepared is written, or is not.
+    /// What was prepared is written, or is not: if it is, readers may see it now.
     fn written(&mut self, engine: &Engine, outcome: &Result<(), EngineError>);
+
+    /// Tells those who wait for what was written. Called for all jobs of a write in turn: threads
+    /// that are woken by the first do not sleep again before the last.
+    fn answer(&mut self);
 
     /// Whether nothing is left to do.
     fn is_over(&self) -> bool;
@@ -175,8 +180,9 @@ impl Writer {
         }
         let outcome = self.engine.write_together(&batches, Durability::Buffered);
         drop(batches);
+        writing.iter_mut().for_each(|job| job.written(&self.engine, &outcome));
         for mut job in writing {
-            job.written(&self.engine, &outcome);
+            job.answer();
             if !job.is_over() {
                 jobs.push_back(job);
             }

@@ -163,6 +163,10 @@ impl Job for Watched {
         self.0.written(engine, outcome);
     }
 
+    fn answer(&mut self) {
+        self.0.answer();
+    }
+
     fn is_over(&self) -> bool {
         self.0.is_over()
     }
@@ -240,6 +244,7 @@ fn what_was_not_written_for_want_of_space_is_applied_once_when_there_is_some() {
     let (mut chunk, mut end) = chunk(&applier, entries(&[b"one", b"one"]));
     drop(chunk.stage(&engine).unwrap());
     chunk.written(&engine, &Err(EngineError::NoSpace { detail: "told to".into() }));
+    chunk.answer();
     end.try_recv().unwrap().unwrap();
     assert_eq!((applied(&applier), value(&engine, 1)), (2, 2));
 }

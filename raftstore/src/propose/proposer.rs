@@ -292,6 +292,14 @@ impl<M: StateMachine> Proposer<M> {
         self.wake.notify_one();
     }
 
+    /// The window has room again: wakes the task if there is something to propose. What is queued
+    /// from now on finds the room itself, see [`submit`](Self::submit).
+    fn wake_for_waiting(&self) {
+        if !self.queue.lock().is_empty() {
+            self.wake.notify_one();
+        }
+    }
+
     /// What is said while the queue is closed.
     fn closed(&self) -> ProposeError {
         let why = self.parts.published.stopped();
@@ -374,12 +382,12 @@ impl<M: StateMachine> EntryEvents<M::Command, M::Reply> for Proposer<M> {
 
     fn committed(&self) {
         self.window.committed();
-        self.wake.notify_one();
+        self.wake_for_waiting();
     }
 
     fn finished(&self) {
         self.window.finished();
-        self.wake.notify_one();
+        self.wake_for_waiting();
     }
 }
 

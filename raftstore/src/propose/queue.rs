@@ -136,6 +136,11 @@ impl<C, R> Queue<C, R> {
         self.bytes
     }
 
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Whether no submission will come any more.
     pub(super) fn is_closed(&self) -> bool {
         self.closed
