@@ -83,15 +83,15 @@ impl<T> Mailbox<T> {
         Ok(())
     }
 
-    /// Adds an item at the end, without waking the thread: [`wake`](Self::wake) must follow. Returns
-    /// how many wait.
-    pub(crate) fn leave(&self, item: T) -> Result<usize, Closed> {
+    /// Adds an item at the end, without waking the thread. True: the thread sleeps and nothing else
+    /// waits for it, so somebody must [`wake`](Self::wake) it.
+    pub(crate) fn leave(&self, item: T) -> Result<bool, Closed> {
         let mut state = self.0.state.lock();
         if state.closed {
             return Err(Closed);
         }
         state.items.push(item);
-        Ok(state.items.len())
+        Ok(state.asleep && state.items.len() == 1)
     }
 
     /// Wakes the thread if something waits for it.
@@ -239,7 +239,8 @@ mod tests {
         while !mailbox.is_asleep() {
             thread::yield_now();
         }
-        assert_eq!((mailbox.leave(1).unwrap(), mailbox.leave(2).unwrap()), (1, 2));
+        assert!(mailbox.leave(1).unwrap(), "somebody must wake it");
+        assert!(!mailbox.leave(2).unwrap(), "for the first item somebody does");
         assert!(mailbox.is_asleep());
         mailbox.wake();
         assert_eq!(out.recv().unwrap(), [1, 2]);

@@ -1,6 +1,7 @@
 //! One Region's apply: what its entries do, prepared for a write and published after it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use neokv_encoding::family::Family;
 use neokv_encoding::hlc;
@@ -13,6 +14,7 @@ use parking_lot::Mutex;
 use super::operations::{AdminOutcome, Change, OperationContext, Operations};
 use crate::clock::Clock;
 use crate::machine::{ApplyContext, ApplyError, StateMachine};
+use crate::metrics;
 use crate::published::Published;
 use crate::shape::Shape;
 use crate::space::{MayBeFull, SpaceAlarm};
@@ -155,7 +157,9 @@ impl<M: StateMachine> Applier<M> {
     /// full, again and again.
     pub(crate) fn change(&self, entry: &Entry, change: &Change) -> Result<Answer, ApplyError> {
         let ApplierParts { engine, shape, operations, .. } = &self.parts;
+        let began = Instant::now();
         let outcome = self.until_space(|| self.change_once(engine, entry, change))?;
+        metrics::applied(began.elapsed(), 1);
         if outcome.is_ok() {
             operations.applied(&shape.descriptor(), change);
         }

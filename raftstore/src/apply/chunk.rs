@@ -2,18 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 use std::vec;
 
-use neokv_engine::{Durability, Engine, EngineError};
+use neokv_engine::{Durability, Engine};
 use openraft::storage::ApplyResponder;
 use tokio::sync::oneshot;
 
 use super::applier::{Applier, Staged, change_of};
-use super::pool::{Job, Part};
+use super::pool::{Job, NotWritten, Part};
 use crate::machine::{ApplyError, StateMachine};
 use crate::metrics;
 use crate::panics::catch;
-use crate::space::MayBeFull;
 use crate::types::{Answer, Entry, TypeConfig};
 
 /// Where a chunk's end is waited for.
@@ -83,13 +83,13 @@ impl<M: StateMachine> Chunk<M> {
     fn publish(
         &mut self,
         engine: &Engine,
-        written: &Result<(), EngineError>,
+        written: &Result<(), NotWritten>,
     ) -> Result<(), ApplyError> {
         let Some(staged) = self.staged.take() else { return Ok(()) };
         let staged = match written {
             Ok(()) => staged,
-            Err(error) if error.is_full() => self.write_alone(engine)?,
-            Err(error) => return Err(ApplyError::NotWritten(error.to_string())),
+            Err(NotWritten::Full) => self.write_alone(engine)?,
+            Err(NotWritten::Failed(why)) => return Err(ApplyError::NotWritten(why.clone())),
         };
         self.answers = self.applier.written(staged);
         Ok(())
@@ -98,8 +98,10 @@ impl<M: StateMachine> Chunk<M> {
     /// Nothing of a failed write is kept: the entries are applied to the same state once more.
     fn write_alone(&self, engine: &Engine) -> Result<Staged<M::Pending>, ApplyError> {
         self.applier.until_space(|| {
+            let began = Instant::now();
             let (batch, staged) = self.applier.stage(engine, self.rest())?;
             engine.write(batch, Durability::Buffered)?;
+            metrics::applied(began.elapsed(), staged.entries());
             Ok(staged)
         })
     }
@@ -149,7 +151,7 @@ impl<M: StateMachine> Job for Chunk<M> {
         self.run(|chunk| chunk.next(engine)).flatten()
     }
 
-    fn written(&mut self, engine: &Engine, outcome: &Result<(), EngineError>) {
+    fn written(&mut self, engine: &Engine, outcome: &Result<(), NotWritten>) {
         self.run(|chunk| chunk.publish(engine, outcome));
     }
 

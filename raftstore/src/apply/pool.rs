@@ -27,6 +27,8 @@ use parking_lot::Mutex;
 use crate::error::StoreError;
 use crate::mailbox::{Closed, Inbox, Mailbox, Taken, mailbox};
 use crate::metrics;
+use crate::panics::catch;
+use crate::space::MayBeFull;
 
 /// One Region's work for its apply thread: a number of writes, one after the other.
 pub(crate) trait Job: Send {
@@ -34,7 +36,7 @@ pub(crate) trait Job: Send {
     fn stage<'e>(&mut self, engine: &'e Engine) -> Option<Part<'e>>;
 
     /// What was prepared is written, or is not: if it is, readers may see it now.
-    fn written(&mut self, engine: &Engine, outcome: &Result<(), EngineError>);
+    fn written(&mut self, engine: &Engine, outcome: &Result<(), NotWritten>);
 
     /// Tells those who wait for what was written. Called for all jobs of a write in turn: threads
     /// that are woken by the first do not sleep again before the last.
@@ -52,6 +54,21 @@ pub(crate) struct Part<'e> {
     pub(crate) entries: usize,
     /// Bytes of memory that it takes, about.
     pub(crate) bytes: usize,
+}
+
+/// Why a write that was shared with other Regions has not been made. Nothing of it is kept.
+#[derive(Clone, Debug)]
+pub(crate) enum NotWritten {
+    /// For want of space: the same write may be made later.
+    Full,
+    /// For another reason, in words.
+    Failed(String),
+}
+
+impl From<EngineError> for NotWritten {
+    fn from(error: EngineError) -> NotWritten {
+        if error.is_full() { NotWritten::Full } else { NotWritten::Failed(error.to_string()) }
+    }
 }
 
 /// A fixed pool of threads. Cheap to clone.
@@ -178,8 +195,18 @@ impl Writer {
         if batches.is_empty() {
             return;
         }
-        let outcome = self.engine.write_together(&batches, Durability::Buffered);
-        drop(batches);
+        // A panic here, too, must not end the thread: it serves other Regions.
+        let outcome =
+            match catch(move || self.engine.write_together(&batches, Durability::Buffered)) {
+                Ok(outcome) => outcome.map_err(NotWritten::from),
+                Err(panic) => {
+                    metrics::apply_panicked();
+                    Err(NotWritten::Failed(format!("a defect of the program: {panic}")))
+                }
+            };
+        if outcome.is_ok() {
+            metrics::applied(began.elapsed(), entries);
+        }
         writing.iter_mut().for_each(|job| job.written(&self.engine, &outcome));
         for mut job in writing {
             job.answer();
@@ -187,6 +214,5 @@ impl Writer {
                 jobs.push_back(job);
             }
         }
-        metrics::applied(began.elapsed(), entries);
     }
 }

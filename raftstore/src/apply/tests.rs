@@ -10,14 +10,14 @@ use neokv_encoding::family::Family;
 use neokv_encoding::proto::AdminCommand;
 use neokv_encoding::region::{Applied, Descriptor, Epoch};
 use neokv_encoding::slot::SlotRange;
-use neokv_engine::{Engine, EngineError, KeyRange, Read};
+use neokv_engine::{Engine, KeyRange, Read};
 use openraft::EntryPayload;
 use parking_lot::Mutex;
 
 use super::applier::{Applier, ApplierParts};
 use super::chunk::{Chunk, ChunkEnd};
 use super::operations::{AdminOutcome, Change, OperationContext, Operations};
-use super::pool::{ApplyPool, Job, Part, Writer};
+use super::pool::{ApplyPool, Job, NotWritten, Part, Writer};
 use crate::clock::Clock;
 use crate::machine::{ApplyContext, ApplyError, Outcome, Stamp, StateMachine};
 use crate::operation::Dispatch;
@@ -158,7 +158,7 @@ impl Job for Watched {
         self.0.stage(engine)
     }
 
-    fn written(&mut self, engine: &Engine, outcome: &Result<(), EngineError>) {
+    fn written(&mut self, engine: &Engine, outcome: &Result<(), NotWritten>) {
         self.look(engine);
         self.0.written(engine, outcome);
     }
@@ -243,7 +243,7 @@ fn what_was_not_written_for_want_of_space_is_applied_once_when_there_is_some() {
     let applier = appliers(&engine, 1..=1).remove(0);
     let (mut chunk, mut end) = chunk(&applier, entries(&[b"one", b"one"]));
     drop(chunk.stage(&engine).unwrap());
-    chunk.written(&engine, &Err(EngineError::NoSpace { detail: "told to".into() }));
+    chunk.written(&engine, &Err(NotWritten::Full));
     chunk.answer();
     end.try_recv().unwrap().unwrap();
     assert_eq!((applied(&applier), value(&engine, 1)), (2, 2));
@@ -256,7 +256,7 @@ fn a_write_that_fails_stops_its_regions() {
     let applier = appliers(&engine, 1..=1).remove(0);
     let (mut chunk, mut end) = chunk(&applier, entries(&[b"one"]));
     drop(chunk.stage(&engine).unwrap());
-    chunk.written(&engine, &Err(EngineError::Invalid { detail: "told to".into() }));
+    chunk.written(&engine, &Err(NotWritten::Failed("told to".into())));
     assert!(end.try_recv().unwrap().unwrap_err().to_string().contains("told to"));
     assert!(applier.parts().published.stopped().is_some());
     assert_eq!((applied(&applier), value(&engine, 1)), (0, 0));

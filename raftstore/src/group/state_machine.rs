@@ -72,7 +72,7 @@ impl<M: StateMachine> Adapter<M> {
         responders: Vec<Option<ApplyResponder<TypeConfig>>>,
     ) -> Result<(), io::Error> {
         let (chunk, end) = Chunk::new(Arc::clone(&self.applier), entries, responders);
-        let ending = || io::Error::other("the store is ending");
+        let ending = || io::Error::other("the apply thread has ended");
         self.lane.send(Box::new(chunk)).map_err(|_| ending())?;
         end.await.map_err(|_| ending())?
     }

@@ -2,11 +2,11 @@
 //!
 //! # When it wakes
 //!
-//! A thread of the Raft runtime that queues an operation does not wake the writer at once: other
-//! groups may have something to append as well. It does when it is idle, just before it sleeps. So
-//! all groups that have work at the same time share one batch and one sync, and nothing waits for a
-//! timer. A thread that does not become idle wakes the writer when [`WAKE_OPS`] operations wait; a
-//! writer that is awake takes what has come since, and any other thread wakes it at once.
+//! A task that queues entries for a writer that sleeps does not wake it at once: other groups may
+//! have something to append as well. It leaves that to a task of its own, which runs when the
+//! tasks that are ready now have run. So all groups that have work at the same time share one batch
+//! and one sync, and nothing waits for a timer. A writer that is awake takes what has come since.
+//! Votes and barriers wake it at once.
 //!
 //! # When a write fails
 //!
@@ -27,7 +27,6 @@
 //! they count this replica's copy of an entry as one of the majority's, and it must still be there
 //! after a power loss. The relaxed modes are for lone voters.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -40,6 +39,7 @@ use neokv_encoding::key::{self, RaftStateKind};
 use neokv_engine::{Durability, Engine, EngineError, LogBatch};
 use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::group::{AppendTicket, GroupLog};
@@ -55,16 +55,8 @@ use crate::types::{Entry, LogId, TypeConfig, Vote, entry_out, entry_weight, log_
 const BATCH_BYTES: usize = 8 << 20;
 /// Most operations in one batch.
 const BATCH_OPS: usize = 4096;
-/// So many operations wake the writer even if the Raft thread that they come from is not idle.
-const WAKE_OPS: usize = 64;
 /// Interval of syncs with [`Sync::EverySecond`].
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
-
-thread_local! {
-    /// The writer that this thread wakes when it is idle: that of its store, in a thread of a Raft
-    /// runtime. Only compared.
-    static WAKES_WHEN_IDLE: Cell<*const Shared> = const { Cell::new(std::ptr::null()) };
-}
 
 /// One queued write.
 pub(crate) enum Op {
@@ -83,6 +75,27 @@ pub(crate) enum Op {
     Purge { region: u64, first: u64, upto: LogId },
     /// Nothing: tells when everything before it is written, or written and synced.
     Barrier { synced: bool, done: oneshot::Sender<io::Result<()>> },
+}
+
+impl Op {
+    /// Whether the writer need not be woken for it at once.
+    fn may_wait(&self) -> bool {
+        match self {
+            Op::Append { .. } | Op::Truncate { .. } | Op::Purge { .. } => true,
+            Op::Vote { .. } | Op::Barrier { .. } => false,
+        }
+    }
+}
+
+/// Wakes the writer, also when the runtime ends and drops the task that would.
+struct WakeWhenDropped(LogWriter);
+
+impl Drop for WakeWhenDropped {
+    fn drop(&mut self) {
+        if let Way::Thread { queue, .. } = &self.0.0.way {
+            queue.wake();
+        }
+    }
 }
 
 /// The way to the thread. Cloned into every group's log store.
@@ -143,32 +156,22 @@ impl LogWriter {
         LogWriter(Arc::new(Shared { way: Way::Inline(Mutex::new(batcher)), stopping }))
     }
 
-    /// Queues a write.
+    /// Queues a write. See the module for when the writer wakes.
     pub(crate) fn submit(&self, op: Op) -> io::Result<()> {
-        match &self.0.way {
-            Way::Thread { queue, .. } if WAKES_WHEN_IDLE.get() == Arc::as_ptr(&self.0) => {
-                if queue.leave(op).map_err(|_| stopped())? >= WAKE_OPS {
-                    queue.wake();
+        match (&self.0.way, Handle::try_current()) {
+            (Way::Inline(batcher), _) => batcher.lock().write_all(&mut vec![op]),
+            (Way::Thread { queue, .. }, Ok(runtime)) if op.may_wait() => {
+                if queue.leave(op).map_err(|_| stopped())? {
+                    let wake = WakeWhenDropped(self.clone());
+                    runtime.spawn(async move {
+                        tokio::task::yield_now().await;
+                        drop(wake);
+                    });
                 }
-                Ok(())
             }
-            Way::Thread { queue, .. } => queue.send(op).map_err(|_| stopped()),
-            Way::Inline(batcher) => {
-                batcher.lock().write_all(&mut vec![op]);
-                Ok(())
-            }
+            (Way::Thread { queue, .. }, _) => queue.send(op).map_err(|_| stopped())?,
         }
-    }
-
-    /// What each thread of the Raft runtime does when it has become idle, before it sleeps.
-    pub(crate) fn when_idle(&self) -> impl Fn() + Send + std::marker::Sync + 'static {
-        let writer = self.clone();
-        move || {
-            WAKES_WHEN_IDLE.set(Arc::as_ptr(&writer.0));
-            if let Way::Thread { queue, .. } = &writer.0.way {
-                queue.wake();
-            }
-        }
+        Ok(())
     }
 
     /// Waits until everything that was submitted before is written.
@@ -752,7 +755,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_batch_waits_for_space_and_is_written_once_there_is_some() {
         let (fixture, faults, fatal) = faulty(Sync::Always);
         faults.full.store(true, Ordering::SeqCst);
@@ -765,7 +768,7 @@ mod tests {
         fixture.writer.stop();
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn what_follows_a_batch_that_was_given_up_is_not_written() {
         let (fixture, faults, fatal) = faulty(Sync::Always);
         fixture.append(0, 0).await.unwrap();
@@ -833,47 +836,45 @@ mod tests {
         assert_eq!(open(&engine, 1).vote(), Some(vote));
     }
 
-    /// A writer that sleeps, and a Raft runtime of one thread that wakes it.
-    fn with_raft_thread() -> (Arc<Fixture>, Arc<Faults>, tokio::runtime::Runtime) {
+    /// A writer that sleeps.
+    fn sleeping() -> (Arc<Fixture>, Arc<Faults>) {
         let (fixture, faults, _) = faulty(Sync::Always);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_time()
-            .on_thread_park(fixture.writer.when_idle())
-            .build()
-            .unwrap();
-        // The one thread sleeps until the time has passed: it has been idle.
-        let idle = runtime.spawn(async { tokio::time::sleep(Duration::from_millis(1)).await });
-        runtime.block_on(idle).unwrap();
         let Way::Thread { queue, .. } = &fixture.writer.0.way else { unreachable!("a thread") };
         wait_until(|| queue.is_asleep());
-        (Arc::new(fixture), faults, runtime)
+        (Arc::new(fixture), faults)
     }
 
-    #[test]
-    fn groups_that_append_before_the_raft_thread_is_idle_share_a_sync() {
-        let (fixture, faults, runtime) = with_raft_thread();
-        let appending = Arc::clone(&fixture);
-        let done = runtime.spawn(async move {
-            let appends: Vec<_> = (0..30).map(|n| appending.append(n % 3, n as u64 / 3)).collect();
-            for append in appends {
-                append.await.unwrap();
-            }
-        });
-        runtime.block_on(done).unwrap();
+    #[tokio::test]
+    async fn groups_that_append_at_the_same_time_share_a_sync() {
+        let (fixture, faults) = sleeping();
+        let appends: Vec<_> = (0..30).map(|n| fixture.append(n % 3, n as u64 / 3)).collect();
+        for append in appends {
+            append.await.unwrap();
+        }
         assert_eq!(faults.syncs.load(Ordering::SeqCst), 1);
         fixture.writer.stop();
     }
 
+    #[tokio::test]
+    async fn a_runtime_that_is_never_idle_wakes_the_writer_all_the_same() {
+        let (fixture, faults) = sleeping();
+        let _append = fixture.append(0, 0);
+        while faults.syncs.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        fixture.writer.stop();
+    }
+
     #[test]
-    fn a_raft_thread_that_is_never_idle_wakes_the_writer_all_the_same() {
-        let (fixture, faults, runtime) = with_raft_thread();
-        let appending = Arc::clone(&fixture);
-        let done = runtime.spawn(async move {
-            let _appends: Vec<_> = (0..WAKE_OPS as u64).map(|n| appending.append(0, n)).collect();
-            wait_until(|| faults.syncs.load(Ordering::SeqCst) > 0);
-        });
-        runtime.block_on(done).unwrap();
+    fn a_runtime_that_ends_wakes_the_writer() {
+        let (fixture, _) = sleeping();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let entered = runtime.enter();
+        let _append = fixture.append(0, 0);
+        drop(entered);
+        drop(runtime);
+        let log = &fixture.logs[0];
+        wait_until(|| open(&fixture.engine, log.region()).ends().1 == Some(log_id(1, 0)));
         fixture.writer.stop();
     }
 }

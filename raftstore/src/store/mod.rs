@@ -191,7 +191,7 @@ impl<M: StateMachine> Inner<M> {
         let directory = Arc::new(Directory::default());
         let space = space_alarm(&directory);
         let writer = writer(&engine, &config, &space)?;
-        let (runtime, handle) = runtime(&config, &writer)?;
+        let (runtime, handle) = runtime(&config)?;
         let pool = match config.execution {
             Execution::Threads => {
                 ApplyPool::start(config.apply_threads, &engine, config.apply_bytes)?
@@ -233,14 +233,13 @@ impl<M: StateMachine> Drop for Inner<M> {
 }
 
 /// The runtime of the groups: one of their own, or the caller's.
-fn runtime(config: &Config, writer: &LogWriter) -> Result<(Option<Runtime>, Handle), StoreError> {
+fn runtime(config: &Config) -> Result<(Option<Runtime>, Handle), StoreError> {
     if config.execution == Execution::Stepped {
         return Ok((None, Handle::current()));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.raft_threads.max(1))
         .thread_name("raft")
-        .on_thread_park(writer.when_idle())
         .enable_all()
         .build()
         .map_err(|source| StoreError::Io { what: "starting the raft runtime".into(), source })?;
