@@ -2,12 +2,18 @@
 //!
 //! The records of Regions say who owns what. They change in two ways: by entries of the log, which
 //! only divide what their Region owns anyway, and by installs, creations and removals of replicas,
-//! which clear data and give ranges to another Region. The latter hold the lock of [`Ownership`],
-//! one at a time.
+//! which clear data and give ranges to another Region. The latter look at the records under the lock
+//! of [`Ownership`], one at a time.
 //!
-//! A snapshot is checked against the records when it arrives, and installed a little later, when
-//! Raft gets to it. In between its shape is *claimed*: no replica may be created, and no other
-//! snapshot be accepted, that overlaps it.
+//! Creations and removals are short and hold the lock to their end. An install is long: it *claims*
+//! its shape under the lock, from the moment in which the snapshot has arrived until its records are
+//! written. No replica may be created, no other snapshot be accepted, and no rows be cleared that
+//! overlap a claimed shape; everything else goes on.
+//!
+//! ```text
+//!   install      ─lock─┐claim ════ files taken in ════ records written ═┐
+//!   others       ──────┴── creations and removals beside it, one at a time
+//! ```
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,42 +26,72 @@ use crate::ranges::FamilyRange;
 
 /// The lock, and the claims. Clones share them.
 #[derive(Clone, Default)]
-pub(crate) struct Ownership(Arc<Mutex<Claims>>);
+pub(crate) struct Ownership {
+    changing: Arc<Mutex<()>>,
+    claims: Arc<Mutex<Claims>>,
+}
 
-/// Shapes that Regions are about to have.
+/// Shapes that Regions are about to have. Their lock is held for a moment only: a claim may end on a
+/// thread that must not wait for the disk.
 #[derive(Default)]
-pub(crate) struct Claims(BTreeMap<u64, Descriptor>);
+struct Claims {
+    next: u64,
+    shapes: BTreeMap<u64, Descriptor>,
+}
+
+/// The lock of [`Ownership`], held.
+pub(crate) struct OwnershipGuard<'a> {
+    ownership: &'a Ownership,
+    _changing: MutexGuard<'a, ()>,
+}
 
 impl Ownership {
     /// Waits until no other range changes hands.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Claims> {
-        self.0.lock()
+    pub(crate) fn lock(&self) -> OwnershipGuard<'_> {
+        OwnershipGuard { ownership: self, _changing: self.changing.lock() }
     }
 }
 
-impl Claims {
-    /// What the Regions other than `region` have claimed.
-    pub(crate) fn of_others<M: StateMachine>(&self, machine: &M, region: u64) -> Vec<FamilyRange> {
-        let others = self.0.values().filter(|shape| shape.id != region);
+impl OwnershipGuard<'_> {
+    /// What the Regions other than `region` have claimed. To be asked *before* the records are
+    /// read: a claim ends after its records are written, so what is claimed no more is recorded.
+    pub(crate) fn claimed_by_others<M: StateMachine>(
+        &self,
+        machine: &M,
+        region: u64,
+    ) -> Vec<FamilyRange> {
+        let shapes: Vec<Descriptor> =
+            self.ownership.claims.lock().shapes.values().cloned().collect();
+        let others = shapes.iter().filter(|shape| shape.id != region);
         others.flat_map(|shape| machine.ranges(shape)).collect()
     }
 
     /// Claims a shape for its Region, until the result is dropped.
-    pub(crate) fn claim(&mut self, ownership: &Ownership, shape: Descriptor) -> Claim {
-        let region = shape.id;
-        self.0.insert(region, shape);
-        Claim { ownership: ownership.clone(), region }
+    pub(crate) fn claim(&self, shape: Descriptor) -> Claim {
+        let claims = Arc::clone(&self.ownership.claims);
+        let mut locked = claims.lock();
+        let number = locked.next;
+        locked.next += 1;
+        locked.shapes.insert(number, shape);
+        drop(locked);
+        Claim { claims, number }
     }
 }
 
 /// A claimed shape.
 pub(crate) struct Claim {
-    ownership: Ownership,
-    region: u64,
+    claims: Arc<Mutex<Claims>>,
+    number: u64,
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.ownership.lock().0.remove(&self.region);
+        self.claims.lock().shapes.remove(&self.number);
+    }
+}
+
+impl std::fmt::Debug for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Claim({})", self.number)
     }
 }

@@ -41,7 +41,8 @@ pub(super) fn sum(path: &Path) -> Result<(u64, u32)> {
     }
 }
 
-/// Checks that a file arrived as it was sent.
+/// Checks that a file is as it was sent. Reads all of it: for files whose bytes were not summed while
+/// they arrived, or that have been through a crash since.
 ///
 /// # Errors
 /// Another size or checksum: the file must be fetched again.
@@ -65,11 +66,12 @@ impl Engine {
     /// synced and all or nothing. Nothing may read or write the ranges meanwhile. The files are
     /// used up if they are on the same file system.
     ///
-    /// The checksums of the files are compared here, once; RocksDB does not read them again.
+    /// The files are not read again: they are whole because they were summed while they arrived,
+    /// or by [`verify`].
     ///
     /// # Errors
-    /// A file that did not arrive whole: nothing has changed. Later failures leave the Region in
-    /// [`Engine::unfinished_ingests`]: do the install again.
+    /// If the first batch cannot be written, nothing has changed. Later failures leave the Region
+    /// in [`Engine::unfinished_ingests`]: do the install again.
     pub fn ingest(
         &self,
         region: u64,
@@ -78,7 +80,6 @@ impl Engine {
         mut begin: LogBatch,
         mut finish: LogBatch,
     ) -> Result<()> {
-        files.iter().try_for_each(verify)?;
         let _held = self.hold_orphans();
         let mark = key::ingest(region);
         begin.put(Family::Default, &mark, b"");
@@ -93,6 +94,10 @@ impl Engine {
     }
 
     /// Hands the files to RocksDB, all of one family in one step.
+    ///
+    /// RocksDB takes files in while it holds all writes of the store up, and first flushes the
+    /// memtable if that touches their range, as the removal of the old data does. So the memtable is
+    /// flushed before, while others write on.
     fn take_in(&self, files: &[RangeFile]) -> Result<()> {
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
@@ -101,6 +106,7 @@ impl Engine {
             let own = files.iter().filter(|file| file.family == family);
             let paths: Vec<&Path> = own.map(|file| file.path.as_path()).collect();
             if !paths.is_empty() {
+                self.flush_family(family)?;
                 let (db, handle) = (self.0.db.raw(), self.0.db.handle(family));
                 db.ingest_external_file_cf_opts(handle, &options, paths)?;
             }

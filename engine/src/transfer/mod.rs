@@ -7,9 +7,9 @@
 //! ```text
 //! sender    snapshot ──▶ Export::next_file ──▶ metadata-0.sst  subkey-1.sst  subkey-2.sst  ...
 //!                                              each with its rows, bytes and checksum
-//! receiver  0. the files are compared with their checksums: a wrong one changes nothing
+//! receiver  0. the files are compared with their checksums, while they arrive or by `verify`
 //!           1. one synced batch: mark · old ranges deleted · the caller's `begin`
-//!           2. files taken in, family by family
+//!           2. memtables flushed and files taken in, family by family
 //!           3. one synced batch: the caller's `finish` (descriptor, applied state) · mark deleted
 //! ```
 //!

@@ -137,11 +137,8 @@ impl<M: StateMachine> RaftStateMachine<TypeConfig> for Adapter<M> {
         let applier = Arc::clone(&self.applier);
         let (expected, snapshots) = (meta.last_log_id, Arc::clone(&self.snapshots));
         let installed = blocking(move || {
-            let package = match data {
-                SnapshotData::Received(package) => *package,
-                SnapshotData::Here(source) => Snapshots::<M>::package(&*source, snapshots.dir())?,
-            };
-            snapshots.install(package, expected, &applier)
+            let received = snapshots.received(data)?;
+            snapshots.install(received, expected, &applier)
         });
         let outcome = match self.writer.synced_barrier().await {
             Ok(()) => installed.await.and_then(|outcome| outcome.map_err(io::Error::other)),

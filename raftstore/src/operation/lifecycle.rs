@@ -59,7 +59,7 @@ use neokv_engine::{Durability, EngineError, LogBatch};
 use crate::blocking::blocking;
 use crate::error::StoreError;
 use crate::machine::StateMachine;
-use crate::ownership::Claims;
+use crate::ownership::OwnershipGuard;
 use crate::ranges;
 use crate::records::{self, Recorded};
 use crate::region::Region;
@@ -175,11 +175,11 @@ impl<M: StateMachine> Inner<M> {
 
     /// Writes the records of a new replica, if it may be created here. Blocks on disk.
     fn record_new(&self, new: &Recorded) -> Result<(), StoreError> {
-        let claims = self.ownership.lock();
+        let ownership = self.ownership.lock();
         // A split may be about to create the very same replica: it has written it before this, or
         // finds it after.
         let _one_at_a_time = self.creation.lock();
-        self.check_new(new, &claims)?;
+        self.check_new(new, &ownership)?;
         if let Some(descriptor) = &new.descriptor {
             // A new Region is empty, whatever a former owner of its slots has left.
             let left = records::with_rows(&self.engine, self.machine.ranges(descriptor))?;
@@ -194,8 +194,10 @@ impl<M: StateMachine> Inner<M> {
     }
 
     /// Whether a replica may be created here.
-    fn check_new(&self, new: &Recorded, claims: &Claims) -> Result<(), StoreError> {
-        let (snapshot, region) = (self.engine.snapshot(), new.region);
+    fn check_new(&self, new: &Recorded, ownership: &OwnershipGuard<'_>) -> Result<(), StoreError> {
+        let region = new.region;
+        let claimed = ownership.claimed_by_others(&*self.machine, region);
+        let snapshot = self.engine.snapshot();
         let refuse = |why| Err(self.refuse(region, why));
         match records::replica(&snapshot, region)? {
             None => {}
@@ -216,7 +218,7 @@ impl<M: StateMachine> Inner<M> {
             return refuse("it has no slots");
         }
         let mut others = records::owned_by_others(&snapshot, &*self.machine, region)?;
-        others.extend(claims.of_others(&*self.machine, region));
+        others.extend(claimed);
         if ranges::overlap(&ranges, &others) {
             return refuse("its slots overlap another region's");
         }
@@ -242,13 +244,16 @@ impl<M: StateMachine> Inner<M> {
     /// Writes the tombstone and clears records, log and data of a replica without a group. Blocks
     /// on disk.
     pub(crate) fn destroy_records(&self, region: u64) -> Result<(), StoreError> {
-        let _one_at_a_time = self.ownership.lock();
+        let ownership = self.ownership.lock();
+        let claimed = ownership.claimed_by_others(&*self.machine, region);
         let snapshot = self.engine.snapshot();
         let replica = records::replica(&snapshot, region)?;
         let replica = replica.ok_or(StoreError::UnknownRegion { region })?;
         // All that no other replica owns: that of a replica which joins has no descriptor, and a
         // descriptor from before a split does not name what a child has left.
         let unowned = records::unowned_but_for(&snapshot, &*self.machine, region)?;
+        // What an install is about to give to another Region is nobody's by the records.
+        let unowned = ranges::subtract(unowned, &claimed);
         let cleared = records::with_rows(&snapshot, unowned.clone())?;
         drop(snapshot);
         let mut batch = self.engine.log_batch();
@@ -273,11 +278,12 @@ impl<M: StateMachine> Inner<M> {
 
     /// Clears the rows that no replica owns, or only `region`. Blocks on disk.
     pub(crate) fn clear_unowned(&self, region: u64) -> Result<(), StoreError> {
-        let _one_at_a_time = self.ownership.lock();
+        let ownership = self.ownership.lock();
+        let claimed = ownership.claimed_by_others(&*self.machine, region);
         // Without a snapshot: nobody writes to rows that nobody owns, and the end of a snapshot
         // makes RocksDB compact every small family, at every start.
         let unowned = records::unowned_but_for(&self.engine, &*self.machine, region)?;
-        let cleared = records::with_rows(&self.engine, unowned)?;
+        let cleared = records::with_rows(&self.engine, ranges::subtract(unowned, &claimed))?;
         if cleared.is_empty() {
             return Ok(());
         }

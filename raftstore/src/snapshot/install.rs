@@ -1,7 +1,7 @@
 //! Replacing a Region's data by a snapshot, in steps that a crash cannot tear apart.
 //!
 //! ```text
-//!   0. the log writer has written and synced what was queued
+//!   0. the shape is claimed; the log writer has written and synced what was queued
 //!   1. INSTALL file (the manifest), whole or not at all
 //!   2. engine: old data deleted, marked as unfinished      from here on the install must be
 //!                                                          finished, now or at a restart
@@ -13,6 +13,9 @@
 //! Step 0 comes first because the install is durable at once: a truncation that was queued before
 //! it must not be lost behind it, and neither must the records of other Regions by which it was
 //! decided that the snapshot fits.
+//!
+//! No lock is held meanwhile. The claim keeps other replicas out of the ranges that the Region will
+//! have, its records keep them out of those that it had, and Raft applies nothing to it.
 //!
 //! While the disk is full, steps 1 to 4 are done again until there is room: each of them may be
 //! repeated. What a crash leaves is told in [`super::recovery`].
@@ -29,12 +32,12 @@ use neokv_engine::transfer::{Pace, RangeFile};
 use neokv_engine::{Engine, LogBatch};
 
 use super::dir::{Dir, Package, file_path, files, io, sync_dir, write_whole};
-use super::source::{RegionSource, Source};
+use super::source::{Received, RegionSource, SnapshotData, Source};
 use crate::apply::Applier;
 use crate::error::StoreError;
 use crate::machine::StateMachine;
 use crate::metrics;
-use crate::ownership::{Claim, Claims, Ownership};
+use crate::ownership::{Claim, Ownership};
 use crate::ranges::{self, FamilyRange};
 use crate::records;
 use crate::shape::{Reshaped, Shape};
@@ -74,14 +77,17 @@ impl<M: StateMachine> Snapshots<M> {
     /// of it, or be about to. It does where this store has not applied a split or a merge yet,
     /// which it will. Blocks on disk.
     pub(crate) fn fits(&self, shape: &Descriptor) -> Result<(), StoreError> {
-        fits(&self.engine, &*self.machine, shape, &self.ownership.lock())
+        let ownership = self.ownership.lock();
+        let claimed = ownership.claimed_by_others(&*self.machine, shape.id);
+        fits(&self.engine, &*self.machine, shape, claimed)
     }
 
     /// Claims this shape for the Region, if it fits. Blocks on disk.
     pub(crate) fn claim(&self, shape: &Descriptor) -> Result<Claim, StoreError> {
-        let mut claims = self.ownership.lock();
-        fits(&self.engine, &*self.machine, shape, &claims)?;
-        Ok(claims.claim(&self.ownership, shape.clone()))
+        let ownership = self.ownership.lock();
+        let claimed = ownership.claimed_by_others(&*self.machine, shape.id);
+        fits(&self.engine, &*self.machine, shape, claimed)?;
+        Ok(ownership.claim(shape.clone()))
     }
 
     /// All of the Region as a package, for a state machine that is filled from another one in the
@@ -92,9 +98,16 @@ impl<M: StateMachine> Snapshots<M> {
         Ok(Package { manifest, dir })
     }
 
-    /// The directory that snapshots pass through.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+    /// What Raft was given, as files that may be installed. Blocks on disk.
+    pub(crate) fn received(&self, data: SnapshotData) -> Result<Received, StoreError> {
+        match data {
+            SnapshotData::Received(received) => Ok(*received),
+            SnapshotData::Here(source) => {
+                let package = Self::package(&*source, &self.dir)?;
+                let claim = self.claim(&package.manifest.descriptor)?;
+                Ok(Received { package, claim })
+            }
+        }
     }
 
     /// Installs a snapshot. Nothing is applied to the Region meanwhile, and what was queued for its
@@ -102,11 +115,12 @@ impl<M: StateMachine> Snapshots<M> {
     /// disk, and while it is full.
     pub(crate) fn install(
         &self,
-        package: Package,
+        received: Received,
         expected: Option<LogId>,
         applier: &Applier<M>,
     ) -> Result<(), StoreError> {
-        let Package { manifest, dir } = package;
+        // The claim is held to the end.
+        let Received { package: Package { manifest, dir }, claim: _claim } = received;
         let region = self.region;
         let is_announced =
             manifest.descriptor.id == region && manifest.applied.log_id.map(log_id_in) == expected;
@@ -145,7 +159,7 @@ impl<M: StateMachine> Snapshots<M> {
         Ok(())
     }
 
-    /// Steps 1 to 4. Nothing has happened if the shape does not fit any more.
+    /// Steps 1 to 4.
     fn replace(
         &self,
         dir: &Path,
@@ -153,8 +167,6 @@ impl<M: StateMachine> Snapshots<M> {
         descriptor: &Arc<Descriptor>,
         shape: &Shape,
     ) -> Result<(Reshaped, Vec<FamilyRange>), StoreError> {
-        let claims = self.ownership.lock();
-        fits(&self.engine, &*self.machine, descriptor, &claims)?;
         begin(dir, manifest)?;
         shape.replacing();
         let mut finish = self.engine.log_batch();
@@ -164,16 +176,16 @@ impl<M: StateMachine> Snapshots<M> {
     }
 }
 
-/// Whether no other Region owns a part of this shape, or has claimed one.
+/// Whether no other Region owns a part of this shape. `claimed` is what others have claimed.
 pub(super) fn fits<M: StateMachine>(
     engine: &Engine,
     machine: &M,
     shape: &Descriptor,
-    claims: &Claims,
+    claimed: Vec<FamilyRange>,
 ) -> Result<(), StoreError> {
     let region = shape.id;
-    let mut others = records::owned_by_others(&engine.snapshot(), machine, region)?;
-    others.extend(claims.of_others(machine, region));
+    let mut others = claimed;
+    others.extend(records::owned_by_others(&engine.snapshot(), machine, region)?);
     if ranges::overlap(&machine.ranges(shape), &others) {
         let why = format!("slots {} belong to another region here", shape.slots);
         return Err(StoreError::Snapshot { region, why });

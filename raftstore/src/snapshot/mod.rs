@@ -7,7 +7,7 @@
 //!  one engine snapshot, file by file:
 //!    write a file, send it, delete it     ── Chunk × n ─▶  written and summed
 //!  SnapshotEnd(manifest, vote)            ──────────────▶  sums compared, files synced, given to
-//!                                                          Raft; install beside the apply threads
+//!                                                          Raft; shape claimed, installed
 //! ```
 //!
 //! * **Asked first.** Nothing is built before the receiver has a place for it.
@@ -23,6 +23,9 @@
 //! * **A crash at any point** leaves the old state, or an `INSTALL` file from which [`recover`]
 //!   does the install again at the next start, before any group runs. The files stay (hard links
 //!   are taken in) until the records are durable.
+//! * **Beside everything else.** An install runs on a thread of its own, holds no lock that other
+//!   Regions need, and reads no rows: its files are linked and given to RocksDB. Other Regions of the store
+//!   are written, read, created, split and removed meanwhile.
 //! * **What others own is left alone.** An install clears what the Region had and will have, except
 //!   what another Region of this store owns by now.
 //!
@@ -42,4 +45,4 @@ pub(crate) use install::Snapshots;
 pub(crate) use receive::{Arrived, Receiver};
 pub(crate) use recovery::{Broken, discard, recover};
 pub(crate) use send::{SendLimits, send};
-pub(crate) use source::SnapshotData;
+pub(crate) use source::{Received, SnapshotData};

@@ -24,12 +24,12 @@ use std::path::{Path, PathBuf};
 use neokv_encoding::region::ReplicaState;
 use neokv_encoding::snapshot::Manifest;
 use neokv_engine::Engine;
+use neokv_engine::transfer::verify;
 
-use super::dir::{Dir, io, is_transfer, sync_dir};
+use super::dir::{Dir, files, io, is_transfer, sync_dir};
 use super::install::{INSTALL, finished, fits, replace};
 use crate::error::StoreError;
 use crate::machine::StateMachine;
-use crate::ownership::Claims;
 use crate::records;
 use crate::shape;
 use crate::types::log_id_in;
@@ -160,7 +160,7 @@ fn makes_sense<M: StateMachine>(
     };
     let applied = records::applied(engine, region)?.and_then(|applied| applied.log_id);
     let newer = manifest.applied.log_id.map(log_id_in) > applied.map(log_id_in);
-    let fits = match fits(engine, machine, descriptor, &Claims::default()) {
+    let fits = match fits(engine, machine, descriptor, Vec::new()) {
         Ok(()) => true,
         Err(StoreError::Snapshot { .. }) => false,
         Err(error) => return Err(error),
@@ -168,7 +168,8 @@ fn makes_sense<M: StateMachine>(
     Ok(lives && newer && fits)
 }
 
-/// Does an interrupted install again.
+/// Does an interrupted install again. Its files were whole before the crash; they are read once more
+/// to be sure that they still are.
 fn resume<M: StateMachine>(
     engine: &Engine,
     machine: &M,
@@ -178,6 +179,7 @@ fn resume<M: StateMachine>(
     let region = manifest.descriptor.id;
     let replica = records::replica(engine, region)?;
     let replica = replica.ok_or(StoreError::Missing { region, what: "replica" })?;
+    files(path, manifest).iter().try_for_each(verify)?;
     let mut finish = engine.log_batch();
     let replica = shape::follow(replica, &manifest.descriptor);
     shape::write(&mut finish, &manifest.descriptor, &replica);

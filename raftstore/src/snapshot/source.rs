@@ -11,6 +11,7 @@ use neokv_engine::transfer::{Export, ExportLimits, Pace, RangeFile};
 use super::dir::{Package, file_path, io};
 use crate::error::StoreError;
 use crate::machine::StateMachine;
+use crate::ownership::Claim;
 use crate::records;
 
 /// Where the data of a snapshot is.
@@ -18,16 +19,23 @@ pub(crate) enum SnapshotData {
     /// In the engine of the replica that built it; can be exported at any time.
     Here(Arc<dyn Source>),
     /// In files that came from a peer, ready to be taken in.
-    Received(Box<Package>),
+    Received(Box<Received>),
 }
 
 impl fmt::Debug for SnapshotData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Here(_) => f.write_str("Here"),
-            Self::Received(package) => write!(f, "Received({package:?})"),
+            Self::Received(received) => write!(f, "{received:?}"),
         }
     }
+}
+
+/// A snapshot that may be installed: its files are whole, and its shape is claimed.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) package: Package,
+    pub(crate) claim: Claim,
 }
 
 /// What takes each file of an export. An error ends the export.

@@ -216,6 +216,26 @@ fn an_install_that_was_abandoned_does_not_come_back() {
 }
 
 #[test]
+fn an_install_whose_files_were_damaged_by_the_crash_is_not_done_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = store(&dir.path().join("source"), 50, SlotRange::ALL);
+    put_rows(&source, b"new");
+    let target = store(&dir.path().join("target"), 9, SlotRange::ALL);
+    put_rows(&target, b"old");
+    let snapshots = dir.path().join("target/snapshots");
+    let package = package(&source, &snapshots);
+    begin(package.dir.path(), &package.manifest).unwrap();
+    let last = files(package.dir.path(), &package.manifest).pop().unwrap();
+    let mut bytes = fs::read(&last.path).unwrap();
+    bytes[7] ^= 1;
+    fs::write(&last.path, &bytes).unwrap();
+    package.dir.keep();
+    assert!(recover(&target, &Nothing, &snapshots).unwrap().is_empty(), "the old data is whole");
+    assert_eq!((count_rows(&target, b"old"), count_rows(&target, b"new")), (5, 0));
+    assert!(target.unfinished_ingests().unwrap().is_empty());
+}
+
+#[test]
 fn a_replica_whose_data_is_gone_for_good_does_not_start_and_keeps_no_other_from_starting() {
     let overlapped = |engine: &Engine| {
         add_region(engine, 2, 9, SlotRange::new(8192, 16384).unwrap());

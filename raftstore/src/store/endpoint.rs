@@ -37,7 +37,7 @@ use crate::group::Raft;
 use crate::machine::StateMachine;
 use crate::records;
 use crate::region::Region;
-use crate::snapshot::{Arrived, Receiver, SnapshotData};
+use crate::snapshot::{Arrived, Received, Receiver, SnapshotData};
 use crate::space::SpaceAlarm;
 use crate::transport::wire::{VoteAnswer, Writer};
 use crate::transport::{Endpoint, Message, MessageKind, TransportError, wire};
@@ -171,7 +171,7 @@ impl Handler {
         raft: &Raft<M>,
         body: Bytes,
     ) -> Result<Bytes, TransportError> {
-        // The place is held until the install is over, and the shape is claimed.
+        // The place is held until the install is over, and so is the claim of the shape.
         let Arrived { vote, package, place: _place } = self.receiver.end(region.id, body).await?;
         let (snapshots, shape) =
             (Arc::clone(&region.snapshots), package.manifest.descriptor.clone());
@@ -183,10 +183,9 @@ impl Handler {
             last_log_id: applied.log_id.map(log_id_in),
             last_membership: membership_in(&applied.membership),
         };
-        let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(Box::new(package)) };
+        let received = SnapshotData::Received(Box::new(Received { package, claim }));
+        let snapshot = Snapshot { meta, snapshot: received };
         let answer = raft.install_full_snapshot(vote, snapshot).await;
-        // Waits while another snapshot is installed, so not here.
-        let _ = blocking(move || drop(claim)).await;
         let answer = answer.map_err(|error| self.refused(&error))?;
         Ok(Writer::new().vote(&answer.vote).finish())
     }

@@ -59,7 +59,7 @@ pub(crate) struct Inner<M: StateMachine> {
     pub(crate) directory: Arc<Directory<M>>,
     pub(crate) writer: LogWriter,
     pub(crate) handle: Handle,
-    /// Held while ranges change hands: one install, creation or removal of a replica at a time.
+    /// Held while ranges change hands, and what installs have claimed.
     pub(crate) ownership: Ownership,
     /// Held from the look at a replica's records to the write that creates it, by splits and by
     /// creations. For a moment only, after `ownership` where both are taken.

@@ -1,10 +1,12 @@
-//! A store whose disk is full, and answers that come late.
+//! A store whose disk is full, answers that come late, and rows that change hands.
 
 use std::sync::Arc;
 
+use neokv_encoding::family::Family;
+use neokv_encoding::key::slot_bounds;
 use neokv_encoding::raft::{Peer, PeerRole};
 use neokv_encoding::slot::SlotRange;
-use neokv_engine::EngineError;
+use neokv_engine::{Durability, EngineError};
 use openraft::EntryPayload;
 use openraft::impls::leader_id_std::LeaderId;
 use openraft::raft::AppendEntriesRequest;
@@ -17,10 +19,15 @@ use crate::transport::wire::append_out;
 use crate::transport::{Message, MessageKind, NoPeers, TransportError};
 use crate::types::{Entry, TypeConfig, Vote, log_id};
 
-async fn store(dir: &std::path::Path) -> Store<Nothing> {
+async fn empty_store(dir: &std::path::Path) -> Store<Nothing> {
     let config = Config::new(1, dir.join("snapshots"));
     let (engine, machine) = (testing::engine(dir), Arc::new(Nothing));
-    let store = Store::open(engine, machine, config, Arc::new(NoPeers)).await.unwrap();
+    Store::open(engine, machine, config, Arc::new(NoPeers)).await.unwrap()
+}
+
+/// With Region 1 over all slots, of two voters.
+async fn store(dir: &std::path::Path) -> Store<Nothing> {
+    let store = empty_store(dir).await;
     let mut descriptor = testing::descriptor(1, SlotRange::ALL);
     descriptor.peers.push(Peer { id: 2, store: 2, role: PeerRole::Voter });
     store.bootstrap(descriptor).await.unwrap();
@@ -57,6 +64,30 @@ async fn while_the_disk_is_full_entries_stay_with_the_leader() {
     endpoint.receive(append(vec![entry(6)])).await.expect("there is space again");
     assert_eq!(store.region(1).unwrap().status().last_index, Some(6));
     store.destroy(1).await.unwrap();
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_an_install_takes_in_are_not_cleared() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = empty_store(dir.path()).await;
+    let (low, high) = (SlotRange::new(0, 8192).unwrap(), SlotRange::new(8192, 16384).unwrap());
+    store.bootstrap(testing::descriptor(1, low)).await.unwrap();
+    // An install is about to give the upper half to Region 2: no record says so yet.
+    let claim = store.0.ownership.lock().claim(testing::descriptor(2, high));
+    let key = slot_bounds(high).0;
+    let mut batch = store.engine().log_batch();
+    batch.put(Family::Subkey, &key, b"taken in");
+    store.engine().write_log(batch, Durability::Synced).unwrap();
+    let is_there = || store.engine().get(Family::Subkey, &key).unwrap().is_some();
+    store.0.clear_unowned(0).unwrap();
+    assert!(is_there());
+    store.destroy(1).await.unwrap();
+    assert!(is_there());
+    // It has failed.
+    drop(claim);
+    store.0.clear_unowned(0).unwrap();
+    assert!(!is_there());
     store.shutdown().await;
 }
 

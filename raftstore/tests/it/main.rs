@@ -9,6 +9,7 @@
 )]
 
 mod crash;
+mod installs;
 mod many;
 mod modules;
 mod node;

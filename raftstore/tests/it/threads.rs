@@ -14,7 +14,7 @@ struct Cluster {
     nodes: Vec<Node>,
 }
 
-fn quick(config: &mut Config) {
+pub fn quick(config: &mut Config) {
     config.heartbeat = Duration::from_millis(50);
     config.election_min = Duration::from_millis(150);
     config.election_max = Duration::from_millis(300);
@@ -22,7 +22,7 @@ fn quick(config: &mut Config) {
 }
 
 /// Waits until a condition holds. The limit is no measure, it only ends a test that hangs.
-async fn until(what: &str, condition: impl Fn() -> bool) {
+pub async fn until(what: &str, condition: impl Fn() -> bool) {
     let wait = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;

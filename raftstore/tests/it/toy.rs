@@ -4,8 +4,8 @@
 //! Payload: `hlc u64 · seed u64 · commands`, a command is `tag u8 · key u8 · number u64`.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use neokv_encoding::family::Family;
@@ -45,6 +45,9 @@ pub enum Reply {
 /// A row that was put, or removed.
 type Row = (Vec<u8>, Option<Vec<u8>>);
 
+/// Called with a Region's descriptor where the store asks for its ranges.
+type RangesHook = Box<dyn Fn(&Descriptor) + Send + Sync>;
+
 #[derive(Default)]
 pub struct Toy {
     /// Entries applied by this process.
@@ -55,6 +58,8 @@ pub struct Toy {
     pub loaded: AtomicUsize,
     /// The rows of the family `metadata`, as the machine has them in memory.
     pub rows: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
+    /// What a test does where the ranges of a Region are asked for.
+    pub ranges_hook: OnceLock<RangesHook>,
     /// What it was told about leadership, per Region.
     pub leadership: Mutex<BTreeMap<u64, Vec<Leadership>>>,
 }
@@ -239,6 +244,9 @@ impl StateMachine for Toy {
     }
 
     fn ranges(&self, descriptor: &Descriptor) -> Vec<(Family, KeyRange)> {
+        if let Some(hook) = self.ranges_hook.get() {
+            hook(descriptor);
+        }
         let (start, end) = slot_bounds(descriptor.slots);
         Family::DATA.map(|family| (family, KeyRange::new(start.clone(), end.clone()))).to_vec()
     }
