@@ -62,8 +62,8 @@ declare! {
     APPLIED, "neokv_raft_entries_applied_total", Counter, "Log entries applied.";
     APPLY_WRITES, "neokv_raft_apply_writes_total", Counter, "Engine writes that applied them.";
     APPLY_SECONDS, "neokv_raft_apply_seconds", Histogram, "Time to apply one group of entries.";
-    PANICS, "neokv_raft_apply_panics_total", Counter,
-        "Entries whose apply panicked; each stopped its Region.";
+    PANICS, "neokv_raft_panics_total", Counter,
+        "Panics in the work of Regions; above 0 the program has a defect and a Region has stopped.";
     REGIONS, "neokv_raft_regions", Gauge, "Regions with a replica on this store.";
     STOPPED, "neokv_raft_regions_stopped", Gauge, "Regions that have stopped after a failure.";
     SNAPSHOTS_SENT, "neokv_raft_snapshots_sent_total", Counter, "Snapshots sent to peers.";
@@ -96,7 +96,7 @@ pub(crate) fn misrouted(commands: usize) {
     metrics::counter!(MISROUTED).increment(commands as u64);
 }
 
-pub(crate) fn apply_panicked() {
+pub(crate) fn panicked() {
     metrics::counter!(PANICS).increment(1);
 }
 

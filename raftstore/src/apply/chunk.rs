@@ -126,7 +126,7 @@ impl<M: StateMachine> Chunk<M> {
             Ok(Ok(done)) => return Some(done),
             Ok(Err(error)) => format!("apply failed: {error}"),
             Err(panic) => {
-                metrics::apply_panicked();
+                metrics::panicked();
                 format!("apply panicked, which is a defect of the program: {panic}")
             }
         };

@@ -200,7 +200,7 @@ impl Writer {
             match catch(move || self.engine.write_together(&batches, Durability::Buffered)) {
                 Ok(outcome) => outcome.map_err(NotWritten::from),
                 Err(panic) => {
-                    metrics::apply_panicked();
+                    metrics::panicked();
                     Err(NotWritten::Failed(format!("a defect of the program: {panic}")))
                 }
             };

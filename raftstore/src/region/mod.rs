@@ -11,7 +11,9 @@ use std::time::Duration;
 use neokv_encoding::hlc;
 use neokv_encoding::region::{Descriptor, Epoch, RegionState, ReplicaState};
 use neokv_engine::{BudgetedRead, Engine, ReadBudget, Snapshot};
+use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::WatchReceiver;
+use openraft::metrics::{RaftMetrics, RaftServerMetrics};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -22,11 +24,13 @@ use crate::error::{ProposeError, ReadError, StoreError};
 use crate::group::Raft;
 use crate::log::GroupLog;
 use crate::machine::StateMachine;
+use crate::metrics;
 use crate::propose::{Done, Progress, Proposer, SubmissionResult};
 use crate::published::Published;
 use crate::read::{ReadPoint, ReadRounds};
 use crate::shape::Shape;
 use crate::snapshot::Snapshots;
+use crate::types::TypeConfig;
 
 /// A replica of a Region. Shared by `Arc`; every method may be called from any number of tasks at
 /// once.
@@ -143,7 +147,7 @@ impl<M: StateMachine> Region<M> {
         } else {
             Err(self.not_serving().into())
         };
-        submitted.inspect_err(|_| crate::metrics::refused())
+        submitted.inspect_err(|_| metrics::refused())
     }
 
     /// A caller that is left without an answer because the Region died is told the cause.
@@ -319,19 +323,10 @@ impl<M: StateMachine> Region<M> {
         }
     }
 
-    /// Notices a group that died without a word.
-    pub(crate) fn supervise(&self) {
-        let Some(raft) = self.raft.get() else { return };
-        let metrics = raft.metrics();
-        let fatal = metrics.borrow_watched().running_state.as_ref().err().map(ToString::to_string);
-        if let Some(fatal) = fatal
-            && self.published.stopped().is_none()
-        {
-            tracing::error!(region = self.id, %fatal, "region has died");
-            self.published.stop(&fatal);
-            // Nothing that waits gets an answer from the group any more.
-            self.proposer.close();
-        }
+    /// What serves the Region and must not be missing.
+    pub(crate) fn vitals(&self) -> Vitals<M> {
+        let (published, proposer) = (Arc::clone(&self.published), Arc::clone(&self.proposer));
+        Vitals { region: self.id, published, proposer }
     }
 
     /// The group.
@@ -376,6 +371,47 @@ impl<M: StateMachine> Region<M> {
         }
         let node = leader.and_then(|peer| metrics.membership_config.get_node(&peer).copied());
         NotServing::NotLeader { region, leader: node.map(|node| node.store) }
+    }
+}
+
+/// The parts of a Region that are told when it cannot go on.
+pub(crate) struct Vitals<M: StateMachine> {
+    region: u64,
+    published: Arc<Published>,
+    proposer: Arc<Proposer<M>>,
+}
+
+impl<M: StateMachine> Vitals<M> {
+    /// Waits until the group has ended, and stops the Region if nobody has done that on purpose.
+    /// The group's metrics end with it, whether it says why or panics.
+    pub(crate) async fn watch(
+        self,
+        metrics: WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>,
+        mut changes: WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
+    ) {
+        // These change with terms, leaders and members only, so the watch costs nothing.
+        while changes.changed().await.is_ok() {}
+        if self.published.stopped().is_some() {
+            return;
+        }
+        let said = metrics.borrow_watched().running_state.clone();
+        match said {
+            Err(fatal) => self.stop(&fatal.to_string()),
+            Ok(()) => self.panicked("the group", "its message is on standard error"),
+        }
+    }
+
+    /// A part of the Region panicked: it would hang without that part.
+    pub(crate) fn panicked(&self, what: &str, why: &str) {
+        metrics::panicked();
+        self.stop(&format!("{what} panicked, which is a defect of the program: {why}"));
+    }
+
+    fn stop(&self, why: &str) {
+        tracing::error!(region = self.region, why, "the region stops");
+        self.published.stop(why);
+        // Nothing that waits gets an answer from the group any more.
+        self.proposer.close();
     }
 }
 

@@ -26,30 +26,42 @@ pub(crate) async fn run<M: StateMachine>(store: Weak<Inner<M>>) {
     loop {
         tokio::time::sleep(INTERVAL).await;
         let Some(store) = store.upgrade() else { return };
-        // A defect in one look must not end all later ones.
-        if let Err(why) = panics::catch(|| store.look_after()) {
-            tracing::error!(why, "the janitor panicked, which is a defect of the program");
-        }
+        store.look_after();
     }
 }
 
 impl<M: StateMachine> Inner<M> {
-    /// Notices groups that have died, answers proposals whose time is over, gives back the memory
-    /// of idle logs, and keeps logs and transfers within their bounds.
-    fn look_after(self: &Arc<Self>) {
+    /// Looks after every Region, then after what they share. A defect in one look must not end all
+    /// later ones: it stops the Region that it is about, and no other.
+    pub(super) fn look_after(self: &Arc<Self>) {
         let regions = self.directory.all();
         for region in &regions {
-            region.supervise();
-            region.proposer.expire();
-            region.log.release_memory();
-            if region.shape.replica().state == ReplicaState::Tombstone {
-                self.operations.removed(region.id);
+            if let Err(why) = panics::catch(|| self.look_after_region(region)) {
+                region.vitals().panicked("the janitor", &why);
             }
         }
+        if let Err(why) = panics::catch(|| self.look_after_store(&regions)) {
+            metrics::panicked();
+            tracing::error!(why, "the janitor panicked, which is a defect of the program");
+        }
+    }
+
+    /// Answers proposals whose time is over, gives back the memory of an idle log, and tries a
+    /// removal again that did not succeed.
+    fn look_after_region(&self, region: &Region<M>) {
+        region.proposer.expire();
+        region.log.release_memory();
+        if region.shape.replica().state == ReplicaState::Tombstone {
+            self.operations.removed(region.id);
+        }
+    }
+
+    /// Keeps logs and transfers within their bounds, and measures.
+    fn look_after_store(self: &Arc<Self>, regions: &[Arc<Region<M>>]) {
         let receiver = Arc::clone(&self.receiver);
         // Removes directories.
         self.handle.spawn(blocking(move || receiver.drop_stuck()));
-        self.compact_logs(&regions);
+        self.compact_logs(regions);
         let stopped = regions.iter().filter(|region| region.published.stopped().is_some()).count();
         metrics::regions(regions.len(), stopped);
         metrics::clock_offset(self.config.clock.offset_ms());

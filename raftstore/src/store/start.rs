@@ -237,6 +237,8 @@ impl<M: StateMachine> Inner<M> {
         } else if may_be_quiet {
             self.keep_quiet(id, raft.clone());
         }
+        let watching = region.vitals().watch(raft.metrics(), raft.server_metrics());
+        self.spawn_of(region, "the watch over the group", watching);
         let proposing = Arc::clone(&region.proposer).run(raft.clone());
         self.spawn_of(region, "the proposer", proposing);
         let reading = read::run(raft.clone(), id, config.read_timeout, asked);
@@ -256,13 +258,10 @@ impl<M: StateMachine> Inner<M> {
         what: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        let (published, proposer) = (Arc::clone(&region.published), Arc::clone(&region.proposer));
+        let vitals = region.vitals();
         self.handle.spawn(async move {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-                let why = panics::message(&*panic);
-                tracing::error!(what, why, "a task of a region panicked, the region stops");
-                published.stop(&format!("{what} panicked, which is a defect: {why}"));
-                proposer.close();
+                vitals.panicked(what, &panics::message(&*panic));
             }
         });
     }

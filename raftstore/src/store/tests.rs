@@ -1,5 +1,7 @@
 //! A store whose disk is full, answers that come late, and rows that change hands.
 
+mod panics;
+
 use std::sync::Arc;
 
 use neokv_encoding::family::Family;
