@@ -97,17 +97,20 @@ pub const COMMANDS: &[Command] = commands! { List;
         "O(N) where N is the number of elements returned",
         "Remove and get the first elements in a list",
         keys: &[one(&[Rw, Access, Delete])],
+        answers: Stored,
         arguments: &[KEY, integer("count").optional().since("6.2.0")],
         history: &[("6.2.0", "Added the `count` argument.")];
     "rpop", -2, Write(ends::rpop), [Write Fast], "1.0.0",
         "O(N) where N is the number of elements returned",
         "Remove and get the last elements in a list",
         keys: &[one(&[Rw, Access, Delete])],
+        answers: Stored,
         arguments: &[KEY, integer("count").optional().since("6.2.0")],
         history: &[("6.2.0", "Added the `count` argument.")];
     "lmove", 5, Write(ends::lmove), [Write DenyOom], "6.2.0", "O(1)",
         "Pop an element from a list, push it to another list and return it",
         keys: &[one(&[Rw, Access, Delete]), at(2, &[Rw, Insert])],
+        answers: Stored,
         arguments: &[
             key("source", 0), key("destination", 1),
             one_of("wherefrom", SIDES),
@@ -116,12 +119,14 @@ pub const COMMANDS: &[Command] = commands! { List;
     "rpoplpush", 3, Write(ends::rpoplpush), [Write DenyOom], "1.2.0", "O(1)",
         "Remove the last element in a list, prepend it to another list and return it",
         keys: &[one(&[Rw, Access, Delete]), at(2, &[Rw, Insert])],
+        answers: Stored,
         arguments: &[key("source", 0), key("destination", 1)],
         deprecated: Some(("6.2.0", "`LMOVE` with the `RIGHT` and `LEFT` arguments"));
     "lmpop", -4, Write(ends::lmpop), [Write], "7.0.0",
         "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
         "Pop elements from a list",
         keys: &[counted(&[Rw, Access, Delete])],
+        answers: Stored,
         arguments: &[
             integer("numkeys"), key("key", 0).multiple(),
             one_of("where", SIDES),

@@ -51,6 +51,7 @@ pub const COMMANDS: &[Command] = commands! { Set;
         "O(log N) per member returned, for a set of N members.",
         "Remove and return one or multiple random members from a set",
         keys: &[one(&[Rw, Access, Delete])],
+        answers: Stored,
         arguments: &[KEY, integer("count").optional().since("3.2.0")],
         history: &[("3.2.0", "Added the `count` argument.")],
         tips: &["nondeterministic_output"];

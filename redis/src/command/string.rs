@@ -38,6 +38,7 @@ pub const COMMANDS: &[Command] = commands! { String;
             one(&[Rw, Access, Update, Variable]).note("RW and ACCESS due to the optional `GET` \
              argument")
         ],
+        answers: StoredWith("get"),
         arguments: &[
             KEY, string("value"),
             one_of("condition", &[token("NX"), token("XX")]).optional().since("2.6.12"),
@@ -71,15 +72,18 @@ pub const COMMANDS: &[Command] = commands! { String;
     "getset", 3, Write(getset), [Write DenyOom Fast], "1.0.0", "O(1)",
         "Set the string value of a key and return its old value",
         keys: &[one(&[Rw, Access, Update])],
+        answers: Stored,
         arguments: &[KEY, string("value")],
         deprecated: Some(("6.2.0", "`SET` with the `!GET` argument"));
     "getdel", 2, Write(getdel), [Write Fast], "6.2.0", "O(1)",
         "Get the value of a key and delete the key",
         keys: &[one(&[Rw, Access, Delete])],
+        answers: Stored,
         arguments: &[KEY];
     "getex", -2, Write(getex), [Write Fast], "6.2.0", "O(1)",
         "Get the value of a key and optionally set its expiration",
         keys: &[one(&[Rw, Access, Update]).note("RW and UPDATE because it changes the TTL")],
+        answers: Stored,
         arguments: &[
             KEY,
             one_of("expiration", &[

@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
     use crate::command::Handler;
-    use crate::command::declare::{Flag, ReadMode, Scope};
+    use crate::command::declare::{Answers, Flag, KeyFlag, ReadMode, Scope};
     use crate::testing::words;
 
     #[test]
@@ -224,6 +224,24 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// A write that returns user data may answer much, unless what it returns is a number.
+    #[test]
+    fn a_write_that_returns_what_was_stored_says_so() {
+        let numbers =
+            words("incr decr incrby decrby incrbyfloat hincrby hincrbyfloat zincrby smove");
+        for command in all().filter(|command| command.is_write()) {
+            let mut keys = command.keys.iter();
+            let returns = keys.any(|key| {
+                [KeyFlag::Rw, KeyFlag::Access].iter().all(|flag| key.flags.contains(flag))
+            });
+            let expected = returns && !numbers.iter().any(|name| name == command.name);
+            assert_eq!(command.answers != Answers::Status, expected, "{}", command.name);
+        }
+        let answers = |line: &str| find(&words(line)).unwrap().1.answers_stored(&words(line));
+        assert!(answers("LPOP k") && answers("SET k v GeT EX 10"));
+        assert!(!answers("SET k v EX 10") && !answers("INCR k"));
     }
 
     #[test]

@@ -93,11 +93,13 @@ pub const COMMANDS: &[Command] = commands! { SortedSet;
         POP_COST,
         "Remove and return members with the lowest scores in a sorted set",
         keys: &[one(&[Rw, Access, Delete])],
+        answers: Stored,
         arguments: &[KEY, integer("count").optional()];
     "zpopmax", -2, Write(remove::zpopmax), [Write Fast], "5.0.0",
         POP_COST,
         "Remove and return members with the highest scores in a sorted set",
         keys: &[one(&[Rw, Access, Delete])],
+        answers: Stored,
         arguments: &[KEY, integer("count").optional()];
     "zremrangebyrank", 4, Write(remove::zremrangebyrank), [Write], "2.0.0",
         "O(D+M) with D being the distance of the range from the nearer end of the sorted set \

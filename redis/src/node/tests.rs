@@ -212,6 +212,24 @@ async fn a_pipeline_over_several_regions_is_answered_in_order() {
     server.stop().await;
 }
 
+/// Together the replies are larger than the limit of the output, so they come in several rounds.
+#[tokio::test]
+async fn large_replies_of_several_regions_come_one_after_the_other_and_in_order() {
+    let mut server = Fixture::start(&["--client-output-buffer-limit", "1mb"]).await;
+    let value = |key: &str, n: usize| format!("{key}-{n}-").repeat(40_000);
+    for key in KEYS {
+        assert_eq!(server.text(&format!("SET {key} {}", value(key, 0))).await, "OK");
+    }
+    let rounds = (1..=4).flat_map(|n| KEYS.map(|key| (key, n)));
+    let lines: Vec<String> =
+        rounds.clone().map(|(key, n)| format!("GETSET {key} {}", value(key, n))).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    for ((key, n), reply) in rounds.zip(server.pipeline(&lines).await) {
+        assert_eq!(reply.as_text(), Some(value(key, n - 1).as_str()), "{key} {n}");
+    }
+    server.stop().await;
+}
+
 /// Splits the Region of a slot there, behind the back of all clients.
 async fn split(context: &Context, slot: u16, child: u64) {
     // A child takes a moment to start.

@@ -145,6 +145,8 @@ pub struct ServerLimits {
     pub pipeline_bytes: usize,
     /// Commands that one connection may have on their way through the log.
     pub pipeline_commands: usize,
+    /// Bytes of replies that may be held for one connection until those before them are known.
+    pub held_replies: u64,
 }
 
 impl From<&Config> for ServerLimits {
@@ -162,6 +164,7 @@ impl From<&Config> for ServerLimits {
             buffered: config.client_output_buffer_limit * 4,
             pipeline_bytes: 4 << 20,
             pipeline_commands: 4096,
+            held_replies: u64::try_from(config.client_output_buffer_limit).unwrap_or(u64::MAX),
         }
     }
 }

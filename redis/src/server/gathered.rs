@@ -7,6 +7,7 @@ use super::ServerLimits;
 use super::dispatch::Call;
 use super::routing::{Access, Destination};
 use crate::keyspace::NAMESPACE;
+use crate::keyspace::reply_limit::reply_bytes;
 use crate::machine::LogCommand;
 
 /// Writes that wait to be proposed together.
@@ -26,6 +27,8 @@ pub struct Submission {
     open: Vec<(usize, LogCommand)>,
     /// Place of the first write whose reply has not been taken.
     next: usize,
+    /// Bytes of the replies that are known and have not been taken.
+    held: u64,
 }
 
 /// One write.
@@ -48,6 +51,14 @@ pub enum Answer {
     Rejected(Reply),
 }
 
+impl Answer {
+    /// Bytes of memory that it takes, about.
+    fn bytes(&self) -> u64 {
+        let (Answer::Called(reply) | Answer::Rejected(reply)) = self;
+        reply_bytes(reply)
+    }
+}
+
 /// Writes that go to one Region.
 pub struct Group {
     /// The Region.
@@ -56,6 +67,16 @@ pub struct Group {
     pub places: Vec<usize>,
     /// The commands.
     pub commands: Vec<LogCommand>,
+}
+
+impl Group {
+    /// Whether a reply may be as large as what is stored.
+    pub fn answers_stored(&self) -> bool {
+        self.commands.iter().any(|command| match command {
+            LogCommand::Client { command, args, .. } => command.answers_stored(args),
+            LogCommand::Purge { .. } => false,
+        })
+    }
 }
 
 impl GatheredWrites {
@@ -90,6 +111,7 @@ impl GatheredWrites {
         submission.writes.clear();
         submission.open.clear();
         submission.next = 0;
+        submission.held = 0;
         self.submission = submission;
     }
 }
@@ -123,6 +145,7 @@ impl Submission {
     /// Notes what became of the write at a place.
     pub fn answer(&mut self, place: usize, answer: Answer) {
         if let Some(write) = self.writes.get_mut(place) {
+            self.held += answer.bytes();
             write.answer = Some(answer);
         }
     }
@@ -132,6 +155,12 @@ impl Submission {
         let write = self.writes.get_mut(self.next)?;
         let answer = write.answer.take()?;
         self.next += 1;
+        self.held -= answer.bytes();
         Some((write.call, answer))
+    }
+
+    /// Bytes of the replies that are known and have not been taken.
+    pub fn held(&self) -> u64 {
+        self.held
     }
 }

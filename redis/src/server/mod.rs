@@ -61,6 +61,7 @@ pub mod pipeline;
 pub mod pressure;
 pub mod reads;
 pub mod report;
+mod round;
 pub mod routing;
 pub mod writes;
 

@@ -15,7 +15,9 @@
 //! writes to one key the second never overtakes the first.
 //!
 //! Replies are handed on in the client's order, after each round as far as they are known without a
-//! gap.
+//! gap. Those that are held meanwhile are bounded for the connection, whatever the number of
+//! Regions: a Region for whose replies there is no room goes in the next round
+//! ([`round`](super::round)).
 
 use std::time::Instant;
 
@@ -25,10 +27,12 @@ use neokv_resp::Reply;
 use super::connection::{CloseReason, Connection};
 use super::dispatch::Call;
 use super::gathered::{Answer, Group, Submission};
+use super::round::{self, Part as _, ReplyRoom};
 use super::routing::{Destination, NoRoute, Route, changing, every_region, write_refused};
 use crate::command::declare::{Merge, Scope};
 use crate::keyspace::NAMESPACE;
-use crate::machine::LogCommand;
+use crate::keyspace::reply_limit::reply_bytes;
+use crate::machine::{Bounds, LogCommand};
 use crate::session::ReplyMode;
 
 /// What became of the commands of a group.
@@ -127,8 +131,8 @@ impl Connection {
         }
     }
 
-    /// Proposes the groups, all at the same time, and notes what became of each command. False if no
-    /// command got its reply.
+    /// Proposes the groups, at the same time as far as there is room for their replies, and notes
+    /// what became of each command. False if no command got its reply.
     async fn propose(
         &mut self,
         submission: &mut Submission,
@@ -137,9 +141,21 @@ impl Connection {
         if groups.is_empty() {
             return Ok(false);
         }
+        let is_small = groups.iter().all(|group| group.may_answer() == 0);
+        let outcomes = if is_small || groups.len() == 1 {
+            propose_all(groups).await
+        } else {
+            let room =
+                ReplyRoom { limit: self.context.limits.held_replies, held: submission.held() };
+            let (outcomes, left) = round::run(groups, room).await;
+            for Group { places, commands, .. } in left {
+                submission.reopen(places.into_iter().zip(commands));
+            }
+            outcomes
+        };
         let mut called = Vec::new();
         let mut has_changed = false;
-        for (places, outcome) in propose_all(groups).await {
+        for (places, outcome) in outcomes {
             match outcome {
                 Ok(Progress { done, rest }) => {
                     // One outcome per command is the proposer's promise; without it no reply could
@@ -348,4 +364,28 @@ async fn propose_all(mut groups: Vec<Group>) -> Vec<GroupOutcome> {
         outcomes.push(proposal.await);
     }
     groups.into_iter().map(|group| group.places).zip(outcomes.into_iter().rev()).collect()
+}
+
+impl round::Part for Group {
+    type Outcome = GroupOutcome;
+
+    /// No entry carries out more commands once they have answered so much.
+    fn may_answer(&self) -> u64 {
+        if self.answers_stored() { Bounds::default().entry_bytes } else { 0 }
+    }
+
+    fn answered((_, outcome): &GroupOutcome) -> u64 {
+        let Ok(Progress { done, .. }) = outcome else { return 0 };
+        let bytes = done.iter().map(|done| match done {
+            Done::Reply(reply) => reply_bytes(reply),
+            Done::Misrouted(_) => 0,
+        });
+        bytes.sum()
+    }
+
+    async fn run(self) -> GroupOutcome {
+        let Group { destination, places, commands } = self;
+        let epoch = destination.descriptor.epoch;
+        (places, destination.region.propose_some(epoch, commands).await)
+    }
 }

@@ -238,6 +238,17 @@ impl CommandGroup {
     }
 }
 
+/// What a write answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// A status or a number.
+    Status,
+    /// What was stored, which may be large.
+    Stored,
+    /// What was stored if this word is among its options, else a status.
+    StoredWith(&'static str),
+}
+
 /// What a version of Redis changed: the version and the change.
 pub type Change = (&'static str, &'static str);
 
@@ -263,6 +274,8 @@ pub struct Command {
     pub keys: &'static [KeySpec],
     /// Which Regions it concerns, where that does not follow from keys and handler.
     pub scope: Option<Scope>,
+    /// Of a write: what it answers with.
+    pub answers: Answers,
     /// The grammar of its words.
     pub arguments: &'static [Argument],
     /// What later versions of Redis changed.
@@ -293,6 +306,7 @@ impl Command {
             group,
             keys: &[],
             scope: None,
+            answers: Answers::Status,
             arguments: &[],
             history: &[],
             deprecated: None,
@@ -352,6 +366,19 @@ impl Command {
         matches!(self.handler, Handler::WriteAlone(_))
     }
 
+    /// Whether the reply of a write with these arguments may be as large as what is stored.
+    #[must_use]
+    pub fn answers_stored(&self, args: &Args) -> bool {
+        match self.answers {
+            Answers::Status => false,
+            Answers::Stored => true,
+            // A key or a value that is this word only makes the write wait for room.
+            Answers::StoredWith(word) => {
+                args.iter().skip(1).any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+            }
+        }
+    }
+
     /// Which Regions the command concerns.
     #[must_use]
     pub fn scope(&self) -> Scope {
@@ -390,6 +417,7 @@ pub(crate) use commands;
 
 /// The words that a row may use without a path.
 pub mod words {
+    pub use super::Answers::{Stored, StoredWith};
     pub use super::CommandGroup;
     pub use super::Handler::{Container, Read, Session, Write, WriteAlone};
     pub use super::ReadMode::{Blocking, Budgeted, Latest, Snapshot};
