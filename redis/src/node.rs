@@ -28,13 +28,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use neokv_encoding::identity::Identity;
-use neokv_encoding::region::Descriptor;
+use neokv_encoding::slot::SlotRange;
 use neokv_engine::{Engine, Options};
 use neokv_raftstore::{ReadError, Store, Sync as LogSync};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use self::deployment::Deployment;
+use self::deployment::missing_regions;
 pub use self::error::NodeError;
 use crate::config::{Config, DamagedLog, Settings, Source, Sync};
 use crate::disk::{DiskGuard, Watcher};
@@ -69,13 +70,13 @@ impl Node {
     /// # Errors
     /// The directory is in use, of another format, of another store, damaged, or cannot be written.
     pub async fn open(settings: Settings, deployment: Deployment) -> Result<Node, NodeError> {
-        let Deployment { store_id, cluster_id, first_regions, transport, topology } = deployment;
+        let Deployment { store_id, cluster_id, first_ranges, transport, topology } = deployment;
         let config = &settings.config;
         let (engine, identity) = open_engine(config.clone(), store_id, cluster_id).await?;
         let store_config = store_config(config, store_id);
         let machine = Arc::new(RedisMachine::new(bounds(config, &store_config)));
         let store = Store::open(engine.clone(), machine, store_config, transport).await?;
-        if let Err(error) = start_regions(&store, first_regions).await {
+        if let Err(error) = start_regions(&store, &first_ranges).await {
             store.shutdown().await;
             return Err(error);
         }
@@ -180,18 +181,17 @@ impl Node {
     }
 }
 
-/// Makes the Regions of a first start, and waits until every Region serves whose only replica is
-/// here. Others need stores that may not be running.
+/// Makes the Regions of a first start, or those that a first start which was killed has not made,
+/// and waits until every Region serves whose only replica is here. Others need stores that may not
+/// be running.
 async fn start_regions(
     store: &Store<RedisMachine>,
-    first_regions: Vec<Descriptor>,
+    first_ranges: &[SlotRange],
 ) -> Result<(), NodeError> {
-    // Later starts find their slots taken, whatever Regions were split or merged meanwhile. A first
-    // start that was killed halfway has an identity and only some of the Regions.
-    for descriptor in first_regions {
-        if store.region_of_slot(descriptor.slots.start).is_none() {
-            store.bootstrap(descriptor).await?;
-        }
+    // Those that cannot start are listed too: their slots are not free.
+    let here: Vec<_> = store.regions().iter().map(|region| region.descriptor()).collect();
+    for descriptor in missing_regions(store.id(), first_ranges, &here) {
+        store.bootstrap(descriptor).await?;
     }
     for region in store.regions() {
         if region.descriptor().peers.len() == 1 {

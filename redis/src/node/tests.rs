@@ -13,7 +13,6 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::deployment::lone_region;
 use super::{Deployment, Node, NodeError};
 use crate::config::{self, Request};
 use crate::machine::LogCommand;
@@ -39,16 +38,7 @@ impl Fixture {
     }
 
     async fn open(dir: TempDir, options: &[&str]) -> Fixture {
-        let words = ["neokv", "--port", "0", "--dir"].iter().chain(options).map(OsString::from);
-        let mut arguments: Vec<OsString> = words.collect();
-        arguments.insert(4, dir.path().join("data").into_os_string());
-        let Ok(Request::Serve(settings)) = config::load(arguments, []) else {
-            panic!("the options are wrong")
-        };
-        let ranges = BOUNDS.windows(2).map(|ends| SlotRange { start: ends[0], end: ends[1] });
-        let first_regions = (1..).zip(ranges).map(|(id, slots)| lone_region(id, slots)).collect();
-        let deployment = Deployment { first_regions, ..Deployment::standalone(1) };
-        let mut node = Node::open(settings, deployment).await.unwrap();
+        let mut node = open(&dir, options, &ranges()).await.unwrap();
         let port = node.serve().await.unwrap();
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         Fixture { node, stream, input: BytesMut::new(), dir }
@@ -106,6 +96,23 @@ impl Fixture {
     async fn keys(&mut self) -> BTreeSet<String> {
         texts(self.call("KEYS *").await)
     }
+}
+
+/// The slots of the Regions.
+fn ranges() -> Vec<SlotRange> {
+    BOUNDS.windows(2).map(|ends| SlotRange { start: ends[0], end: ends[1] }).collect()
+}
+
+/// A node that does not serve yet. Its first start makes Regions of these ranges.
+async fn open(dir: &TempDir, options: &[&str], ranges: &[SlotRange]) -> Result<Node, NodeError> {
+    let words = ["neokv", "--port", "0", "--dir"].iter().chain(options).map(OsString::from);
+    let mut arguments: Vec<OsString> = words.collect();
+    arguments.insert(4, dir.path().join("data").into_os_string());
+    let Ok(Request::Serve(settings)) = config::load(arguments, []) else {
+        panic!("the options are wrong")
+    };
+    let first_ranges = ranges.to_vec();
+    Node::open(settings, Deployment { first_ranges, ..Deployment::standalone(1) }).await
 }
 
 /// The strings of an array.
@@ -365,6 +372,33 @@ async fn a_later_start_finds_the_regions_of_the_first() {
     assert_eq!(starts, BOUNDS[..3]);
     drop(context);
     server.stop().await;
+}
+
+/// A start that has made the first, the second or two of the Regions is killed; the next one cuts
+/// the keyspace elsewhere.
+#[tokio::test]
+async fn a_first_start_that_was_killed_leaves_no_slot_without_a_region() {
+    for made in [vec![0], vec![1], vec![0, 2]] {
+        let dir = tempfile::tempdir().unwrap();
+        let some: Vec<SlotRange> = made.iter().map(|place| ranges()[*place]).collect();
+        open(&dir, &[], &some).await.unwrap().stop().await;
+        let other = [0, 8000, 16384];
+        let other: Vec<SlotRange> =
+            other.windows(2).map(|ends| SlotRange { start: ends[0], end: ends[1] }).collect();
+        let node = open(&dir, &[], &other).await.unwrap();
+        let mut covered = 0;
+        for region in node.context().topology.regions() {
+            assert_eq!(region.slots.start, covered, "{made:?}");
+            covered = region.slots.end;
+        }
+        assert_eq!(covered, SlotRange::ALL.end, "{made:?}");
+        node.stop().await;
+        // Nothing is missing any more.
+        let mut server = Fixture::open(dir, &[]).await;
+        let names = server.fill(100).await;
+        assert_eq!(server.keys().await, names);
+        server.stop().await;
+    }
 }
 
 #[tokio::test]
