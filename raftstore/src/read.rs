@@ -46,8 +46,11 @@ const WAITING: usize = 65_536;
 pub struct ReadPoint {
     /// The Region as it was when the permission was given.
     pub descriptor: Arc<Descriptor>,
-    /// The instant at which expiry is judged: milliseconds since 1970. Never before an instant at
-    /// which something has expired for an earlier read or write.
+    /// The instant at which expiry is judged: milliseconds since 1970. Not before the stamp of any
+    /// write that is applied here, nor, on one store, before that of an earlier read: what has
+    /// expired for those has expired for this read. After a change of leader that does not hold
+    /// for reads of the former one: they leave nothing in the log, so if its clock was ahead, a key
+    /// that had expired for them lives again until the new leader's clock has come as far.
     pub now_ms: u64,
     /// How often the data here had been replaced before leadership was looked at.
     pub(crate) replaced: u64,
