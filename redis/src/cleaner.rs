@@ -223,9 +223,21 @@ impl Purge {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use bytes::Bytes;
+    use neokv_encoding::key::UserKey;
+    use neokv_encoding::raft::{Peer, PeerRole};
+    use neokv_encoding::region::{Descriptor, RegionState};
+    use neokv_engine::{Durability, Engine, Options};
+    use neokv_raftstore::Clock;
+    use neokv_raftstore::clock::TimeSource;
+    use neokv_raftstore::transport::NoPeers;
+
     use super::*;
+    use crate::command::table;
     use crate::keyspace::NAMESPACE;
-    use crate::testing::Bench;
+    use crate::testing::{Bench, START_MS};
 
     fn names(found: &ExpiredBatch) -> Vec<String> {
         let mut names: Vec<String> =
@@ -278,6 +290,64 @@ mod tests {
             assert!(rounds <= 4);
         }
         assert_eq!(rounds, 3);
+    }
+
+    /// A clock that the test moves.
+    #[derive(Clone, Default)]
+    struct Hands(Arc<AtomicU64>);
+
+    impl TimeSource for Hands {
+        fn wall_ms(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_millis(self.wall_ms())
+        }
+    }
+
+    /// More rows than a round takes stand before the key that has expired, and none of them can be
+    /// removed: their records have another expiry.
+    #[tokio::test]
+    async fn what_cannot_be_removed_does_not_hold_up_what_is_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(&dir.path().join("data"), &Options::default()).unwrap();
+        let hands = Hands(Arc::new(AtomicU64::new(START_MS)));
+        let mut config = neokv_raftstore::Config::new(1, dir.path().join("snapshots"));
+        config.clock = Clock::new(hands.clone());
+        let machine = Arc::new(RedisMachine::default());
+        let store = Store::open(engine.clone(), machine, config, Arc::new(NoPeers)).await.unwrap();
+        let peers = vec![Peer { id: 1, store: 1, role: PeerRole::Voter }];
+        let (slots, state) = (SlotRange::ALL, RegionState::Normal);
+        let epoch = Epoch { version: 1, conf_ver: 1 };
+        let region =
+            store.bootstrap(Descriptor { id: 1, slots, epoch, peers, state }).await.unwrap();
+        region.wait_serving().await.unwrap();
+        // "a" has slot 15495, "c" 7365.
+        let mut batch = engine.batch();
+        for n in 0..2 * BATCH {
+            let key = UserKey::new(NAMESPACE, format!("{{c}}{n}").into());
+            batch.put(Family::Expire, key.expire(1), []);
+        }
+        engine.write(batch, Durability::Buffered).unwrap();
+        let command = table::lookup(b"set").unwrap();
+        let args = ["set", "a", "v", "px", "10"].map(Bytes::from).to_vec();
+        let command = LogCommand::Client { namespace: NAMESPACE, command, args };
+        region.propose(epoch, vec![command]).await.unwrap();
+        let expired = || find(&engine, 15_495, START_MS + 10, |_| true).unwrap();
+        assert_eq!(names(&expired()), ["a"]);
+        hands.0.fetch_add(100, Ordering::Relaxed);
+        let (store, mut next, removed) = (Arc::new(store), 0, AtomicU64::new(0));
+        let count = |keys| {
+            removed.fetch_add(keys, Ordering::Relaxed);
+        };
+        // The first round meets only rows that stay, and asks for a pause.
+        assert!(!round(&store, &mut next, &count).await);
+        assert_eq!((next, removed.load(Ordering::Relaxed)), (7366, 0));
+        round(&store, &mut next, &count).await;
+        assert_eq!(removed.load(Ordering::Relaxed), 1);
+        assert_eq!(names(&expired()), Vec::<String>::new());
+        store.shutdown().await;
     }
 
     #[test]

@@ -315,20 +315,46 @@ async fn a_scan_that_began_before_a_split_misses_nothing() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn a_node_whose_region_has_stopped_says_so() {
-    let mut server = Fixture::start(&[]).await;
-    let context = Arc::clone(server.node.context());
-    let region = context.store.region_of_slot(slot_of(KEYS[1].as_bytes())).unwrap();
-    let (id, epoch) = (region.id(), region.descriptor().epoch);
+/// Stops the Region of a key with an entry that it cannot apply; returns its id.
+async fn stop_region(context: &Context, key: &'static str) -> u64 {
+    let region = context.store.region_of_slot(slot_of(key.as_bytes())).unwrap();
     let unknown = LogCommand::Client {
         namespace: 0,
         // A read in the log: no release applies that.
         command: crate::command::table::lookup(b"get").unwrap(),
-        args: vec!["get".into(), KEYS[1].into()],
+        args: vec!["get".into(), key.into()],
     };
-    let error = region.propose(epoch, vec![unknown]).await.err();
+    let error = region.propose(region.descriptor().epoch, vec![unknown]).await.err();
     assert!(matches!(error, Some(ProposeError::Unknown { .. })), "{error:?}");
+    region.wait_stopped().await;
+    region.id()
+}
+
+/// Two Regions are empty, the third has stopped: that is neither done nor undone.
+#[tokio::test]
+async fn a_flush_that_is_done_in_part_says_that_its_outcome_is_unknown() {
+    let mut server = Fixture::start(&[]).await;
+    for key in KEYS {
+        assert_eq!(server.text(&format!("SET {key} v")).await, "OK");
+    }
+    let context = Arc::clone(server.node.context());
+    stop_region(&context, KEYS[2]).await;
+    let reply = server.text("FLUSHALL").await;
+    assert!(reply.starts_with("ERR outcome unknown: some regions have done it, then:"), "{reply}");
+    assert_eq!(server.text(&format!("EXISTS {}", KEYS[0])).await, "0");
+    assert_eq!(server.text(&format!("EXISTS {}", KEYS[1])).await, "0");
+    let info = server.text("INFO commandstats").await;
+    let line = info.lines().find(|line| line.starts_with("cmdstat_flushall:")).unwrap();
+    assert!(line.contains("calls=1,") && line.ends_with("rejected_calls=0,failed_calls=1"));
+    drop(context);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_whose_region_has_stopped_says_so() {
+    let mut server = Fixture::start(&[]).await;
+    let context = Arc::clone(server.node.context());
+    let id = stop_region(&context, KEYS[1]).await;
     let NodeError::RegionStopped { region, why } = server.node.failed().await else {
         panic!("another failure")
     };

@@ -34,6 +34,7 @@ use crate::keyspace::NAMESPACE;
 use crate::keyspace::reply_limit::reply_bytes;
 use crate::machine::{Bounds, LogCommand};
 use crate::session::ReplyMode;
+use crate::topology::Topology;
 
 /// What became of the commands of a group.
 type GroupOutcome = (Vec<usize>, Result<Progress<LogCommand, Reply>, ProposeError>);
@@ -154,7 +155,7 @@ impl Connection {
             outcomes
         };
         let mut called = Vec::new();
-        let mut has_changed = false;
+        let (mut has_changed, mut has_answers) = (false, false);
         for (places, outcome) in outcomes {
             match outcome {
                 Ok(Progress { done, rest }) => {
@@ -169,6 +170,7 @@ impl Connection {
                             Done::Reply(reply) => {
                                 submission.answer(place, Answer::Called(reply));
                                 called.push(place);
+                                has_answers = true;
                             }
                             Done::Misrouted(command) => {
                                 submission.reopen([(place, command)]);
@@ -182,9 +184,12 @@ impl Connection {
                     has_changed = true;
                     for place in places {
                         let slot = submission.write(place).map_or(0, |write| write.slot);
-                        let reply = write_refused(&*self.context.topology, slot, &error);
-                        submission.answer(place, Answer::Called(reply));
-                        called.push(place);
+                        let answer = failed(&*self.context.topology, slot, &error);
+                        if matches!(answer, Answer::Called(_)) {
+                            called.push(place);
+                        }
+                        submission.answer(place, answer);
+                        has_answers = true;
                     }
                 }
             }
@@ -194,7 +199,7 @@ impl Connection {
             self.router.forget();
         }
         self.count_writes(submission, &called);
-        Ok(!called.is_empty())
+        Ok(has_answers)
     }
 
     /// Runs a write in every Region, one after the other. The first that fails ends it. If the
@@ -253,6 +258,10 @@ impl Connection {
                     )));
                 }
                 Err(error) => {
+                    if !*has_begun && is_refusal(&error) {
+                        let reply = write_refused(&*self.context.topology, slot, &error);
+                        return Err(NoRoute::Refused(reply));
+                    }
                     // What happened in the Regions before stays: that must not look like a refusal.
                     let error = if *has_begun {
                         let why = format!("some regions have done it, then: {error}").into();
@@ -327,6 +336,17 @@ impl Connection {
     }
 }
 
+/// Whether nothing happened: then the command was rejected, not called, as Redis counts it.
+fn is_refusal(error: &ProposeError) -> bool {
+    !matches!(error, ProposeError::Unknown { .. })
+}
+
+/// The answer to a command that came back with an error.
+fn failed(topology: &dyn Topology, slot: u16, error: &ProposeError) -> Answer {
+    let reply = write_refused(topology, slot, error);
+    if is_refusal(error) { Answer::Rejected(reply) } else { Answer::Called(reply) }
+}
+
 /// Adds a command to the group of its Region.
 fn add(groups: &mut Vec<Group>, to: &Destination, place: usize, command: LogCommand) {
     let is_same = |group: &Group| group.destination.region.id() == to.region.id();
@@ -387,5 +407,26 @@ impl round::Part for Group {
         let Group { destination, places, commands } = self;
         let epoch = destination.descriptor.epoch;
         (places, destination.region.propose_some(epoch, commands).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::FixedTopology;
+
+    /// As `redis-server` 7.0.15 counts them: what it refuses with OOM, MOVED or TRYAGAIN is a
+    /// rejected call and no call.
+    #[test]
+    fn a_write_that_has_not_happened_counts_as_rejected() {
+        let is_rejected =
+            |error: ProposeError| matches!(failed(&FixedTopology, 1, &error), Answer::Rejected(_));
+        assert!(is_rejected(ProposeError::NotLeader { region: 1, leader: Some(7) }));
+        assert!(is_rejected(ProposeError::NotReady { region: 1, why: "it moves" }));
+        assert!(is_rejected(ProposeError::Busy { region: 1, waiting: 1 }));
+        assert!(is_rejected(ProposeError::NoSpace));
+        assert!(is_rejected(ProposeError::TooBig { bytes: 2, limit: 1 }));
+        assert!(is_rejected(ProposeError::Stopped { region: 1, why: "it ended".into() }));
+        assert!(!is_rejected(ProposeError::Unknown { why: "it went away".into() }));
     }
 }
