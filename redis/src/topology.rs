@@ -79,10 +79,11 @@ impl<M: StateMachine> LocalTopology<M> {
     }
 
     fn info(&self, region: &Region<M>) -> RegionInfo {
-        let status = region.status();
-        let Descriptor { id, slots, epoch, .. } = *status.descriptor;
-        // A leader that does not serve yet is the leader all the same.
-        let leader = if status.serving { Some(self.store.id()) } else { status.leader_store };
+        let Descriptor { id, slots, epoch, .. } = *region.descriptor();
+        // The status is a copy of all that the group knows: not for each Region of each SCAN. A
+        // leader that does not serve yet is the leader all the same.
+        let leader =
+            if region.is_serving() { Some(self.store.id()) } else { region.status().leader_store };
         RegionInfo {
             id,
             slots,

@@ -202,8 +202,19 @@ impl<M: StateMachine> Region<M> {
         if descriptor.epoch.version != epoch.version || descriptor.state != RegionState::Normal {
             return Err(ReadError::StaleEpoch { descriptor });
         }
-        let now_ms = self.clock.now_ms().max(hlc::ms(self.published.clock()));
-        Ok(ReadPoint { descriptor, now_ms, replaced })
+        Ok(ReadPoint { descriptor, now_ms: self.now_ms(), replaced })
+    }
+
+    /// The instant at which reads judge expiry now.
+    fn now_ms(&self) -> u64 {
+        self.clock.now_ms().max(hlc::ms(self.published.clock()))
+    }
+
+    /// Brings a permission's instant up to date, after a wait between it and the read. What is read
+    /// is newer by then, so a key that had expired for a write in it must have expired for the
+    /// read.
+    pub fn renew(&self, point: &mut ReadPoint) {
+        point.now_ms = point.now_ms.max(self.now_ms());
     }
 
     /// Reads the latest state: for a single look-up.

@@ -7,6 +7,10 @@
 //!             └─ Blocking ─────────────────────────────────┴────► blocking pool, a few at a time
 //! ```
 //!
+//! Where a majority must confirm the read first, that is waited for before the blocking pool is: a
+//! Region that hears nothing from its majority keeps nobody else from reading. All Regions of a read
+//! are asked at the same time.
+//!
 //! A read over several Regions runs on the blocking pool, one Region after the other, and its
 //! replies become one. Each part sees its own Region at one instant; there is no instant that all
 //! share, as there is none in a cluster of Redis.
@@ -20,6 +24,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::join_all;
 use neokv_encoding::slot::SlotRange;
 use neokv_engine::{Read, ReadBudget};
 use neokv_raftstore::{ReadError, ReadPoint, Region};
@@ -31,7 +36,7 @@ use super::Context;
 use super::connection::{CloseReason, Connection};
 use super::dispatch::Call;
 use super::pipeline::error_reply;
-use super::routing::{Destination, NoRoute, Place, Route, changing, read_refused};
+use super::routing::{Destination, NoRoute, Place, Route, read_refused};
 use crate::command::declare::{Merge, ReadHandler, ReadMode};
 use crate::command::{Args, Outcome};
 use crate::error::CommandError;
@@ -110,9 +115,11 @@ impl Connection {
             (Routed::Every(regions, merge), _) => {
                 return self.read_every(call, handler, regions, merge).await;
             }
-            (Routed::One(_), ReadMode::Blocking) => return self.read_blocking(call, handler).await,
             (Routed::One(part), _) => self.permitted(part).await?,
         };
+        if mode == ReadMode::Blocking {
+            return self.read_blocking(call, handler, read).await;
+        }
         if mode == ReadMode::Budgeted {
             return self.read_budgeted(call, handler, read).await;
         }
@@ -138,14 +145,8 @@ impl Connection {
     /// Permission to read a Region as of now: at once where its replica is the only voter, else
     /// confirmed by a majority.
     async fn permitted(&mut self, part: Part) -> Result<RegionRead, NoRoute> {
-        let Part { destination: Destination { region, descriptor }, slots, slot, next_slot } = part;
-        match region.read_index(descriptor.epoch).await {
-            Ok(point) => {
-                let seed = self.session.seed();
-                Ok(RegionRead { region, point, slots, slot, next_slot, seed })
-            }
-            Err(error) => Err(self.no_read(slot, &error)),
-        }
+        let (slot, seed) = (part.slot, self.session.seed());
+        part.ask(seed).await.map_err(|error| self.no_read(slot, &error))
     }
 
     /// What to do about a read that is not possible, or whose result does not count.
@@ -169,7 +170,7 @@ impl Connection {
         self.rows_read += rows;
         match outcome {
             Some(outcome) => self.answer(call, outcome),
-            None => self.read_blocking(call, handler).await?,
+            None => self.read_blocking(call, handler, read).await?,
         }
         if self.rows_read >= ROWS_PER_TURN {
             self.rows_read = 0;
@@ -179,16 +180,17 @@ impl Connection {
     }
 
     /// Runs a read of one Region on the blocking pool.
-    async fn read_blocking(&mut self, call: Call, handler: ReadHandler) -> Result<(), Failed> {
+    async fn read_blocking(
+        &mut self,
+        call: Call,
+        handler: ReadHandler,
+        mut read: RegionRead,
+    ) -> Result<(), Failed> {
         let context = self.context.clone();
         let _permit = self.permit(&context).await?;
-        // Where it goes is asked after the wait: Regions may have changed meanwhile, and what is
-        // read must not be older than the permission to read it.
-        self.router.forget();
-        let Routed::One(part) = self.route(call)? else {
-            return Err(NoRoute::NotYet(changing()).into());
-        };
-        let read = self.permitted(part).await?;
+        // What it reads is as new as when it was asked for, or newer. If the Region has changed
+        // meanwhile, it says so afterwards.
+        read.renew();
         let slot = read.slot;
         let work = move |context: &Context, args: &Args| read.run(context, handler, args);
         self.on_blocking_pool(call, slot, work).await
@@ -202,17 +204,18 @@ impl Connection {
         regions: Vec<Destination>,
         merge: Merge,
     ) -> Result<(), Failed> {
+        let asked = regions.into_iter().map(|destination| {
+            let (part, seed) = (Part::whole(destination), self.session.seed());
+            let slot = part.slot;
+            async move { part.ask(seed).await.map_err(|error| (slot, error)) }
+        });
+        let asked: Vec<_> = asked.collect();
+        let reads: Result<Vec<RegionRead>, _> = join_all(asked).await.into_iter().collect();
+        // A Region that this node has just ceased to lead is left out next time.
+        let mut reads = reads.map_err(|(slot, error)| self.no_read(slot, &error).again())?;
         let context = self.context.clone();
         let _permit = self.permit(&context).await?;
-        let mut reads = Vec::with_capacity(regions.len());
-        for destination in regions {
-            if self.client.is_killed() {
-                return Err(CloseReason::Killed.into());
-            }
-            // A Region that this node has just ceased to lead is left out next time.
-            let read = self.permitted(Part::whole(destination)).await;
-            reads.push(read.map_err(NoRoute::again)?);
-        }
+        reads.iter_mut().for_each(RegionRead::renew);
         let seed = self.session.seed();
         self.on_blocking_pool(call, 0, move |context, args| {
             // Together they may take as much as one reply may.
@@ -316,6 +319,13 @@ impl Part {
         let slots = destination.descriptor.slots;
         Part { destination, slots, slot: slots.start, next_slot: None }
     }
+
+    /// Asks the Region for permission to read it.
+    async fn ask(self, seed: u64) -> Result<RegionRead, ReadError> {
+        let Part { destination: Destination { region, descriptor }, slots, slot, next_slot } = self;
+        let point = region.read_index(descriptor.epoch).await?;
+        Ok(RegionRead { region, point, slots, slot, next_slot, seed })
+    }
 }
 
 /// A read of one Region that may happen now.
@@ -329,6 +339,11 @@ struct RegionRead {
 }
 
 impl RegionRead {
+    /// Goes on after a wait.
+    fn renew(&mut self) {
+        self.region.renew(&mut self.point);
+    }
+
     /// Runs a handler that looks up one record, on the newest state.
     fn run_latest(
         &self,
