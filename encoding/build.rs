@@ -55,7 +55,8 @@ fn table(files: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
             let (number, name, list) = (field.number(), field.name(), field.is_list());
             writeln!(
                 out,
-                "        Member {{ number: {number}, name: {name:?}, kind: {kind}, list: {list}, why: {why:?} }},"
+                "        Member {{ number: {number}, name: {name:?}, kind: {kind}, \
+                 list: {list}, why: {why:?} }},"
             )?;
         }
         out.push_str("    ] },\n");

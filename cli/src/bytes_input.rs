@@ -37,7 +37,8 @@ pub enum BytesError {
     Hex(hex::FromHexError),
     /// An escape that does not exist, or is cut off.
     #[error(
-        "\\{escape} at position {at} is no escape; \\xHH, \\n, \\r, \\t, \\0, \\\\, \\\" and \\' are"
+        "unknown escape \\{escape} at position {at}; \
+         use \\xHH, \\n, \\r, \\t, \\0, \\\\, \\\" or \\'"
     )]
     Escape {
         /// Position of the backslash.

@@ -10,7 +10,8 @@
 //! `Bytes`: no argument is copied.
 //!
 //! ```
-//! use neokv_encoding::proto::{ClientCommand, RedisWriteRequest, WriteCommand, write_command::Kind};
+//! use neokv_encoding::proto::write_command::Kind;
+//! use neokv_encoding::proto::{ClientCommand, RedisWriteRequest, WriteCommand};
 //! use prost::Message;
 //!
 //! let set = ClientCommand { args: vec!["set".into(), "k".into(), "v".into()] };

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! replica     version 1 · peer 8 · state 1 · epoch (version 8 · conf_ver 8)
-//! descriptor  version 1 · id 8 · slots (start 2 · end 2) · epoch (version 8 · conf_ver 8) · state 1
-//!             · peers (count 4, each: id 8 · store 8 · role 1)
+//! descriptor  version 1 · id 8 · slots (start 2 · end 2) · epoch (version 8 · conf_ver 8)
+//!             · state 1 · peers (count 4, each: id 8 · store 8 · role 1)
 //! applied     version 1 · log id (0, or 1 · term 8 · index 8) · membership · clock 8
 //! ```
 //!

@@ -1,8 +1,10 @@
 //! Walking a range of one family, in either direction, without copying.
 //!
 //! ```text
-//! let mut cursor = snapshot.cursor(Family::Subkey, KeyRange::prefix(&collection), Direction::Forward)?;
-//! while let Some((key, value)) = cursor.next()? { ... }       // key and value are borrowed until the next call
+//! let range = KeyRange::prefix(&collection);
+//! let mut cursor = snapshot.cursor(Family::Subkey, range, Direction::Forward)?;
+//! // Key and value are borrowed until the next call.
+//! while let Some((key, value)) = cursor.next()? { ... }
 //! ```
 //!
 //! [`Cursor::seek`] moves inside the range: forward to the first key at or after the target,

@@ -37,14 +37,18 @@ pub enum EngineError {
     /// The disk is full. Reads go on; writes work again once space is free and
     /// [`crate::Engine::resume`] succeeded.
     #[error(
-        "no space left on the disk that holds the data ({detail}); free some, writes then go on by themselves"
+        "no space left on the disk that holds the data ({detail}); free some space, and writes go \
+         on by themselves"
     )]
     NoSpace {
         /// RocksDB's or the system's message.
         detail: String,
     },
     /// Bytes on disk are not what was written.
-    #[error("damaged data{}: {detail}; restore this store from another replica or a backup", .file.as_ref().map(|f| format!(" in {}", f.display())).unwrap_or_default())]
+    #[error(
+        "damaged data{}: {detail}; restore this store from another replica or a backup",
+        .file.as_ref().map(|f| format!(" in {}", f.display())).unwrap_or_default()
+    )]
     Corruption {
         /// The damaged file, where known.
         file: Option<PathBuf>,
@@ -58,13 +62,20 @@ pub enum EngineError {
         detail: String,
     },
     /// Another process has the directory open.
-    #[error("{} is in use by another process; stop that one, or give this one another directory", .dir.display())]
+    #[error(
+        "{} is in use by another process; stop that process, or choose another directory",
+        .dir.display()
+    )]
     Locked {
         /// The data directory.
         dir: PathBuf,
     },
     /// The directory was written in a format that this release does not know.
-    #[error("{} has data of format {found}, this release reads format {supported}; run the release that wrote it", .dir.display())]
+    #[error(
+        "{} has data of format {found}, this release reads format {supported}; run the release \
+         that wrote it",
+        .dir.display()
+    )]
     FormatVersion {
         /// The data directory.
         dir: PathBuf,
@@ -75,8 +86,8 @@ pub enum EngineError {
     },
     /// The directory belongs to another store or cluster.
     #[error(
-        "this directory belongs to store {found_store} of cluster {found_cluster:x}, not to store {store} of cluster \
-         {cluster:x}; give each store its own directory"
+        "this directory belongs to store {found_store} of cluster {found_cluster:x}, not to store \
+         {store} of cluster {cluster:x}; give each store its own directory"
     )]
     ForeignStore {
         /// Cluster id on disk.
@@ -89,7 +100,11 @@ pub enum EngineError {
         store: u64,
     },
     /// The directory holds something, but no store of this project.
-    #[error("{} is not empty and holds no NeoKV store ({found}); give an empty directory or that of a store", .dir.display())]
+    #[error(
+        "{} is not empty and holds no NeoKV store (it holds {found}); give an empty directory or \
+         that of a store",
+        .dir.display()
+    )]
     ForeignDirectory {
         /// The data directory.
         dir: PathBuf,
@@ -223,7 +238,8 @@ mod tests {
 
     #[test]
     fn damage_names_its_file() {
-        let detail = "Corruption: block checksum mismatch: stored = 1, computed = 2, type = 4  in /d/a b/000012.sst offset 0";
+        let detail = "Corruption: block checksum mismatch: stored = 1, computed = 2, type = 4  \
+                      in /d/a b/000012.sst offset 0";
         assert_eq!(file_in(detail), Some(PathBuf::from("b/000012.sst")));
         assert_eq!(
             file_in("Corruption: bad record in file (/data/MANIFEST-000005)."),
@@ -236,7 +252,8 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "damaged data in /data/000012.sst: checksum; restore this store from another replica or a backup"
+            "damaged data in /data/000012.sst: checksum; restore this store from another replica \
+             or a backup"
         );
         assert_eq!(error.action(), Action::Elsewhere);
     }

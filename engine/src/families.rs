@@ -43,8 +43,8 @@
 //! collection share:
 //!
 //! ```text
-//! slot u16 · namespace u32 · key length u32 · user key · version u64 │ field, position, or score and member
-//! ╰───────────────────────── prefix of the collection ──────────────╯
+//! slot u16 · namespace u32 · key length u32 · user key · version u64 │ field, position, or score
+//! ╰───────────────────────── prefix of the collection ──────────────╯ and member
 //! ```
 //!
 //! so a walk over a small hash skips every file without it. Only walks that stay in one collection

@@ -1,16 +1,16 @@
-//! One embedded RocksDB per store: eight column families, one WAL, batches with read-your-writes,
+//! One embedded RocksDB per store: nine column families, one WAL, batches with read-your-writes,
 //! snapshots and recovery.
 //!
 //! This crate is the only one that names RocksDB. What the rest of NeoKV sees is an [`Engine`]:
 //!
 //! ```text
-//!            log writer thread                     apply thread                    any thread
-//!                  │ LogBatch, Synced                    │ Batch, Buffered             │ get, Snapshot, Cursor
-//!                  ▼                                     ▼                             ▼
-//!   ┌───────────────────────────────── Engine ──────────────────────────────────────────────────────┐
-//!   │  one write-ahead log, in the order of the writes                                              │
-//!   │  memtables and files of:  default · raft_log · raft_state · region · metadata · subkey · ...  │
-//!   └───────────────────────────────────────────────────────────────────────────────────────────────┘
+//!        log writer thread              apply thread               any thread
+//!              │ LogBatch, Synced             │ Batch, Buffered        │ get, Snapshot, Cursor
+//!              ▼                              ▼                        ▼
+//!  ┌─────────────────────────────────── Engine ──────────────────────────────────────────────┐
+//!  │ one write-ahead log, in the order of the writes                                         │
+//!  │ memtables and files of: default · raft_log · raft_state · region · metadata · subkey .. │
+//!  └─────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! | to learn | read |

@@ -25,8 +25,8 @@
 //!    a mistake is data.
 //!
 //! ```text
-//! time ──▶   reader A opens      HSET k (V=7)      reader B opens     DEL k      view     B leaves
-//!                                                  sees row (k,7)                         now the row may go
+//! time ──▶   A opens     HSET k (V=7)     B opens           DEL k     view     B leaves
+//!                                         sees row (k,7)                       the row may go
 //! ```
 //!
 //! Rows that fit no format are kept: a tool can still show them. So are phase-1 strings: their key
@@ -320,7 +320,7 @@ pub(crate) struct OrphanFilter {
 }
 
 impl OrphanFilter {
-    fn judge(&mut self, key: &[u8]) -> Verdict {
+    fn verdict_on(&mut self, key: &[u8]) -> Verdict {
         if !self.collection.is_empty() && key.starts_with(&self.collection) {
             return self.verdict;
         }
@@ -346,7 +346,7 @@ impl OrphanFilter {
 
 impl CompactionFilter for OrphanFilter {
     fn filter(&mut self, _level: u32, key: &[u8], value: &[u8]) -> CompactionDecision {
-        if self.judge(key) == Verdict::Keep {
+        if self.verdict_on(key) == Verdict::Keep {
             return CompactionDecision::Keep;
         }
         if !self.may_drop_now() {

@@ -6,11 +6,13 @@
 //!
 //! ```text
 //! fragment:  checksum u32 LE · length u16 LE · type u8 · [log number u32 LE] · payload
-//!            ╰ masked CRC-32C of everything after length ╯   ╰ types 5 to 8, 11, 131: files that are overwritten ╯
+//!            ╰ masked CRC-32C of everything       ╯       ╰ types 5 to 8, 11, 131:
+//!              after length                                 files that are overwritten
 //! type:      1 full · 2 first · 3 middle · 4 last        (5 to 8: the same, with a log number)
 //!            9, 10, 11, 130, 131: notes of RocksDB about the file, a record each
 //!            0 with length 0: space that was set aside and not written yet
-//! batch:     sequence u64 LE · count u32 LE · writes ... · 3 · 33 · note       from the first fragment to the last
+//! batch:     sequence u64 LE · count u32 LE · writes ... · 3 · 33 · note
+//!            from the first fragment to the last
 //! ```
 //!
 //! The note stands at the end of every batch of the engine: [`neokv_encoding::synced`]. RocksDB

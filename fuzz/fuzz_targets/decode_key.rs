@@ -2,7 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use neokv_encoding::key::{self, DefaultKey, ExpireKey, ScoreKey, SubkeyFamilyRef, SubkeyKey, UserKey};
+use neokv_encoding::key::{
+    self, DefaultKey, ExpireKey, ScoreKey, SubkeyFamilyRef, SubkeyKey, UserKey,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(user) = UserKey::decode_metadata(bytes) {

@@ -8,7 +8,8 @@ use neokv_resp::{Parser, ParserLimits};
 
 /// Every command in the bytes, and the error that ended them, if one did.
 fn parse(bytes: &[u8], mut piece: impl FnMut() -> usize) -> (Vec<Vec<Bytes>>, Option<String>) {
-    let limits = ParserLimits { max_bulk: 4096, max_args: 64, max_inline: 256, ..ParserLimits::default() };
+    let limits =
+        ParserLimits { max_bulk: 4096, max_args: 64, max_inline: 256, ..ParserLimits::default() };
     let mut parser = Parser::new(limits);
     let mut input = BytesMut::new();
     let mut commands = Vec::new();
@@ -33,7 +34,8 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((seed, bytes)) = bytes.split_first() else { return };
     let mut state = u64::from(*seed) | 1;
     let pieces = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(state >> 60).unwrap_or(0) + 1
     };
     let whole = parse(bytes, || bytes.len());

@@ -79,7 +79,7 @@ impl SpaceAlarm {
                         return Err(error);
                     }
                     if waiting.is_none() {
-                        tracing::error!(%error, "no space to write {what}; waiting until there is some");
+                        tracing::error!(%error, "no space to write {what}: waiting for some");
                     }
                     waiting.get_or_insert_with(|| self.raise()).sound();
                     thread::sleep(PAUSE);

@@ -5,9 +5,9 @@
 //! history:
 //!
 //! ```text
-//! find      walk over family `expire` (slot, instant, key) from where the last round ended, with one
-//!           iterator for the whole store; in every slot, skip to the next one as soon as an instant
-//!           lies ahead, or at once where another store leads: one seek per slot that has expiries
+//! find      walk over family `expire` (slot, instant, key) from where the last round ended, with
+//!           one iterator for the whole store; leave a slot as soon as an instant lies ahead, or at
+//!           once where another store leads: one seek per slot that has expiries
 //! propose   to the leader's Region of each key: PurgeExpired { key, expire_ms } × up to BATCH
 //! apply     removes a key if its record still has exactly that expiry and the entry's clock has
 //!           reached it

@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! fn read<T: Trace>(r: &mut Reader<'_, T>) -> Result<ExpireKey> {
-//!     let slot = r.u16(SLOT)?;            // Off: two bytes read.   On: also the span 0..2 "slot" with its why
+//!     // Off: reads two bytes. On: notes the span 0..2 "slot" and its reason as well.
+//!     let slot = r.u16(SLOT)?;
 //!     let expire_ms = r.u64(EXPIRE_MS)?;
 //!     ...
 //! }

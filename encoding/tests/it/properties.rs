@@ -243,11 +243,14 @@ proptest! {
         t in score(),
     ) {
         let name = |user: &UserKey| (user.slot, user.namespace, user.key.clone());
-        let life = |user: &UserKey, version| (user.slot, user.namespace, user.key.len(), user.key.clone(), version);
+        let life = |user: &UserKey, version| {
+            (user.slot, user.namespace, user.key.len(), user.key.clone(), version)
+        };
         prop_assert_eq!(a.0.metadata().cmp(&b.0.metadata()), name(&a.0).cmp(&name(&b.0)));
         let tuples = (life(&a.0, a.1), &a.2).cmp(&(life(&b.0, b.1), &b.2));
         prop_assert_eq!(a.0.subkey(a.1, &a.2).cmp(&b.0.subkey(b.1, &b.2)), tuples);
-        let expiries = (a.0.slot, a.1, a.0.namespace, &a.0.key).cmp(&(b.0.slot, b.1, b.0.namespace, &b.0.key));
+        let expiries = (a.0.slot, a.1, a.0.namespace, &a.0.key)
+            .cmp(&(b.0.slot, b.1, b.0.namespace, &b.0.key));
         prop_assert_eq!(a.0.expire(a.1).cmp(&b.0.expire(b.1)), expiries);
         let scores = s.partial_cmp(&t).unwrap().then_with(|| a.2.cmp(&b.2));
         prop_assert_eq!(a.0.score(7, s, &a.2).cmp(&a.0.score(7, t, &b.2)), scores);
@@ -255,14 +258,20 @@ proptest! {
     }
 
     #[test]
-    fn a_region_is_one_range_in_every_family(user in user(), n in number(), start in 0..slot::SLOTS, part in word()) {
+    fn a_region_is_one_range_in_every_family(
+        user in user(),
+        n in number(),
+        start in 0..slot::SLOTS,
+        part in word(),
+    ) {
         let range = SlotRange { start, end: (start + 100).min(slot::SLOTS) };
         let (first, end) = key::slot_bounds(range);
         let parts = [user.subkey(n, &part), user.score(n, 1.5, &part)];
         for key in parts.into_iter().chain([user.metadata(), user.expire(n), user.v1_string()]) {
             prop_assert_eq!(first <= key && key < end, range.contains(user.slot));
         }
-        prop_assert!(user.metadata().starts_with(&key::metadata_slot_prefix(user.slot, user.namespace)));
+        let slot_prefix = key::metadata_slot_prefix(user.slot, user.namespace);
+        prop_assert!(user.metadata().starts_with(&slot_prefix));
         prop_assert!(user.subkey(n, &part).starts_with(&user.subkey_prefix(n)));
     }
 
@@ -287,7 +296,8 @@ proptest! {
         prop_assert_eq!(&UserKey::decode_metadata(&user.metadata()).unwrap(), &user);
         let subkey = SubkeyKey { user: user.clone(), version: n, subkey: part.clone() };
         prop_assert_eq!(SubkeyKey::decode(&user.subkey(n, &part)).unwrap(), subkey);
-        let score = ScoreKey { user: user.clone(), version: n, score: s + 0.0, member: part.clone() };
+        let score =
+            ScoreKey { user: user.clone(), version: n, score: s + 0.0, member: part.clone() };
         prop_assert_eq!(ScoreKey::decode(&user.score(n, s, &part)).unwrap(), score);
         let (slot, namespace, name) = (user.slot, user.namespace, user.key.clone());
         let expire = ExpireKey { slot, expire_ms: n, namespace, key: name };
@@ -347,7 +357,8 @@ proptest! {
         let stats = explain::value(Family::SlotStats, &key::slot_stats(1, 0), bytes);
         agree(&SlotStats::decode(bytes), &stats, bytes, "");
         agree(&Manifest::decode(bytes), &explain::manifest(bytes), bytes, "");
-        agree(&Identity::decode(bytes), &explain::value(Family::Default, key::IDENTITY, bytes), bytes, "");
+        let identity = explain::value(Family::Default, key::IDENTITY, bytes);
+        agree(&Identity::decode(bytes), &identity, bytes, "");
         agree(&SyncedNote::decode(bytes), &explain::synced_note(bytes), bytes, "");
         agree(&double::decode_value(bytes), &explain::part(DataType::Zset, bytes), bytes, "");
         let v1_key = UserKey::new(0, "k".into()).v1_string();

@@ -1,11 +1,11 @@
 //! Telling a log that a crash cut short from a log that was damaged.
 //!
 //! A crash may tear the write-ahead log: the last writes were on their way, nobody was told that
-//! they are durable, and dropping them is right. A power loss may even write the pages of a file out
-//! of order, so that behind a hole stand writes that came later. Damage in what was synced is
-//! another matter: it was acknowledged. RocksDB does not tell the two apart, and where a hole reads
-//! as zeros it goes on behind it as if nothing were missing. So before RocksDB opens, the engine
-//! reads the log files and decides.
+//! they were durable, and dropping them is right. A power loss may even leave the pages of a file
+//! written out of order, so that later writes follow a hole. Damage in what was synced is another
+//! matter: those writes were acknowledged. RocksDB does not tell the two apart, and where a hole
+//! reads as zeros it reads on behind it as if nothing were missing. So the engine reads the log
+//! files and decides before RocksDB opens.
 //!
 //! Every batch ends in a note that says which write came before it, and up to which write
 //! everything was synced by then ([`neokv_encoding::synced`]):

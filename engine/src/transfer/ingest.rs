@@ -54,7 +54,8 @@ pub fn verify(file: &RangeFile) -> Result<()> {
     Err(EngineError::Corruption {
         file: Some(file.path.clone()),
         detail: format!(
-            "{bytes} bytes with checksum {checksum:08x}, sent were {} bytes with {:08x}: fetch the file again",
+            "has {bytes} bytes with checksum {checksum:08x}, expected {} bytes with {:08x}: fetch \
+             the file again",
             file.bytes, file.checksum
         ),
     })

@@ -193,10 +193,14 @@ proptest! {
         let range = KeyRange::new([start], [end]);
         let inside: Vec<u8> = model.into_keys().filter(|key| (start..end).contains(key)).collect();
         for target in targets {
-            let forward: Vec<Vec<u8>> = inside.iter().filter(|key| **key >= target).map(|key| vec![*key]).collect();
-            prop_assert_eq!(keys_from(&batch, range.clone(), Direction::Forward, &[target]), forward);
-            let reverse: Vec<Vec<u8>> = inside.iter().rev().filter(|key| **key <= target).map(|key| vec![*key]).collect();
-            prop_assert_eq!(keys_from(&batch, range.clone(), Direction::Reverse, &[target]), reverse);
+            let forward: Vec<Vec<u8>> =
+                inside.iter().filter(|key| **key >= target).map(|key| vec![*key]).collect();
+            let found = keys_from(&batch, range.clone(), Direction::Forward, &[target]);
+            prop_assert_eq!(found, forward);
+            let reverse: Vec<Vec<u8>> =
+                inside.iter().rev().filter(|key| **key <= target).map(|key| vec![*key]).collect();
+            let found = keys_from(&batch, range.clone(), Direction::Reverse, &[target]);
+            prop_assert_eq!(found, reverse);
         }
     }
 }
@@ -207,7 +211,10 @@ proptest! {
     /// A written batch equals the same steps on a map; before, its reads equal them without the
     /// range deletes.
     #[test]
-    fn batches_equal_a_model(before in prop::collection::btree_map(0u8..12, any::<u8>(), 0..8), steps in steps()) {
+    fn batches_equal_a_model(
+        before in prop::collection::btree_map(0u8..12, any::<u8>(), 0..8),
+        steps in steps(),
+    ) {
         let dir = tempfile::tempdir().unwrap();
         let engine = open(dir.path());
         for (key, value) in &before {
@@ -253,11 +260,13 @@ proptest! {
             prop_assert_eq!(keys(&batch, Family::Metadata, KeyRange::all(), direction), expected);
         }
         for key in 0..12 {
-            prop_assert_eq!(batch.get(Family::Metadata, &[key]).unwrap().map(|v| v[0]), seen.get(&key).copied());
+            let found = batch.get(Family::Metadata, &[key]).unwrap();
+            prop_assert_eq!(found.map(|value| value[0]), seen.get(&key).copied());
         }
         engine.write(batch, Durability::Buffered).unwrap();
         for key in 0..12 {
-            prop_assert_eq!(engine.get(Family::Metadata, &[key]).unwrap().map(|v| v[0]), written.get(&key).copied());
+            let found = engine.get(Family::Metadata, &[key]).unwrap();
+            prop_assert_eq!(found.map(|value| value[0]), written.get(&key).copied());
         }
     }
 }

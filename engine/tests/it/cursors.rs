@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use neokv_encoding::family::Family;
-use neokv_engine::{Direction, Durability, Engine, KeyRange, Read, ReadBudget};
+use neokv_engine::{Cursor, Direction, Durability, Engine, KeyRange, Read, ReadBudget};
 use proptest::prelude::*;
 
 use crate::support::{drain, get, keys, open, put, put_hash, user};
@@ -168,17 +168,21 @@ proptest! {
         }
         let end = if bounds.1 == 31 { vec![] } else { vec![bounds.1] };
         let range = KeyRange::new([bounds.0], end);
-        let model: BTreeSet<u8> = stored.union(&added).filter(|key| !removed.contains(key) && range.contains(&[**key])).copied().collect();
-        let mut forward = batch.cursor(Family::Metadata, range.clone(), Direction::Forward).unwrap();
+        let inside = |key: &&u8| !removed.contains(key) && range.contains(&[**key]);
+        let model: BTreeSet<u8> = stored.union(&added).filter(inside).copied().collect();
+        let mut forward =
+            batch.cursor(Family::Metadata, range.clone(), Direction::Forward).unwrap();
         let mut reverse = batch.cursor(Family::Metadata, range, Direction::Reverse).unwrap();
         prop_assert_eq!(drain(&mut forward).concat(), model.iter().copied().collect::<Vec<_>>());
-        prop_assert_eq!(drain(&mut reverse).concat(), model.iter().rev().copied().collect::<Vec<_>>());
+        let reversed: Vec<u8> = model.iter().rev().copied().collect();
+        prop_assert_eq!(drain(&mut reverse).concat(), reversed);
         for target in targets {
             forward.seek(&[target]).unwrap();
             reverse.seek(&[target]).unwrap();
-            prop_assert_eq!(forward.next().unwrap().map(|(key, _)| key[0]), model.range(target..).next().copied());
-            prop_assert_eq!(reverse.next().unwrap().map(|(key, _)| key[0]), model.range(..=target).next_back().copied());
-            prop_assert_eq!(forward.next().unwrap().map(|(key, _)| key[0]), model.range(target..).nth(1).copied());
+            let next = |cursor: &mut Cursor<'_>| cursor.next().unwrap().map(|(key, _)| key[0]);
+            prop_assert_eq!(next(&mut forward), model.range(target..).next().copied());
+            prop_assert_eq!(next(&mut reverse), model.range(..=target).next_back().copied());
+            prop_assert_eq!(next(&mut forward), model.range(target..).nth(1).copied());
         }
     }
 }

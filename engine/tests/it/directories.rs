@@ -14,7 +14,10 @@ fn a_directory_in_use_is_refused() {
     let error = Engine::open(dir.path(), &options()).unwrap_err();
     assert!(matches!(error, EngineError::Locked { .. }), "{error}");
     assert_eq!(error.action(), Action::FixInput);
-    assert!(error.to_string().contains("is in use by another process; stop that one"), "{error}");
+    assert!(
+        error.to_string().contains("is in use by another process; stop that process"),
+        "{error}"
+    );
     let clone = engine.clone();
     drop(engine);
     assert!(Engine::open(dir.path(), &options()).is_err(), "a clone still has it");

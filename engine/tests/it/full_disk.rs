@@ -20,7 +20,8 @@ fn a_full_disk_refuses_writes_serves_reads_and_heals() {
     let disk = tempfile::tempdir().unwrap();
     let binary = std::env::current_exe().unwrap();
     let script = format!(
-        "mount -t tmpfs -o size=96m tmpfs {disk} || exit 99; export {DISK}={disk}; exec \"$0\" \"$@\"",
+        "mount -t tmpfs -o size=96m tmpfs {disk} || exit 99; export {DISK}={disk}; \
+         exec \"$0\" \"$@\"",
         disk = disk.path().display()
     );
     let status = Command::new("unshare")

@@ -3,7 +3,7 @@
 //! ```text
 //!                                                      log writer (OS thread)
 //!  group 1: append ─▶ tail (readable at once) ─┐
-//!  group 2: append ─▶ tail ────────────────────┤ FIFO  ┌ drain the queue     
+//!  group 2: append ─▶ tail ────────────────────┤ FIFO  ┌ drain the queue
 //!  group 2: vote, truncate, purge ─────────────┴──────▶│ build ONE batch
 //!                                                      │ write + fsync
 //!           callbacks, in FIFO order ◀─────────────────┘ next batch has gathered meanwhile
@@ -26,6 +26,7 @@
 
 pub(crate) mod group;
 pub(crate) mod meter;
+mod on_disk;
 pub(crate) mod tail;
 pub(crate) mod writer;
 

@@ -40,6 +40,7 @@ pub mod reply_limit;
 pub mod sample;
 mod tx;
 mod view;
+mod write_batch;
 
 pub use self::collection::Collection;
 pub use self::cursor_table::CursorTable;

@@ -12,7 +12,7 @@
 //! **The walk.** Sorted subkeys are an implicit trie: all subkeys with a common prefix are
 //! neighbours. A node is the run between two subkeys, `low` and `high`. The byte after their common
 //! prefix is where the run branches; the walk draws one value between the two bytes and seeks to
-//! it. That lands on the first subkey at or above the drawn value, whose branch becomes the next
+//! it. That finds the first subkey at or above the drawn value, whose branch becomes the next
 //! node:
 //!
 //! ```text
@@ -338,12 +338,12 @@ impl<'a> Walker<'a> {
         let Some(low) = self.up.next()? else {
             return Ok(Node { high: node.low.0.clone(), ..node });
         };
-        let landed = branch(&low.0, depth);
+        let reached = branch(&low.0, depth);
         // All values above the branch before this one, up to this one, would have led here.
         let before = if drawn == least { None } else { self.last_below(&bound)? };
-        let first = before.map_or(landed, |before| branch(&before, depth) + 1);
-        let chance = node.chance * self.alphabet.share(first, landed, least, most);
-        let end = if landed < most { bound_of(&node.high, depth, landed + 1) } else { None };
+        let first = before.map_or(reached, |before| branch(&before, depth) + 1);
+        let chance = node.chance * self.alphabet.share(first, reached, least, most);
+        let end = if reached < most { bound_of(&node.high, depth, reached + 1) } else { None };
         let high = match end {
             Some(end) => self.last_below(&end)?.unwrap_or(node.high),
             None => node.high,

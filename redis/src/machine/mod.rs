@@ -18,13 +18,14 @@
 //! * **Randomness** starts from the entry's seed and the position of the command.
 //! * **Bounds**: one command may write [`Bounds::command_bytes`], and gather half as many for its
 //!   answer; what would be more fails and is undone. Once the commands of an entry have written and
-//!   answered [`Bounds::entry_bytes`], or one has failed so, those behind are left out of it: they
-//!   have no effect and no reply, and the leader proposes them again. So an entry takes bounded
-//!   memory to apply, however much its few bytes ask for (`EXPIRE` writes a whole string again,
-//!   `SUNIONSTORE` a whole set). The leader writes both bounds into the entry, and what is counted
-//!   follows from state and entry alone ([`Batch::metered`](neokv_engine::Batch::metered),
-//!   [`reply_bytes`]), so all replicas stop at the same command. That makes the count a part of what an entry means: a handler that comes to
-//!   count differently would part replicas of two releases.
+//!   answered [`Bounds::entry_bytes`], or one has failed that way, those behind are left out of it:
+//!   they have no effect and no reply, and the leader proposes them again. So an entry takes
+//!   bounded memory to apply, however much its few bytes ask for (`EXPIRE` writes a whole string
+//!   again, `SUNIONSTORE` a whole set). The leader writes both bounds into the entry, and what is
+//!   counted follows from state and entry alone ([`Batch::metered`](neokv_engine::Batch::metered),
+//!   [`reply_bytes`]), so all replicas stop at the same command. That makes the count a part of
+//!   what an entry means: if a new release of a handler counted differently, replicas of the two
+//!   releases would diverge.
 //! * **Misrouted commands** have no effect: those with a key whose slot the Region does not own as
 //!   of this entry, and those for the whole Region if its range has changed since they were
 //!   proposed. The server routes them again.

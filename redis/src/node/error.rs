@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(
             error.report(),
             "error: neokv cannot start\n  where: data directory /data\n  \
-             why: /data is in use by another process; stop that one, or give this one another \
+             why: /data is in use by another process; stop that process, or choose another \
              directory\n  try: stop the process that uses it, or start with another --dir"
         );
     }

@@ -305,7 +305,7 @@ fn may_lead(info: &RegionInfo) -> bool {
 /// Every Region that this node leads, in the order of their slots.
 ///
 /// # Errors
-/// [`NoRoute::NotYet`] while a split is under way, so that no slot is left out and none comes twice.
+/// [`NoRoute::NotYet`] while a split is under way, so that every slot is covered exactly once.
 pub fn every_region(context: &Context) -> Result<Vec<Destination>, NoRoute> {
     let mut covered = 0;
     let mut regions = Vec::new();

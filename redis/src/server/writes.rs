@@ -3,9 +3,9 @@
 //! ```text
 //! gathered   SET a   INCR b   SET c   INCR a   DEL d
 //! by Region  1: SET a, INCR a, DEL d        2: INCR b       3: SET c
-//! round 1    1: SET a ✓ INCR a ✓ DEL d ✗     2: INCR b ✓     3: SET c ✓       all at the same time
-//! round 2    4: DEL d ✓                      Region 1 was split meanwhile: d is in Region 4
-//! replies    +OK     :1       +OK     :2       :1                             in the client's order
+//! round 1    1: SET a ✓ INCR a ✓ DEL d ✗    2: INCR b ✓     3: SET c ✓       all at the same time
+//! round 2    4: DEL d ✓                     Region 1 was split meanwhile: d is in Region 4
+//! replies    +OK     :1       +OK     :2       :1                            in the client's order
 //! ```
 //!
 //! All Regions work on their part at the same time, so a pipeline over many costs about what it

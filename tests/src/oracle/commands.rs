@@ -62,15 +62,18 @@ pub const SHAPES: &[Shape] = &[
     exact("PERSIST key"),
     unordered("KEYS pattern"),
     scan(
-        "SCAN 0 [ MATCH pattern ] [ COUNT count ] [ TYPE ( STRING | HASH | LIST | SET | ZSET | STREAM ) ]",
+        "SCAN 0 [ MATCH pattern ] [ COUNT count ] \
+         [ TYPE ( STRING | HASH | LIST | SET | ZSET | STREAM ) ]",
     ),
     // Strings.
     exact("GET key"),
     exact(
-        "SET key value [ ( NX | XX ) ] [ GET ] [ ( EX seconds | PX millis | EXAT at | PXAT atmillis | KEEPTTL ) ]",
+        "SET key value [ ( NX | XX ) ] [ GET ] \
+         [ ( EX seconds | PX millis | EXAT at | PXAT atmillis | KEEPTTL ) ]",
     ),
     exact(
-        "SET key value [ ( EX seconds | PX millis | EXAT at | PXAT atmillis | KEEPTTL ) ] [ ( NX | XX ) ] [ GET ]",
+        "SET key value [ ( EX seconds | PX millis | EXAT at | PXAT atmillis | KEEPTTL ) ] \
+         [ ( NX | XX ) ] [ GET ]",
     ),
     exact("SET key int"),
     exact("SET key float"),

@@ -24,3 +24,5 @@ mod refusals;
 mod service;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tidy;
