@@ -38,12 +38,12 @@ fn table(files: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
         for field in message.fields() {
             let why = comment(field.path());
             let kind = match field.kind() {
-                Kind::Message(inner) => format!("Kind::Message({:?})", inner.name()),
-                Kind::Bool => "Kind::Bool".to_string(),
-                Kind::Bytes => "Kind::Bytes".to_string(),
-                Kind::Uint32 => "Kind::Uint32".to_string(),
-                Kind::Uint64 => "Kind::Uint64".to_string(),
-                Kind::Fixed64 => "Kind::Fixed64".to_string(),
+                Kind::Message(inner) => format!("FieldKind::Message({:?})", inner.name()),
+                Kind::Bool => "FieldKind::Bool".to_string(),
+                Kind::Bytes => "FieldKind::Bytes".to_string(),
+                Kind::Uint32 => "FieldKind::Uint32".to_string(),
+                Kind::Uint64 => "FieldKind::Uint64".to_string(),
+                Kind::Fixed64 => "FieldKind::Fixed64".to_string(),
                 other => {
                     return Err(format!(
                         "{}: explain does not know {other:?} yet",

@@ -19,7 +19,7 @@
 //! **In values** ([`encode_value`]) the bits stay as they are, big-endian, so that `-0` is still
 //! `-0` for `ZSCORE`.
 //!
-//! NaN has no place in an order. Commands refuse it before it gets here; [`encode`] asserts it,
+//! NaN cannot be ordered. Commands refuse it before it gets here, [`encode`] asserts that, and
 //! decoders of stored bytes refuse it.
 
 use crate::error::DecodeError;
@@ -31,7 +31,7 @@ pub(crate) const SCORE_VALUE: &Field =
     &Field::new("score", "the double's own bits, so that -0 stays -0")
         .show(|bits| f64::from_bits(bits).to_string());
 
-/// A score as it is in a key.
+/// A score as it is stored in a key.
 pub(crate) fn show(bits: u64) -> String {
     decode(bits).to_string()
 }
@@ -76,7 +76,7 @@ pub fn decode_value(bytes: &[u8]) -> Result<f64, DecodeError> {
 pub(crate) fn read_value<T: layout::Trace>(r: &mut layout::Reader<'_, T>) -> layout::Result<f64> {
     let score = f64::from_bits(r.u64(SCORE_VALUE)?);
     if score.is_nan() {
-        return Err(DecodeError::Invalid { what: "score", why: "NaN has no place in an order" });
+        return Err(DecodeError::Invalid { what: "score", why: "NaN cannot be ordered" });
     }
     Ok(score)
 }
@@ -115,7 +115,7 @@ mod tests {
         {
             assert!(!is_canonical(bits), "{bits:x}");
         }
-        let nan = DecodeError::Invalid { what: "score", why: "NaN has no place in an order" };
+        let nan = DecodeError::Invalid { what: "score", why: "NaN cannot be ordered" };
         assert_eq!(decode_value(&f64::NAN.to_be_bytes()), Err(nan));
         assert_eq!(
             decode_value(&[0; 7]),

@@ -1,11 +1,11 @@
-//! Which shape of a Region somebody talks about.
+//! Which shape of a Region a request or an entry refers to.
 //!
 //! ```text
 //! epoch   version 8 · conf_ver 8
 //! ```
 //!
 //! `version` grows when the Region's range of slots changes (split, merge), `conf_ver` when its
-//! peers do. Whoever asks something of a Region names the epoch that it saw; log entries carry the
+//! peers do. A request to a Region names the epoch that its sender saw; log entries carry the
 //! epoch that they were proposed under. Epochs are compared for equality, never for order: an
 //! epoch from the future is as wrong as one from the past.
 

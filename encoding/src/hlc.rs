@@ -9,8 +9,8 @@
 //!
 //! The leader stamps every log entry with `max(last stamp + commands in the entry, now << 16)`. So
 //! stamps grow strictly within a Region even if a clock stands still or goes back, they follow real
-//! time closely enough to expire keys by, and they are also a source of collection versions that
-//! are never used twice. Two stamps compare as plain numbers.
+//! time closely enough for expiry, and they give collections versions that are never used twice.
+//! Two stamps compare as plain numbers.
 
 /// Bits of the counter.
 pub const COUNTER_BITS: u32 = 16;

@@ -4,11 +4,11 @@
 //! format_version 4 · cluster_id 8 · store_id 8
 //! ```
 //!
-//! A record of family `default`, written when the directory is made and checked at every open,
+//! A record of family `default`, written when the directory is created and checked at every open,
 //! before anything else is read: a directory of another format must not be misread, and one of
-//! another store must not join twice.
+//! another store must not join a second time.
 //!
-//! The format version comes first and stays first for ever, whatever follows it: [`format_version`]
+//! The format version comes first, in every format, whatever follows it: [`format_version`]
 //! reads it alone, so that a release can name a format that it does not know.
 
 use crate::{
@@ -18,12 +18,12 @@ use crate::{
 
 const FORMAT_VERSION: &Field = &Field::new(
     "format version",
-    "first for ever: a release must be able to name a format it does not know",
+    "first in every format: a release must be able to name a format it does not know",
 )
 .evidence(evidence::small);
 const CLUSTER_ID: &Field = &Field::new("cluster id", "a store never changes its cluster");
 const STORE_ID: &Field =
-    &Field::new("store id", "a copied directory must not join as a second self")
+    &Field::new("store id", "a copied directory must not join the cluster again")
         .evidence(evidence::small);
 
 /// Whose data directory this is.
@@ -47,7 +47,7 @@ impl Identity {
         out
     }
 
-    /// The inverse of [`Identity::encode`]. Does not judge the format version.
+    /// The inverse of [`Identity::encode`]. Does not check the format version.
     ///
     /// # Errors
     /// Other than 20 bytes.

@@ -16,7 +16,7 @@
 //! let user = UserKey::new(0, "user:{42}".into());
 //! assert_eq!(user.slot, 8000);
 //!
-//! // Family metadata: what the key is. The version ties its fields to this life of the key.
+//! // Family metadata: what the key is. The version ties its fields to this incarnation of the key.
 //! let hash = Collection { size: 1, ..Collection::new(DataType::Hash, 7) };
 //! let (key, value) = (user.metadata(), hash.encode());
 //! assert_eq!(MetadataRef::decode(&value), Ok(MetadataRef::Collection(hash)));
@@ -43,7 +43,7 @@
 //! | [`double`] | scores, in keys and in values |
 //! | [`v1`] | the older format of strings |
 //! | [`slot_stats`] | how many keys a slot holds |
-//! | [`epoch`] | which shape of a Region somebody talks about |
+//! | [`epoch`] | which shape of a Region a request or an entry refers to |
 //! | [`raft`] | log entries, votes, memberships |
 //! | [`region`] | replicas, descriptors, applied states |
 //! | [`snapshot`] | what a snapshot of a Region consists of |
@@ -57,7 +57,7 @@
 //!
 //! * Numbers are big-endian (inside protobuf messages, protobuf's order).
 //! * A decoder accepts exactly what an encoder writes. Everything else is a [`DecodeError`], never
-//!   a panic, and no count in the bytes is believed before that many bytes are seen.
+//!   a panic, and no count in the bytes is trusted before that many bytes are there.
 //! * On the hot path nothing is copied: [`metadata::MetadataRef`], [`key::SubkeyRef`] and
 //!   [`key::ScoreRef`] borrow, and [`raft::Entry::decode`] shares the buffer it was given.
 //! * Each layout is written once (`layout.rs`): the decoder that the server runs is what `explain`
@@ -66,8 +66,8 @@
 //!   A change to one of those files is a change of the format and needs a new version byte, or a
 //!   new [`FORMAT_VERSION`], and a reader for the old one.
 //!
-//! It is not: a serialisation framework, a schema language, or the wire protocol of clients (that
-//! is `neokv-resp`).
+//! This crate is not a serialisation framework, not a schema language, and not the wire protocol of
+//! clients (that is `neokv-resp`).
 //!
 //! Try `cargo run -p neokv-encoding --example explain -- 2f9600000000666f6f`.
 #![cfg_attr(not(test), deny(clippy::little_endian_bytes, clippy::host_endian_bytes))]

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `flags` is 0x80 (times and sizes are 64 bits wide) plus the type. `expire_ms` is 0 for a key
-//! that never expires. `version` is new whenever the key comes to life: parts in `subkey` and
+//! that never expires. `version` is new whenever the key is created: its parts in `subkey` and
 //! `zset_score` carry it, so dropping this one record drops a million of them at once. `size` makes
 //! HLEN, LLEN, SCARD and ZCARD one look-up.
 //!

@@ -9,12 +9,12 @@
 //! ```
 //!
 //! A Region is a contiguous range of slots, replicated by one Raft group. Its [`Epoch`] says which
-//! shape of it somebody talks about. Requests carry the epoch they were routed with, and any
+//! shape of it a request refers to. Requests carry the epoch they were routed with, and any
 //! difference is answered with the current descriptor.
 //!
-//! [`Replica`] is this store's own truth: the peer that lives here, or the last one that did. The
-//! others are the Region's: equal on all replicas at the same log index. A snapshot brings them,
-//! and never touches the replica record.
+//! [`Replica`] belongs to this store alone: it names the peer that lives here, or the last one that
+//! did. The other records belong to the Region: they are equal on all replicas at the same log
+//! index. A snapshot replaces them and never touches the replica record.
 //!
 //! [`Applied`] is written in the same batch as the effects of the entry it names: a crash finds
 //! both or neither.
@@ -59,7 +59,7 @@ pub enum ReplicaState {
     Joining = 0,
     /// It is a peer of the Region.
     Member = 1,
-    /// It was removed; the record outlives messages from the past.
+    /// It was removed; the record is kept so that late messages do not create it again.
     Tombstone = 2,
 }
 

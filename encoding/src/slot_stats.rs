@@ -4,8 +4,8 @@
 //! slot stats  version 1 · keys 8
 //! ```
 //!
-//! Counted per slot and not per Region, because a Region is a range of slots: whatever cuts or
-//! joins Regions leaves these records where they are, and no count has to be divided. A slot
+//! The counts are per slot and not per Region, because a Region is a range of slots: a split or a
+//! merge of Regions leaves these records where they are, and no count has to be divided. A slot
 //! without keys has no record.
 
 use crate::{

@@ -1,5 +1,5 @@
-//! What a snapshot of a Region consists of: the content of its `INSTALL` file, and of the message
-//! that ends its transfer.
+//! What a snapshot of a Region consists of. The manifest is the content of the `INSTALL` file and
+//! of the message that ends the transfer.
 //!
 //! ```text
 //! manifest  version 1 · descriptor … · applied …

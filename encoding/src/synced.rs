@@ -5,16 +5,16 @@
 //! note  version 1 · tag 16 · before 8 · synced 8
 //! ```
 //!
-//! Both numbers are sequence numbers of RocksDB, which gives each write of a batch one. They name
-//! the last write of a batch of the log, never a number that was given to something else.
+//! Both numbers are sequence numbers of RocksDB, which gives each write of a batch one. Each of
+//! them is the number of the last write of some batch in the log.
 //!
-//! * `before` is the last write before this batch, so that a batch which is missing between two
-//!   others is noticed even where no bad bytes are left of it. 0 stands in the first batch after
-//!   the store was opened: what is older than that was recovered by then.
+//! * `before` is the last write before this batch, so that a batch missing between two others is
+//!   noticed even if it left no bad bytes. It is 0 in the first batch after the store was opened:
+//!   everything older had been recovered by then.
 //! * `synced` is the last write that a finished sync covered when this batch was written. Damage to
 //!   a batch is damage to a promise only if a later batch says that it was synced.
 //!
-//! The tag is chosen at random for each data directory and known to nobody outside it. A client can
+//! The tag is chosen at random for each data directory and is known nowhere else. A client can
 //! store bytes that look like a record of the log; it cannot store the tag.
 
 use crate::{
@@ -65,7 +65,7 @@ impl SyncedNote {
         out
     }
 
-    /// The inverse of [`SyncedNote::encode`]. Whose tag it is, the caller compares.
+    /// The inverse of [`SyncedNote::encode`]. The caller compares the tag.
     ///
     /// # Errors
     /// Another length or version, or more synced than written.

@@ -8,10 +8,10 @@
 //! value  expire_ms 8 · payload …                                 0 = never expires
 //! ```
 //!
-//! It is the lesson on changing a format under live data: reads fall back to it when `metadata`
+//! It shows how to change a format under live data: reads fall back to it when `metadata`
 //! knows nothing, every write stores the newer form and deletes the old record, and so the old form
-//! dies out without a migration run. Its weakness shows why it went: a bare record says nothing of
-//! its type, and telling a string from a hash took one look-up per type.
+//! disappears without a migration run. The old form was replaced because a bare record does not
+//! tell its type: telling a string from a hash took one look-up per type.
 
 use crate::{
     error::DecodeError,

@@ -88,7 +88,7 @@ impl Answer for Summary {
                     (
                         "store id",
                         store.store_id.to_string(),
-                        "a copied directory must not join as a second self",
+                        "a copied directory must not join the cluster again",
                     ),
                     (
                         "cluster id",

@@ -27,14 +27,14 @@ struct Message {
 struct Member {
     number: u32,
     name: &'static str,
-    kind: Kind,
+    kind: FieldKind,
     list: bool,
     why: &'static str,
 }
 
 /// Types that our messages use.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum FieldKind {
     Bool,
     Uint32,
     Uint64,
@@ -173,17 +173,19 @@ impl Walker {
             Ok((value.clone(), vec![Span::leaf(range.clone(), "value", value, why)]))
         };
         match (member.kind, wire) {
-            (Kind::Message(name), Wire::Bytes(bytes)) => {
+            (FieldKind::Message(name), Wire::Bytes(bytes)) => {
                 let message = find(name).ok_or_else(|| format!("no message {name}"))?;
                 let children = self.message(message, bytes, range.start);
                 Ok((summary(name, &children), children))
             }
-            (Kind::Bytes, Wire::Bytes(bytes)) => one(show::bytes(bytes), RUN),
-            (Kind::Fixed64, Wire::Fixed64(value)) => one(number(member, *value), FIXED),
-            (Kind::Bool | Kind::Uint32 | Kind::Uint64, Wire::Varint(value)) => {
+            (FieldKind::Bytes, Wire::Bytes(bytes)) => one(show::bytes(bytes), RUN),
+            (FieldKind::Fixed64, Wire::Fixed64(value)) => one(number(member, *value), FIXED),
+            (FieldKind::Bool | FieldKind::Uint32 | FieldKind::Uint64, Wire::Varint(value)) => {
                 one(number(member, *value), VARINT)
             }
-            (Kind::Bool | Kind::Uint32 | Kind::Uint64, Wire::Bytes(bytes)) if member.list => {
+            (FieldKind::Bool | FieldKind::Uint32 | FieldKind::Uint64, Wire::Bytes(bytes))
+                if member.list =>
+            {
                 let spans = packed(member, bytes, range.start)?;
                 Ok((format!("{} numbers", spans.len()), spans))
             }
@@ -221,11 +223,11 @@ fn summary(name: &str, children: &[Span]) -> String {
 
 fn number(member: &Member, value: u64) -> String {
     match (member.name, member.kind) {
-        (_, Kind::Bool) => show::boolean(u64::from(value != 0)),
+        (_, FieldKind::Bool) => show::boolean(u64::from(value != 0)),
         ("hlc" | "source_clock", _) => show::hlc(value),
         ("expire_ms", _) => show::time(value),
         ("slot", _) => show::slot(value & u64::from(u32::MAX)),
-        (_, Kind::Uint32) => (value & u64::from(u32::MAX)).to_string(),
+        (_, FieldKind::Uint32) => (value & u64::from(u32::MAX)).to_string(),
         _ => value.to_string(),
     }
 }

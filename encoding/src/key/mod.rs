@@ -13,13 +13,14 @@
 //!
 //! * The slot comes first and no Region id is in the key: a Region is one contiguous range in every
 //!   family, and a split moves no data. See [`slot_bounds`].
-//! * The rest of a key is in the order of a scan: SCAN by name, HGETALL all parts of one
+//! * The rest of a key follows the order of the scans: SCAN by name, HGETALL all parts of one
 //!   collection, ZRANGE by score and then member, the cleaner by time. Numbers are big-endian, so
 //!   that they sort as numbers.
-//! * Where something follows the user key its length comes before it: user keys are any bytes, and
-//!   no byte could end them. `metadata` and `expire` keys need no length because nothing follows.
-//! * `version` ties parts to one life of their key. After DEL and a new HSET the old parts carry
-//!   another version: orphans, invisible at once, dropped later.
+//! * Where something follows the user key its length comes before it: a user key may contain any
+//!   byte, so no byte could mark its end. `metadata` and `expire` keys need no length because
+//!   nothing follows.
+//! * `version` ties parts to one incarnation of their key. After DEL and a new HSET the old parts
+//!   carry another version. They are orphans: invisible at once, dropped later.
 //!
 //! The bookkeeping keys of `raft_log`, `raft_state` and `region` are the Region id, then index or
 //! kind: [`raft_log()`], [`raft_state()`], [`region()`]. Those of `default` begin with a name:

@@ -65,26 +65,27 @@ pub enum Payload {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum PayloadKind {
     Blank = 1,
     Command = 2,
     Membership = 3,
     Admin = 4,
 }
 
-impl Kind {
-    const ALL: [Kind; 4] = [Kind::Blank, Kind::Command, Kind::Membership, Kind::Admin];
+impl PayloadKind {
+    const ALL: [PayloadKind; 4] =
+        [PayloadKind::Blank, PayloadKind::Command, PayloadKind::Membership, PayloadKind::Admin];
 
-    fn from_code(code: u8) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| *kind as u8 == code)
+    fn from_code(code: u8) -> Option<PayloadKind> {
+        PayloadKind::ALL.into_iter().find(|kind| *kind as u8 == code)
     }
 
     fn name(self) -> &'static str {
         match self {
-            Kind::Blank => "blank",
-            Kind::Command => "command",
-            Kind::Membership => "membership",
-            Kind::Admin => "admin",
+            PayloadKind::Blank => "blank",
+            PayloadKind::Command => "command",
+            PayloadKind::Membership => "membership",
+            PayloadKind::Admin => "admin",
         }
     }
 }
@@ -95,18 +96,18 @@ impl Payload {
         self.kind().name()
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> PayloadKind {
         match self {
-            Payload::Blank => Kind::Blank,
-            Payload::Command { .. } => Kind::Command,
-            Payload::Membership(_) => Kind::Membership,
-            Payload::Admin { .. } => Kind::Admin,
+            Payload::Blank => PayloadKind::Blank,
+            Payload::Command { .. } => PayloadKind::Command,
+            Payload::Membership(_) => PayloadKind::Membership,
+            Payload::Admin { .. } => PayloadKind::Admin,
         }
     }
 }
 
 fn show_kind(code: u64) -> String {
-    let kind = u8::try_from(code).ok().and_then(Kind::from_code);
+    let kind = u8::try_from(code).ok().and_then(PayloadKind::from_code);
     kind.map_or_else(|| code.to_string(), |kind| kind.name().to_string())
 }
 
@@ -196,19 +197,19 @@ pub(crate) enum Body<'a> {
     Admin(Epoch, &'a [u8]),
 }
 
-fn read_header<T: Trace>(r: &mut Reader<'_, T>) -> Result<(Kind, LogId)> {
+fn read_header<T: Trace>(r: &mut Reader<'_, T>) -> Result<(PayloadKind, LogId)> {
     read_version(r)?;
-    let kind = r.tag(KIND, Kind::from_code)?;
+    let kind = r.tag(KIND, PayloadKind::from_code)?;
     Ok((kind, LogId { term: r.u64(TERM)?, index: r.u64(INDEX)? }))
 }
 
 pub(crate) fn read<'a, T: Trace>(r: &mut Reader<'a, T>) -> Result<(LogId, Body<'a>)> {
     let (kind, log_id) = read_header(r)?;
     let body = match kind {
-        Kind::Blank => Body::Blank,
-        Kind::Command => Body::Command(epoch::read(r)?, r.rest(COMMAND)),
-        Kind::Membership => Body::Membership(r.group(MEMBERSHIP, membership::read)?),
-        Kind::Admin => Body::Admin(epoch::read(r)?, r.rest(ADMIN)),
+        PayloadKind::Blank => Body::Blank,
+        PayloadKind::Command => Body::Command(epoch::read(r)?, r.rest(COMMAND)),
+        PayloadKind::Membership => Body::Membership(r.group(MEMBERSHIP, membership::read)?),
+        PayloadKind::Admin => Body::Admin(epoch::read(r)?, r.rest(ADMIN)),
     };
     Ok((log_id, body))
 }

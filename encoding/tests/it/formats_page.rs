@@ -268,7 +268,7 @@ fn families() -> String {
     out
 }
 
-/// The page with every table made anew.
+/// The page with every table generated again.
 fn page(committed: &str) -> String {
     let tables = merged();
     let mut missing: BTreeSet<&str> = tables.iter().map(|(name, _)| name.as_str()).collect();
