@@ -1,4 +1,4 @@
-//! How much a read may read, and what is left of that.
+//! How much a read may read, and how much of that is left.
 //!
 //! A [`Remaining`] goes with the reads of one answer ([`crate::BudgetedRead`]) and with every
 //! cursor that they open.

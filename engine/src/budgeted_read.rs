@@ -1,5 +1,5 @@
-//! A snapshot for answers that must come at once: it reads what is in memory, and only so much of
-//! it.
+//! A snapshot for answers that must come at once: it reads only what is in memory, and no more than
+//! a budget.
 //!
 //! A thread that serves many clients may not wait for a disk, and may not walk over a million rows
 //! for one of them. Most ranges that clients ask for are short and in the cache, though, and
@@ -14,8 +14,8 @@
 //!                              BudgetExceeded ──► thrown away, and built again on a snapshot
 //! ```
 //!
-//! A budgeted read sees one state, as every snapshot does. The state of the second attempt may be a
-//! newer one, which is no difference to a client that has no answer yet.
+//! A budgeted read sees one state, as every snapshot does. The second attempt may see a newer
+//! state, which makes no difference to a client that has no answer yet.
 
 use neokv_encoding::family::Family;
 use rocksdb::{ReadOptions, ReadTier};

@@ -1,8 +1,8 @@
 //! The open store.
 //!
-//! [`Engine`] is a cheap clone of one open directory. Opening goes from the outside in: claim the
+//! [`Engine`] is a cheap clone of one open directory. Opening takes four steps: claim the
 //! directory ([`crate::marker`]), read the write-ahead log for damage ([`crate::recovery`]), open
-//! RocksDB, let the orphan filter begin ([`crate::orphans`]).
+//! RocksDB, start the orphan filter ([`crate::orphans`]).
 //!
 //! # Closing
 //!
@@ -13,10 +13,10 @@
 //! # Durability
 //!
 //! Every write goes to the write-ahead log before it is visible, and to the operating system before
-//! the call returns: it survives the death of the process. [`Durability::Synced`] also survives the
-//! death of the machine. One log orders everything, so a synced write makes all earlier writes
-//! durable as well. Each batch says in the log how far that had come ([`crate::recovery`] tells
-//! what for).
+//! the call returns: it survives a crash of the process. [`Durability::Synced`] also survives a
+//! crash of the machine and a power loss. One log orders everything, so a synced write makes all
+//! earlier writes durable as well. Each batch notes in the log how much was synced before it
+//! ([`crate::recovery`] says why).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,9 +46,9 @@ use crate::synced::SyncedNotes;
 /// What a write has survived when the call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// The death of the process: the operating system has it.
+    /// A crash of the process: the operating system has it.
     Buffered,
-    /// The death of the machine: the disk has it, and everything written before.
+    /// A crash of the machine or a power loss: the disk has it, and everything written before.
     Synced,
 }
 
@@ -98,8 +98,7 @@ impl Engine {
     ///
     /// # Errors
     /// The directory is in use, holds something else, has another format, or its data are damaged.
-    /// A log whose last writes were cut short by a crash is not damaged: what it was cut to is what
-    /// a crash may leave.
+    /// A log whose last writes were cut short by a crash is not damaged: a crash may leave it so.
     pub fn open(dir: &Path, options: &Options) -> Result<Engine> {
         let lock = marker::claim(dir)?;
         recovery::recover(dir, &lock.tag, options.damaged_log)?;
@@ -138,7 +137,7 @@ impl Engine {
     /// Moves a secondary to the newest state of the store that it follows.
     ///
     /// # Errors
-    /// The engine is no secondary, or the files cannot be read.
+    /// The engine is not a secondary, or the files cannot be read.
     pub fn catch_up(&self) -> Result<()> {
         if self.0.mode != Mode::Secondary {
             return Err(EngineError::Invalid { detail: "only a secondary can catch up".into() });
@@ -162,7 +161,7 @@ impl Engine {
         Snapshot::take(&self.0.db, self.0.readers.enter())
     }
 
-    /// Freezes the present state for a read within `budget` of what of it is in memory.
+    /// Freezes the present state for a read within `budget` that touches only what is in memory.
     pub fn budgeted_read(&self, budget: ReadBudget) -> BudgetedRead<'_> {
         BudgetedRead::take(self.snapshot(), budget)
     }
@@ -212,7 +211,7 @@ impl Engine {
     }
 
     /// Keeps the orphan filter from dropping anything while the guard lives: for the time in which
-    /// a range's metadata and rows do not belong together.
+    /// a range's metadata and rows do not match.
     pub fn hold_orphans(&self) -> OrphanGuard<'_> {
         self.0.orphans.hold()
     }

@@ -26,7 +26,7 @@ pub enum Action {
     Elsewhere,
     /// The caller or the operator must change something first.
     FixInput,
-    /// Stop the process: going on could acknowledge or serve something that is not so.
+    /// Stop the process: going on could acknowledge or serve something wrong.
     Stop,
 }
 

@@ -18,16 +18,15 @@
 //!   the flag and then syncs the log, which RocksDB does outside the queue: apply and the next
 //!   entries go on meanwhile ([`crate::Engine::write`]).
 //! * **`enable_pipelined_write` is off.** It overlaps the memtable work of one write group with the
-//!   log write of the next. With two writers there is rarely a next group, and each write pays for
-//!   a second queue.
+//!   log write of the next. With two writers there is rarely a next group, and each write would pay
+//!   for a second queue.
 //! * **`two_write_queues` is off.** It gives writes that skip the memtable a queue of their own;
 //!   ours never skip it.
 //! * **`unordered_write` is off, forever.** With it a snapshot may miss a write that a later one
 //!   shows.
-//! * **Log files are not recycled.** Overwriting an old file saves an fsync the change of the file
-//!   size; measured on ext4 that was a tenth of its time. In return a torn tail is followed by
-//!   nothing and not by the records of the file's earlier life, and recovery can be strict
-//!   ([`crate::recovery`]).
+//! * **Log files are not recycled.** Overwriting an old file spares an fsync the change of the file
+//!   size: on ext4 that was a tenth of its time. Without it nothing follows a torn tail, no old
+//!   records of a reused file, and recovery can be strict ([`crate::recovery`]).
 //! * **`avoid_unnecessary_blocking_io` is on.** Closing a cursor may be the last use of an obsolete
 //!   file; a background thread deletes it then, not the thread that answers a client.
 //!
@@ -47,8 +46,8 @@
 //! ╰───────────────────────── prefix of the collection ──────────────╯ and member
 //! ```
 //!
-//! so a walk over a small hash skips every file without it. Only walks that stay in one collection
-//! may ask it (`in_one_collection`); all others use total order.
+//! so a walk over a small hash skips every file that does not hold it. Only walks that stay in one
+//! collection may ask it (`in_one_collection`); all others use total order.
 
 use neokv_encoding::family::Family;
 use neokv_encoding::key::{ScoreRef, SubkeyFamilyRef, prefix_end};
@@ -108,7 +107,7 @@ pub(crate) fn database(options: &Options, shared: &Shared) -> rocksdb::Options {
 
 fn write_ahead_log(db: &mut rocksdb::Options, options: &Options) {
     // The engine has told a torn tail from damage before RocksDB opens, and has cut off what stands
-    // behind a hole; what is left to RocksDB is to stop at the tail.
+    // behind a hole; RocksDB only has to stop at the tail.
     db.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     // RocksDB notes how long a closed log was when it was synced. A damaged log that was accepted
     // is shorter.
@@ -254,8 +253,8 @@ pub(crate) fn in_one_collection(range: &KeyRange) -> bool {
     !range.end.is_empty() && (range.end.starts_with(prefix) || range.end == prefix_end(prefix))
 }
 
-/// Bytes that a key shares with all rows of its collection, if the key reaches that far and is no
-/// phase-1 string.
+/// Bytes that a key shares with all rows of its collection, if the key reaches that far and is not
+/// a phase-1 string.
 fn collection_length(key: &[u8]) -> Option<usize> {
     const BEFORE_KEY: usize = 2 + 4 + 4;
     let length: [u8; 4] = key.get(6..BEFORE_KEY)?.try_into().ok()?;
@@ -281,7 +280,7 @@ fn in_score_domain(key: &[u8]) -> bool {
 }
 
 /// User key, version and slot of a row in a family of collections; `None` for rows that belong to
-/// no collection (phase-1 strings) and for bytes that are no such row.
+/// no collection (phase-1 strings) and for bytes that are not such a row.
 pub(crate) struct Row<'a> {
     /// What all rows of the collection begin with.
     pub(crate) collection: &'a [u8],

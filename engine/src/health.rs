@@ -1,8 +1,8 @@
 //! What RocksDB reports about itself between two calls: background errors and write stalls.
 //!
 //! A flush or compaction that fails has no caller to tell. RocksDB remembers the error and refuses
-//! later writes with it; the listener here hears of it at once, so that metrics and the operator do
-//! too.
+//! later writes with it; the listener here learns of it at once, and so do the metrics and the
+//! operator.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -58,7 +58,7 @@ impl HealthState {
     pub(crate) fn fail(&self, error: &EngineError) {
         let full = matches!(error, EngineError::NoSpace { .. });
         let mut current = self.error.lock();
-        // A full disk is named first: everything that fails because of it heals with it.
+        // A full disk takes precedence: whatever fails because of it recovers with it.
         if !matches!(*current, Some((true, _))) || full {
             *current = Some((full, error.to_string()));
         }
@@ -84,7 +84,7 @@ impl HealthState {
     }
 }
 
-/// RocksDB's line to [`HealthState`].
+/// Reports RocksDB's events to [`HealthState`].
 pub(crate) struct Listener(pub(crate) Arc<HealthState>);
 
 impl EventListener for Listener {

@@ -1,6 +1,6 @@
 //! Whose directory this is.
 //!
-//! Two records answer that, checked from the outside in, so that a wrong directory is refused
+//! Two records answer that. They are checked in this order, so that a wrong directory is refused
 //! before anything in it changes:
 //!
 //! 1. **The file `NEOKV`** beside RocksDB's files. It is read before RocksDB is asked, and whoever
@@ -8,7 +8,7 @@
 //!    is not ours.
 //! 2. **The identity record** in family `default`: cluster id, store id, format version. It is
 //!    written once, when the store joins its cluster, and compared at every start: a disk that was
-//!    moved to another machine, or a copied directory, must not speak with another store's voice.
+//!    moved to another machine, or a copied directory, must not pass for another store.
 
 use neokv_encoding::FORMAT_VERSION;
 use neokv_encoding::family::Family;

@@ -1,4 +1,4 @@
-//! The file `NEOKV`, which makes a directory ours.
+//! The file `NEOKV`, which marks a directory as a store.
 //!
 //! ```text
 //! neokv store, format 2

@@ -7,7 +7,7 @@ use std::num::NonZeroU64;
 
 const MIB: usize = 1 << 20;
 
-/// What to do with a write-ahead log that is damaged where acknowledged writes stand: see
+/// What to do with a write-ahead log that is damaged where it holds acknowledged writes: see
 /// [`crate::recovery`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DamagedLog {

@@ -1,28 +1,28 @@
 //! The compaction filter that drops what a deleted collection left behind.
 //!
 //! DEL of a hash with a million fields removes one metadata record. Its rows carry the *version* of
-//! that life of the key; no metadata names the version any more, so no read finds them: they are
-//! orphans. Compactions pass by every row sooner or later, and this filter tells them which to
-//! drop.
+//! that incarnation of the key. No metadata names the version any longer, so no read finds them:
+//! they are orphans. Compactions reach every row sooner or later, and this filter tells them which
+//! to drop.
 //!
 //! # Never too early
 //!
-//! A compaction filter acts behind the back of RocksDB's snapshots: a row it drops is gone for all
-//! of them. So a row is dropped only when no reader, open now or later, can look for it. Each
-//! compaction takes a view of the store when it meets its first orphan, and drops a row of version
-//! V only if all of these hold:
+//! A compaction filter ignores RocksDB's snapshots: a row that it drops is gone for all of them. So
+//! a row is dropped only when no reader, open now or later, can look for it. Each compaction takes
+//! a view of the store when it meets its first orphan, and drops a row of version V only if all of
+//! these hold:
 //!
 //! 1. **V is dead in the view**: the view's metadata does not carry V. A version never comes back,
 //!    so V is dead for everyone who looks at a state as new as the view, or newer.
-//! 2. **V was born before the view**: V is below the clock that the view shows for the Region of
-//!    the row's slot. A row written after the view was taken is not in the view either, and is not
-//!    dead.
+//! 2. **V was given out before the view**: V is below the clock that the view shows for the Region
+//!    of the row's slot. A row written after the view was taken is not in the view either, and is
+//!    not dead.
 //! 3. **No reader looks at an older state**: every reader that was open when the view was taken has
 //!    left ([`crate::readers`]).
-//! 4. **No snapshot is being installed**: meanwhile metadata and rows of a range do not belong
-//!    together ([`crate::Engine::hold_orphans`]).
-//! 5. The newest metadata does not carry V. This follows from 1; it is checked because the price of
-//!    a mistake is data.
+//! 4. **No snapshot is being installed**: during an install the metadata and the rows of a range do
+//!    not match ([`crate::Engine::hold_orphans`]).
+//! 5. The newest metadata does not carry V. This follows from 1; it is checked all the same,
+//!    because a mistake would lose data.
 //!
 //! ```text
 //! time ──▶   A opens     HSET k (V=7)     B opens           DEL k     view     B leaves
@@ -34,9 +34,9 @@
 //!
 //! # Cost
 //!
-//! The rows of a collection lie side by side, so one verdict serves them all; a collection that
-//! lives costs one metadata look-up per compaction. A view costs one RocksDB snapshot for the
-//! length of the compaction.
+//! The rows of a collection lie side by side, so one verdict serves them all; a live collection
+//! costs one metadata look-up per compaction. A view costs one RocksDB snapshot for the length of
+//! the compaction.
 
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -259,7 +259,7 @@ impl View {
     }
 }
 
-/// Whether a metadata record gives life to rows of `version`. A record that cannot be read might.
+/// Whether a metadata record keeps rows of `version` alive. A record that cannot be read might.
 fn carries(record: Option<&[u8]>, version: u64) -> bool {
     match record.map(MetadataRef::decode) {
         None | Some(Ok(MetadataRef::String(_))) => false,

@@ -35,8 +35,8 @@ use crate::range::{Direction, KeyRange};
 /// Bytes that a row takes in memory besides key and value, about: its place in the tree, and two
 /// allocations.
 ///
-/// Frozen: what a log entry does may depend on [`Overlay::metered`], so two releases that disagree
-/// here would part replicas.
+/// Frozen: what a log entry does may depend on [`Overlay::metered`], so replicas of two releases
+/// that disagree here would diverge.
 const ROW: usize = 128;
 
 /// The newest write of a row.
@@ -71,7 +71,7 @@ pub(crate) struct Overlay {
     rows: PerFamily<Rows>,
     /// Since the savepoint, in order.
     undo: Vec<Undo>,
-    /// The keys of those rows, one behind the other: a vector each would be an allocation for every
+    /// The keys of those rows, one after the other: a vector for each would cost an allocation per
     /// write.
     undo_keys: Vec<u8>,
     /// The number of writes at the savepoint, if there is one.

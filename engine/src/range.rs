@@ -1,4 +1,4 @@
-//! Ranges of keys, and the two ways through them.
+//! Ranges of keys, and the two directions of a walk.
 
 use neokv_encoding::key::prefix_end;
 

@@ -36,8 +36,8 @@ impl<'a> Snapshot<'a> {
         Snapshot { db, options, raw, _registration: registration }
     }
 
-    /// Like [`Read::cursor`], for a walk over much data that will not be read again soon: it leaves
-    /// the cache alone.
+    /// Like [`Read::cursor`], for a walk over much data that will not be read again soon: it does
+    /// not fill the cache.
     ///
     /// # Errors
     /// A damaged or unreadable file.

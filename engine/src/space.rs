@@ -1,11 +1,11 @@
-//! Room on the disk: how much is left, and what happens when none is.
+//! Space on the disk: how much is left, and what happens when it runs out.
 //!
 //! A write that finds the disk full is refused with [`EngineError::NoSpace`], and RocksDB then
 //! refuses all writes until it is told to resume. Reads go on. The engine resumes by itself: while
 //! the store is full, each write first looks at the free space, and as soon as it is above the
 //! watermark tries to resume. Nothing has to be restarted.
 //!
-//! To not get that far, callers ask [`Engine::space`] now and then and refuse new work while
+//! To avoid this, callers ask [`Engine::space`] now and then and refuse new work while
 //! [`Space::low`] holds.
 
 use rustix::fs::statvfs;
@@ -57,7 +57,7 @@ impl Engine {
     /// writes.
     ///
     /// # Errors
-    /// There is still too little space, or the store failed for another reason and must be
+    /// There still is too little space, or the store failed for another reason and must be
     /// restarted.
     pub fn resume(&self) -> Result<()> {
         let _one_at_a_time = self.0.health.resuming.lock();

@@ -1,10 +1,10 @@
 //! What each batch says in the write-ahead log: which write came before it, and up to which write
-//! everything was synced. Recovery tells by it what was promised ([`crate::recovery`]).
+//! everything was synced. Recovery uses it to tell what was promised ([`crate::recovery`]).
 //!
-//! Writes go through [`SyncedNotes::write`] one at a time, so that "the write before" is one. That
-//! takes nothing away: RocksDB, too, lets one batch through after the other, or puts batches that
-//! wait at the same time into one record, and with two writers only one ever waits. Syncs are not
-//! held up and hold nobody up.
+//! Writes go through [`SyncedNotes::write`] one at a time, so that "the write before" is well
+//! defined. That costs nothing: RocksDB itself lets one batch through after the other, or puts
+//! batches that wait at the same time into one record, and with two writers only one ever waits.
+//! Syncs are not held up and hold nobody up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,7 +22,7 @@ type Result = std::result::Result<(), rocksdb::Error>;
 /// 0 as long as there is none since the store was opened.
 pub(crate) struct SyncedNotes {
     tag: Tag,
-    /// Held by the one who writes.
+    /// Held by the thread that writes.
     writing: Mutex<()>,
     written: AtomicU64,
     synced: AtomicU64,

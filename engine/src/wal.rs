@@ -19,7 +19,7 @@
 //! keeps it in the log and nowhere else.
 //!
 //! In a file that is overwritten, the bytes behind the newest record are old records. Their log
-//! number gives them away.
+//! number shows that.
 
 use neokv_encoding::synced::{NOTE_LENGTH, SyncedNote, Tag};
 
@@ -32,7 +32,7 @@ pub(crate) const HEADER: usize = 7;
 /// Bytes of a fragment header with log number.
 const RECYCLABLE_HEADER: usize = 11;
 
-/// Bytes at the start of a batch that say which sequence numbers it has.
+/// Bytes at the start of a batch that give its sequence numbers.
 pub(crate) const BATCH_HEADER: usize = 12;
 
 /// Type of a record of a batch that is for the log only.
@@ -65,7 +65,7 @@ pub(crate) enum Fragment<'a> {
         /// Bytes with header.
         length: usize,
     },
-    /// A good fragment of the file's earlier life.
+    /// A good fragment from an earlier use of the file.
     Stale,
     /// Space that was never written.
     Blank,

@@ -99,7 +99,7 @@ pub fn encode_command(args: &[impl AsRef<[u8]>], out: &mut BytesMut) {
 ///
 /// # Errors
 ///
-/// A [`ProtocolError`] if the bytes are no reply; the connection is then of no further use.
+/// A [`ProtocolError`] if the bytes are not a reply; the connection is then of no further use.
 pub fn decode(input: &mut BytesMut) -> Result<Option<Value>, ProtocolError> {
     let Some(length) = length_of_first(input)? else { return Ok(None) };
     let mut reply = input.split_to(length);
@@ -212,11 +212,11 @@ struct Open {
 }
 
 impl Decoder {
-    /// The next complete reply, or `None` if more bytes are needed. Eats what it has understood.
+    /// The next complete reply, or `None` if more bytes are needed. Consumes what it has decoded.
     ///
     /// # Errors
     ///
-    /// A [`ProtocolError`] if the bytes are no reply; the decoder must not be used further.
+    /// A [`ProtocolError`] if the bytes are not a reply; the decoder must not be used further.
     pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Value>, ProtocolError> {
         loop {
             let Some(value) = self.part(input)? else { return Ok(None) };

@@ -13,8 +13,8 @@
 //!
 //! `%g` chooses between two notations by the decimal exponent `e`: plain if `-4 <= e < 17`,
 //! scientific otherwise, both without trailing zeros. Rust has no `%g`, but its `{:.16e}` rounds to
-//! the same seventeen digits (exactly, ties to even, as the C library does); what is left to do is
-//! to move the point.
+//! the same seventeen digits (exactly, ties to even, as the C library does); only the point has to
+//! be moved.
 
 /// Significant digits of `%.17g`.
 const DIGITS: i32 = 17;

@@ -8,11 +8,11 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// The number after `*` is no integer, or more arguments than
+    /// The number after `*` is not an integer, or more arguments than
     /// [`ParserLimits::max_args`](crate::ParserLimits::max_args).
     #[error("Protocol error: invalid multibulk length")]
     InvalidMultibulkLength,
-    /// The number after `$` is no integer, negative, or more than
+    /// The number after `$` is not an integer, negative, or more than
     /// [`ParserLimits::max_bulk`](crate::ParserLimits::max_bulk).
     #[error("Protocol error: invalid bulk length")]
     InvalidBulkLength,
@@ -44,7 +44,7 @@ pub enum ProtocolError {
     /// An inline command with an open quote, or text directly behind a closing one.
     #[error("Protocol error: unbalanced quotes in request")]
     UnbalancedQuotes,
-    /// A reply that starts with a byte which is no RESP type. Only [`client`](crate::client)
+    /// A reply that starts with a byte that is not a RESP type. Only [`client`](crate::client)
     /// reports it.
     #[error("Protocol error: unknown reply type '{}'", char::from(*.0).escape_default())]
     UnknownType(u8),

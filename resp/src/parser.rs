@@ -1,12 +1,12 @@
 //! Bytes to commands.
 //!
 //! A command is an array of bulk strings, or a line of words (see [`inline`](crate::inline)); its
-//! first byte tells which. The parser eats what it understands from the front of the caller's
+//! first byte tells which. The parser consumes what it understands from the front of the caller's
 //! buffer and remembers where it is, so that a command may arrive in pieces of any size:
 //!
 //! ```text
 //!   buffer   *2␍␊ $3␍␊ GET␍␊ $5␍␊ he
-//!            └───── eaten ──────┘ └ left
+//!            └──── consumed ────┘ └ left
 //!   state    one argument read, one of 5 bytes awaited: the next call compares one length
 //! ```
 //!
@@ -25,8 +25,8 @@
 //! # Fidelity
 //!
 //! As Redis does, the two bytes behind a header's CR and behind a bulk are skipped unseen, an empty
-//! or negative array is no command and no error, and a line that is too long is an error even if
-//! its end arrived with it (Redis depends on the chunking there, this parser does not).
+//! or negative array is neither a command nor an error, and a line that is too long is an error
+//! even if its end arrived with it (Redis depends on the chunking there, this parser does not).
 
 use bytes::{Buf, Bytes, BytesMut};
 

@@ -1,8 +1,8 @@
 //! What all logs together say: whether batches are missing, and whether they had been synced.
 //!
 //! Every batch names the last write before it and the last one that was synced
-//! ([`neokv_encoding::synced`]). So the batches form a chain, through all log files, and a batch
-//! that is missing is missed by those behind it.
+//! ([`neokv_encoding::synced`]). So the batches form a chain, through all log files, and a missing
+//! batch is noticed by those after it.
 
 use neokv_encoding::synced::SyncedNote;
 
@@ -31,7 +31,7 @@ pub(super) enum Outcome {
     Whole,
     /// The end is torn, and nothing stands behind it.
     Torn(Hole),
-    /// Batches are missing that later ones know of.
+    /// Batches are missing that later batches name.
     Missing {
         hole: Hole,
         /// The first of the later ones.
@@ -46,7 +46,8 @@ pub(super) enum Outcome {
 struct Missing {
     hole: Hole,
     behind: Place,
-    /// A note that names this write, or a later one, as synced speaks of what is missing.
+    /// A note that names this write, or a later one, as synced says that what is missing was
+    /// synced.
     promised_from: u64,
     synced: bool,
 }
@@ -64,7 +65,7 @@ impl Missing {
     }
 }
 
-/// Hears of every batch in the order of the logs.
+/// Receives every batch in the order of the logs.
 #[derive(Debug, Default)]
 pub(super) struct History {
     log: usize,
@@ -109,7 +110,7 @@ impl History {
                     self.missing = Some(Missing::new(hole, at, note));
                     return;
                 }
-                // The bad bytes were those of a write that failed: nothing came of it.
+                // The bad bytes belong to a write that failed.
                 self.torn = None;
                 self.empty = None;
             }

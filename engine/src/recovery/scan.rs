@@ -1,4 +1,4 @@
-//! Reading one log file: what is good in it, where it stops making sense, and what stands behind.
+//! Reading one log file: what is good in it, where it becomes unreadable, and what follows.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -59,7 +59,7 @@ struct Scan<'a> {
     history: &'a mut History,
     /// A batch whose first fragment was read and whose last was not.
     open: Option<Open>,
-    /// Something made no sense. What is good behind it counts only with a note.
+    /// Something was unreadable. Good bytes after it count only with a note.
     stopped: bool,
 }
 
@@ -89,8 +89,8 @@ impl Scan<'_> {
         }
     }
 
-    /// The next place of a good fragment, at any byte. Only where the tag shows that a note is to
-    /// be found at all: looking at every byte takes long.
+    /// The next place of a good fragment, at any byte. It searches only where the tag occurs at
+    /// all, because looking at every byte takes long.
     fn next_good(&self, block: &[u8], from: usize) -> Option<usize> {
         let rest = block.get(from..)?;
         if !rest.windows(self.tag.len()).any(|window| window == self.tag) {
@@ -144,7 +144,7 @@ impl Scan<'_> {
         let sequences = wal::sequences(&batch.head);
         let note = wal::note(&batch.tail, self.tag);
         if !self.stopped {
-            // Of its own number a batch says nothing, and of none after it.
+            // A note vouches only for writes before its own batch.
             let note = note.filter(|note| sequences.is_none_or(|(first, _)| note.before < first));
             self.history.batch(batch.offset, sequences, note);
         } else if let Some(note) = note {
@@ -152,7 +152,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Something makes no sense. A batch that spans it is bad from its first fragment on.
+    /// Something is unreadable. A batch that spans it is bad from its first fragment on.
     fn stop(&mut self, offset: u64, what: &'static str) {
         let offset = self.open.take().map_or(offset, |open| open.offset);
         if !self.stopped {

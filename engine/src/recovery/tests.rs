@@ -224,7 +224,7 @@ fn what_is_cut_off_is_kept_beside_the_log() {
     assert_eq!(file("000004.log.cut"), bytes[ends[2]..]);
     assert_eq!(file("000005.log.cut"), later);
     assert_eq!(read(&logs(dir.path()).unwrap(), &TAG).unwrap(), Outcome::Whole);
-    assert_eq!(logs(dir.path()).unwrap().len(), 2, "what is kept is no log");
+    assert_eq!(logs(dir.path()).unwrap().len(), 2, "the copy is not a log");
 }
 
 #[test]

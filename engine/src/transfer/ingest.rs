@@ -1,4 +1,4 @@
-//! The receiver's side: files in the place of what was there, and other work on whole ranges.
+//! The receiver's side: files replace what was there; and other work on whole ranges.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -150,8 +150,8 @@ impl Engine {
     /// wholly inside one of them. Only while nobody reads an older state: returns false and does
     /// nothing if a snapshot is open.
     ///
-    /// A deleted file may have held the very record that cleared an older file which reaches over
-    /// the edge of the range. So the ranges are cleared once more, behind everything.
+    /// A deleted file may have held the very record that cleared an older file that reaches over
+    /// the edge of the range. So the ranges are cleared once more at the end.
     ///
     /// # Errors
     /// The files could not be removed, or the write failed.

@@ -1,4 +1,4 @@
-//! How fast exports may read, all of them together.
+//! How fast all exports together may read.
 //!
 //! A [`Pace`] is a token bucket, kept as one instant: the time at which everything that was taken
 //! from it so far would have passed at the given rate. Whoever takes more moves this instant on and
@@ -57,7 +57,7 @@ impl Pace {
         let needed = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         let mut passed = self.passed.lock();
         let from = now.checked_sub(BURST).map_or(*passed, |earliest| earliest.max(*passed));
-        // A time beyond the end of the clock will not come: there is nothing to add up any more.
+        // A time beyond the end of the clock never comes: nothing is left to add up.
         *passed = from.checked_add(needed).unwrap_or(from);
         passed.saturating_duration_since(now)
     }
