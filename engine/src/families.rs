@@ -281,7 +281,7 @@ fn in_score_domain(key: &[u8]) -> bool {
 
 /// User key, version and slot of a row in a family of collections; `None` for rows that belong to
 /// no collection (phase-1 strings) and for bytes that are not such a row.
-pub(crate) struct Row<'a> {
+pub(crate) struct CollectionRow<'a> {
     /// What all rows of the collection begin with.
     pub(crate) collection: &'a [u8],
     pub(crate) slot: u16,
@@ -290,11 +290,11 @@ pub(crate) struct Row<'a> {
 }
 
 /// Reads the key of a row of `family`.
-pub(crate) fn row(family: Family, key: &[u8]) -> Option<Row<'_>> {
+pub(crate) fn row(family: Family, key: &[u8]) -> Option<CollectionRow<'_>> {
     let collection = collection_length(key).and_then(|length| key.get(..length))?;
     match family {
         Family::Subkey => match SubkeyFamilyRef::decode(key).ok()? {
-            SubkeyFamilyRef::Part(part) => Some(Row {
+            SubkeyFamilyRef::Part(part) => Some(CollectionRow {
                 collection,
                 slot: part.slot,
                 version: part.version,
@@ -304,7 +304,7 @@ pub(crate) fn row(family: Family, key: &[u8]) -> Option<Row<'_>> {
         },
         Family::ZsetScore => {
             let score = ScoreRef::decode(key).ok()?;
-            Some(Row {
+            Some(CollectionRow {
                 collection,
                 slot: score.slot,
                 version: score.version,

@@ -246,7 +246,7 @@ impl View {
     }
 
     /// Conditions 1, 2 and 5 of the module header.
-    fn is_dead(&self, row: &families::Row<'_>) -> Result<bool> {
+    fn is_dead(&self, row: &families::CollectionRow<'_>) -> Result<bool> {
         if !self.born_before(row.slot, row.version) {
             return Ok(false);
         }

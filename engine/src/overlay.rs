@@ -80,12 +80,12 @@ pub(crate) struct Overlay {
     writes: usize,
     /// Bytes of the rows' keys and values.
     size: usize,
-    meter: Meter,
+    meter: RowMeter,
 }
 
 /// Counts the rows written since it was started.
 #[derive(Clone, Copy, Default)]
-struct Meter {
+struct RowMeter {
     /// The number of writes before it was started.
     from: usize,
     /// What it shows.
@@ -94,7 +94,7 @@ struct Meter {
     at_savepoint: usize,
 }
 
-impl Meter {
+impl RowMeter {
     /// A row has been written in place of `before`.
     fn count(&mut self, key: &[u8], size: usize, before: Option<&Write>) {
         let counted = before.filter(|before| before.at >= self.from);
@@ -183,7 +183,7 @@ impl Overlay {
 
     /// Sets the meter to zero.
     pub(crate) fn start_meter(&mut self) {
-        self.meter = Meter { from: self.writes, ..Meter::default() };
+        self.meter = RowMeter { from: self.writes, ..RowMeter::default() };
     }
 
     /// Bytes of memory that the rows written since the meter was started take, about. Follows from
