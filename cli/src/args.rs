@@ -220,8 +220,8 @@ pub enum Annotate {
 pub enum Raft {
     /// List entries of the log: what every replica applies, in order
     ///
-    /// Where the first commands of an entry did much, those behind them were left out of it. They
-    /// stand again in a later entry.
+    /// Commands that did not fit into the bounds of their entry were left out of it. They appear
+    /// again in a later entry.
     #[command(help_template = TEMPLATE, before_help = "\
 Examples:
   neoctl raft log                          the last entries
@@ -344,7 +344,7 @@ fn number(text: &str) -> Result<u64, std::num::ParseIntError> {
 /// A score: any number but NaN.
 fn score(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(score) if score.is_nan() => Err("NaN has no place in an order".into()),
+        Ok(score) if score.is_nan() => Err("NaN cannot be ordered".into()),
         Ok(score) => Ok(score),
         Err(error) => Err(error.to_string()),
     }

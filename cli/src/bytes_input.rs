@@ -112,7 +112,7 @@ fn read_hex(text: &[u8]) -> Result<Vec<u8>, BytesError> {
 /// The inverse of [`escape`], and of Rust's `escape_ascii`.
 ///
 /// # Errors
-/// A backslash that begins no escape.
+/// A backslash that does not begin an escape.
 pub fn unescape(text: &[u8]) -> Result<Vec<u8>, BytesError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -164,7 +164,7 @@ pub fn escape(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 
-/// Digits and letters of hexadecimal only, some of each: a number or a word is none.
+/// Digits and letters of hexadecimal only, some of each: a number or a word is not hexadecimal.
 fn looks_like_hex(text: &[u8]) -> bool {
     let text = text.trim_ascii_end();
     let digits = text.strip_prefix(b"0x").unwrap_or(text);

@@ -35,7 +35,7 @@
 //!   guessed silently.
 //! * What cannot be decoded is marked, and the rest is shown all the same.
 //! * Nothing is ever written to a store.
-//! * The exit code is one of [`Exit`]; a reader that stops reading (`| head`) is no failure.
+//! * The exit code is one of [`Exit`]; a reader that stops reading (`| head`) is not a failure.
 //!
 //! [`run`] is the whole program without the process around it: tests call it with buffers for
 //! streams and a fixed time.

@@ -6,7 +6,7 @@ use neokv_encoding::proto::RedisWriteRequest;
 use neokv_encoding::raft::{Entry, Payload};
 use prost::Message as _;
 
-/// How far a log is. Each position implies the ones before it.
+/// The positions of a log. Each one implies those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Positions {
     /// Entries up to here were removed.
@@ -113,13 +113,15 @@ fn request(payload: &Payload, problems: &mut Vec<String>) -> Option<RedisWriteRe
     let request = match RedisWriteRequest::decode(command.clone()) {
         Ok(request) => request,
         Err(error) => {
-            problems.push(format!("its command is no RedisWriteRequest: {error}"));
+            problems.push(format!("its command is not a RedisWriteRequest: {error}"));
             return None;
         }
     };
     let unknown = request.commands.iter().enumerate().filter(|(_, one)| one.kind.is_none());
     problems.extend(
-        unknown.map(|(place, _)| format!("command {place} is of no kind that this release knows")),
+        unknown.map(|(place, _)| {
+            format!("command {place} is of a kind that this release does not know")
+        }),
     );
     Some(request)
 }
@@ -157,7 +159,7 @@ mod tests {
         let entry = decoded(command(b"\xff"));
         assert!(entry.payload.is_some());
         assert_eq!(entry.request, None);
-        assert!(entry.problems.concat().starts_with("its command is no RedisWriteRequest"));
+        assert!(entry.problems.concat().starts_with("its command is not a RedisWriteRequest"));
     }
 
     #[test]

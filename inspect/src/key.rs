@@ -64,7 +64,7 @@ impl Key {
     /// Decodes a key of a family.
     ///
     /// # Errors
-    /// The bytes are no key of this family.
+    /// The bytes are not a key of this family.
     pub fn decode(family: Family, bytes: &[u8]) -> Result<Key, DecodeError> {
         Ok(match family {
             Family::Default if bytes == key::IDENTITY => Key::Identity,

@@ -9,8 +9,8 @@
 //! | `zset_score` | as in `subkey` | members by score |
 //! | `expire` | the one that the metadata names; others | live; stale |
 //!
-//! The parts must agree with each other: as many live rows as the metadata says, a row in `expire`
-//! for a key that expires. What does not agree is a problem of the answer.
+//! The parts must agree: as many live rows as the metadata says, a row in `expire`
+//! for a key that expires. A disagreement is a problem of the answer.
 //!
 //! The work is bounded by the limit, not by the size of the key: of each version at most that many
 //! rows are read, and the walk jumps over the rest.
@@ -59,7 +59,7 @@ pub enum KeyState {
     Live,
     /// Its time has come; the cleaner has not removed it yet.
     Expired,
-    /// It does not exist. Remains of earlier lives may be stored.
+    /// It does not exist. Remains of earlier incarnations may be stored.
     Absent,
     /// Its record cannot be read.
     Damaged,
@@ -103,7 +103,7 @@ pub struct Group {
 pub enum Role {
     /// Part of the key as clients see it.
     Live,
-    /// Part of an older life of the key.
+    /// Part of an older incarnation of the key.
     Orphan,
     /// An older record behind a newer one.
     Shadowed,

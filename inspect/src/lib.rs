@@ -10,8 +10,8 @@
 //! ```
 //!
 //! [`Source::open`] opens the directory. Each module above is one question: a function takes the
-//! source and returns a struct with public fields. Nothing here prints, parses arguments or knows a
-//! screen. `neoctl` prints these structs, and other tools can draw them.
+//! source and returns a struct with public fields. Nothing here prints, parses arguments or depends
+//! on a screen. `neoctl` prints these structs, and other tools can draw them.
 //!
 //! Bytes whose place in a store is unknown need no source: [`explain`] and [`key`] read them.
 //!

@@ -9,8 +9,8 @@
 //!                      are stored      it                may still be replaced
 //! ```
 //!
-//! The committed position is stored lazily, with the next append: what is applied was committed,
-//! whatever the record says.
+//! The committed position is stored lazily, with the next append: every applied entry was
+//! committed, whatever the record says.
 
 use neokv_encoding::DecodeError;
 use neokv_encoding::family::Family;
@@ -32,7 +32,7 @@ pub struct GroupState {
     pub vote: Option<Vote>,
     /// The last entry that was removed.
     pub purged: Option<LogId>,
-    /// The last committed entry as stored; what is applied is committed too.
+    /// The last committed entry as stored. Applied entries are committed too.
     pub committed: Option<LogId>,
     /// The last applied entry.
     pub applied: Option<LogId>,

@@ -52,7 +52,7 @@ impl RegionRecords {
         self.applied()?.log_id
     }
 
-    /// Whether this store had a replica and has none any more.
+    /// Whether this store had a replica and no longer has one.
     #[must_use]
     pub fn is_tombstone(&self) -> bool {
         self.replica().is_some_and(|replica| replica.state == ReplicaState::Tombstone)
@@ -91,7 +91,7 @@ fn refusal<T>(record: &Record<T>) -> Option<&DecodeError> {
     record.as_ref().and_then(|record| record.as_ref().err())
 }
 
-/// Reads the records of all Regions, by id. Keys that are none of a Region come back as problems.
+/// Reads the records of all Regions, by id. Keys that belong to no Region are reported as problems.
 pub(crate) fn read(engine: &Engine) -> Result<(Vec<RegionRecords>, Vec<String>), EngineError> {
     let mut regions: BTreeMap<u64, RegionRecords> = BTreeMap::new();
     let mut problems = Vec::new();

@@ -32,7 +32,7 @@ pub fn list(source: &Source) -> Vec<Region> {
 /// One Region.
 ///
 /// # Errors
-/// There is none with this id.
+/// There is no Region with this id.
 pub fn show(source: &Source, id: u64) -> Result<Region, InspectError> {
     Ok(counted(source, source.region(Some(id))?))
 }

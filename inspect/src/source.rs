@@ -6,10 +6,10 @@
 //! | a server runs on it | a secondary, with a scratch folder of its own that is removed afterwards | everything up to now |
 //!
 //! Either way nothing in the directory is created, changed or removed, and the server is not
-//! disturbed. The store stands still for the life of the source: all answers are of one state.
+//! disturbed. The source sees one state of the store: all answers agree.
 //!
 //! A tool must not make a store look better than it is. The write-ahead log of a stopped store is
-//! checked for damage before anything else is said about it.
+//! checked for damage before anything is reported about it.
 
 use std::path::{Path, PathBuf};
 
@@ -143,7 +143,7 @@ impl Source {
         InspectError::Read { what: family.name(), dir: self.dir.clone(), source }
     }
 
-    /// The store behind, for numbers about it.
+    /// The engine, for numbers about it.
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }

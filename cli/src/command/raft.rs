@@ -30,7 +30,7 @@ struct GroupView<'a> {
     region: Number,
     vote: Option<VoteView>,
     purged: Option<LogIdView>,
-    /// As stored; what is applied is committed too.
+    /// As stored. Applied entries are committed too.
     committed: Option<LogIdView>,
     applied: Option<LogIdView>,
     /// First and last entry in the store.

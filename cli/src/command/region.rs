@@ -193,7 +193,7 @@ impl Serialize for OneRegion {
 /// Shows one Region.
 ///
 /// # Errors
-/// There is none with this id.
+/// There is no Region with this id.
 pub fn show(id: u64, source: &Source) -> Result<OneRegion, CliError> {
     Ok(OneRegion(region::show(source, id)?))
 }

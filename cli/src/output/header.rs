@@ -56,7 +56,7 @@ struct AppliedView {
     region: Number,
     /// Last applied entry.
     applied: Option<LogIdView>,
-    /// A Region that is here no more needs no place in the few lines of a page.
+    /// A Region that is gone takes no space in the few lines of a header.
     #[serde(skip)]
     is_tombstone: bool,
 }

@@ -47,7 +47,7 @@ fn used(text: &str) -> Vec<String> {
             None => names.push(name(rest)),
         }
     }
-    // What the root exports itself is no module.
+    // The root's own exports are not modules.
     names.retain(|name| name.starts_with(|c: char| c.is_lowercase()));
     names
 }
