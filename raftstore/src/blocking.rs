@@ -5,8 +5,8 @@ use std::io;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Runs `work` on a thread that may block, and waits for it. On a runtime of one thread, which only
-/// tests that step through a history use, it runs at once: there nothing else goes on meanwhile,
-/// and every run is like the one before.
+/// tests that step through a history use, it runs at once: there nothing else runs meanwhile, and
+/// every run repeats the one before.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
 //! The one clock of a store: what entries are stamped with, and what readers judge expiry by.
 //!
 //! The wall clock of a machine jumps: an operator sets it, a virtual machine wakes up, a time
-//! server corrects hours at once. A store must neither believe a jump for good nor stand still
-//! after one. So the clock here runs by the machine's *monotonic* time and only leans towards the
-//! wall clock:
+//! server corrects hours at once. A store must neither adopt a jump for good nor stand still after
+//! one. So the clock here runs by the machine's *monotonic* time and only drifts towards the wall
+//! clock:
 //!
 //! ```text
 //!   wall ahead by at most STEP          adopted at once (a time server at work)
@@ -21,12 +21,12 @@
 //!   large.
 //!
 //! Monotonic time includes the time that the machine slept (`CLOCK_BOOTTIME`), so waking up is no
-//! jump. At its start the clock believes the wall, because nothing else tells how long the process
-//! was down.
+//! jump. At its start the clock adopts the wall time, because nothing else tells how long the
+//! process was down.
 //!
 //! [`Clock::observe`] tells it about a stamp of another machine that was applied here: the clock
 //! goes on from there, but is never more than a [`STEP`] ahead of the wall because of it. A machine
-//! whose clock is a year ahead must not take the others along. (Its Regions' own stamps do not go
+//! whose clock is a year ahead must not drag the others with it. (Its Regions' own stamps do not go
 //! back all the same: they follow what is applied in the Region, not this clock.)
 
 use std::sync::Arc;
@@ -122,7 +122,7 @@ impl Clock {
     /// An entry with a stamp of this time was applied: the clock goes on from there, within
     /// bounds.
     pub fn observe(&self, ms: u64) {
-        // Mostly the stamp is one of this clock's own.
+        // Usually the stamp is one of this clock's own.
         if ms <= self.0.state.lock().shown_ms {
             return;
         }

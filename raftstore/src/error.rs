@@ -3,7 +3,7 @@
 //! A front end asks two questions about a failed write: *did it happen?* and *where to next?* The
 //! first decides whether a retry is harmless, so it is part of the type: everything except
 //! [`ProposeError::Unknown`] certainly had no effect. A write that was meant for slots which the
-//! Region does not have is no error: its command comes back, to be routed again
+//! Region does not have is not an error: its command comes back, to be routed again
 //! ([`Done::Misrouted`](crate::Done)).
 
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub enum ProposeError {
         /// What it waits for.
         why: &'static str,
     },
-    /// Too much waits for an entry, in the Region or in all Regions of the store.
+    /// Too many writes wait for an entry, in the Region or in all Regions of the store.
     #[error("region {region} has too many writes waiting ({waiting} bytes on this store)")]
     Busy {
         /// The Region.
@@ -64,7 +64,9 @@ pub enum ProposeError {
         waiting: usize,
     },
     /// The disk is full. Reads go on; writes resume by themselves when space returns.
-    #[error("no space left on the disk of this store; free some and writes resume by themselves")]
+    #[error(
+        "no space left on the disk of this store; free some space, and writes resume by themselves"
+    )]
     NoSpace,
     /// One command is larger than an entry may be.
     #[error("command of {bytes} bytes exceeds the limit of {limit} bytes")]
@@ -74,8 +76,8 @@ pub enum ProposeError {
         /// The limit.
         limit: usize,
     },
-    /// The write was handed to the log but its fate is not known. It may have taken effect, or may
-    /// do so yet.
+    /// The write was handed to the log but its outcome is not known. It may have taken effect, or
+    /// may still do so.
     #[error("outcome unknown: {why}; the write may or may not have taken effect")]
     Unknown {
         /// What happened.
@@ -86,7 +88,7 @@ pub enum ProposeError {
     Stopped {
         /// The Region.
         region: u64,
-        /// The cause of its death.
+        /// Why it stopped.
         why: Arc<str>,
     },
 }
@@ -148,7 +150,7 @@ pub enum ReadError {
     Stopped {
         /// The Region.
         region: u64,
-        /// The cause of its death.
+        /// Why it stopped.
         why: Arc<str>,
     },
 }
@@ -243,7 +245,7 @@ pub enum StoreError {
         /// What does not fit.
         why: String,
     },
-    /// The operation was handed to the log but its fate is not known.
+    /// The operation was handed to the log but its outcome is not known.
     #[error("region {region}: outcome unknown: {why}; look at the region before trying again")]
     Unknown {
         /// The Region.

@@ -22,7 +22,7 @@
 //!      applied index + membership + clock in the same write                apply
 //!    7 readers may see it: shape, applied index and clock published        shape, published
 //!    8 outcomes are split and sent to their submissions                    propose::in_flight
-//!    9 the log grows; every now and then its applied part is purged        region::compact
+//!    9 the log grows; from time to time its applied part is purged        region::compact
 //! ```
 //!
 //! A read is shorter: [`Region::read_now`] is a few atomic loads where the replica is the only
@@ -30,7 +30,7 @@
 //! ([`mod@read`]). Both name the epoch that the caller routed by, and the read itself goes through
 //! the Region, which looks at its epoch once more when the work is done.
 //!
-//! # The rules everything rests on
+//! # The rules that everything rests on
 //!
 //! * **One write-ahead log holds both the logs and the data.** Entries and votes are synced,
 //!   applying is not: after a crash the data is a prefix of what was applied, and the rest is
@@ -40,7 +40,7 @@
 //! * **A leader serves only after it has applied an entry of its own term** (`published`).
 //! * **A command takes effect where its slots are**, or nowhere: the epoch is compared at propose,
 //!   the range at apply (`propose`, `machine`).
-//! * **A Region's shape has one home**: records, published copy and slot table change together
+//! * **A Region's shape has one owner**: records, published copy and slot table change together
 //!   (`shape`).
 //! * **What happened is never guessed**: a refusal means *nothing happened*, everything else is
 //!   [`ProposeError::Unknown`].
@@ -69,7 +69,7 @@
 //! | `region` | one replica, as its users see it |
 //! | `store` | all replicas and what they share |
 //! | `operation` | what changes a Region itself |
-//! | `open` | how a store comes to life |
+//! | `open` | how a store opens |
 //!
 //! # Example
 //!

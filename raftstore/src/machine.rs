@@ -36,7 +36,7 @@
 //! A machine may mirror a part of the data in memory. It loads it when a Region starts or its data
 //! is replaced ([`StateMachine::loaded`]), changes it in [`StateMachine::committed`] and forgets it
 //! in [`StateMachine::removed`]. It keeps what it knows by slot or by key, not by Region: when a
-//! Region is split, no data moves and the machine is told nothing but that the child starts. One
+//! Region is split, no data moves and the machine is only told that the child starts. One
 //! that acts only where it leads watches [`StateMachine::leadership`].
 
 use std::sync::Arc;
@@ -46,7 +46,8 @@ use neokv_encoding::family::Family;
 use neokv_encoding::region::{Descriptor, Epoch, RegionState};
 use neokv_engine::{Batch, Engine, EngineError, KeyRange};
 
-/// What the leader adds to an entry, because apply may neither look at a clock nor throw dice.
+/// What the leader adds to an entry, because apply may neither read a clock nor draw a random
+/// number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// Hybrid logical clock: 48 bit milliseconds, 16 bit counter. Grows strictly within one
@@ -61,7 +62,7 @@ pub struct Stamp {
 pub enum Outcome<R> {
     /// It was carried out; its answer.
     Reply(R),
-    /// The Region does not own its slots any more: it had no effect. The caller routes it again.
+    /// The Region no longer owns its slots, so it had no effect. The caller routes it again.
     Misrouted,
 }
 
@@ -73,7 +74,7 @@ pub enum Leadership {
         /// The term that it leads.
         term: u64,
     },
-    /// It leads no more, or has stopped.
+    /// It no longer leads, or has stopped.
     Lost,
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Whether a metric only grows, goes up and down, or is a distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only grows.
     Counter,
     /// Goes up and down.
@@ -23,7 +23,7 @@ pub struct Metric {
     /// Name, with the unit last.
     pub name: &'static str,
     /// Kind.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// What it means, in one sentence.
     pub help: &'static str,
 }
@@ -34,7 +34,7 @@ macro_rules! declare {
         $(const $id: &str = $name;)*
         /// Every metric of this crate.
         pub const METRICS: &[Metric] =
-            &[$(Metric { name: $name, kind: Kind::$kind, help: $help },)*];
+            &[$(Metric { name: $name, kind: MetricKind::$kind, help: $help },)*];
     };
 }
 
@@ -45,7 +45,7 @@ declare! {
         "Appends, votes, truncations and purges in those batches.";
     LOG_WRITE_SECONDS, "neokv_raft_log_write_seconds", Histogram,
         "Time to write (and sync) one batch.";
-    LOG_BYTES, "neokv_raft_log_bytes", Gauge, "Bytes of log that the Regions hold, about.";
+    LOG_BYTES, "neokv_raft_log_bytes", Gauge, "Approximate bytes of log that the Regions hold.";
     STALLED, "neokv_raft_log_stalled", Gauge, "1 while the disk is full and writes are refused.";
     PURGES, "neokv_raft_log_purges_total", Counter, "Purges of applied log entries.";
     ENTRIES, "neokv_raft_entries_proposed_total", Counter, "Log entries proposed.";
@@ -54,11 +54,11 @@ declare! {
     REFUSED, "neokv_raft_proposals_refused_total", Counter,
         "Submissions refused before they reached the log.";
     UNKNOWN, "neokv_raft_proposals_unknown_total", Counter,
-        "Submissions whose outcome could not be told.";
+        "Submissions whose outcome is unknown.";
     LEFT_OUT, "neokv_raft_commands_left_out_total", Counter,
-        "Commands proposed again, after others of their entry did much.";
+        "Commands left out of an entry that reached its bounds, and proposed again.";
     MISROUTED, "neokv_raft_commands_misrouted_total", Counter,
-        "Commands that came for another shape of their Region and were routed again.";
+        "Commands that were routed by an outdated shape of their Region, and routed again.";
     APPLIED, "neokv_raft_entries_applied_total", Counter, "Log entries applied.";
     APPLY_WRITES, "neokv_raft_apply_writes_total", Counter, "Engine writes that applied them.";
     APPLY_SECONDS, "neokv_raft_apply_seconds", Histogram, "Time to apply one group of entries.";
@@ -69,7 +69,7 @@ declare! {
     SNAPSHOTS_SENT, "neokv_raft_snapshots_sent_total", Counter, "Snapshots sent to peers.";
     SNAPSHOTS_INSTALLED, "neokv_raft_snapshots_installed_total", Counter, "Snapshots installed.";
     CLOCK_OFFSET, "neokv_raft_clock_offset_seconds", Gauge,
-        "By how much the wall clock is ahead of the clock that expiry is judged by.";
+        "Seconds by which the wall clock is ahead of the clock that decides expiry.";
 }
 
 pub(crate) fn log_write(took: Duration, operations: usize) {
@@ -156,7 +156,7 @@ mod tests {
                 metric.name
             );
             assert_eq!(
-                metric.kind == Kind::Counter,
+                metric.kind == MetricKind::Counter,
                 metric.name.ends_with("_total"),
                 "{}",
                 metric.name

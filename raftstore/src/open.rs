@@ -1,4 +1,4 @@
-//! How a store comes to life.
+//! How a store opens.
 //!
 //! ```text
 //!   1. snapshots whose install a crash interrupted are installed          no group runs yet
@@ -39,8 +39,8 @@ impl<M: StateMachine> Store<M> {
     /// # Errors
     ///
     /// [`StoreError`] when a record is damaged or the engine fails. Nothing is served then. A
-    /// Region that cannot start is no error of its store: [`Region::stopped`](crate::Region) says
-    /// why.
+    /// Region that cannot start is not an error of its store: [`Region::stopped`](crate::Region)
+    /// says why.
     pub async fn open(
         engine: Engine,
         machine: Arc<M>,

@@ -1,4 +1,4 @@
-//! Which replica of this store may have which keys, while ranges change hands.
+//! Which replica of this store may have which keys, while ranges change owners.
 //!
 //! The records of Regions say who owns what. They change in two ways: by entries of the log, which
 //! only divide what their Region owns anyway, and by installs, creations and removals of replicas,

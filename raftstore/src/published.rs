@@ -16,7 +16,7 @@
 //!
 //! Leadership is derived from the vote, inside `save_vote`: our own committed vote makes us leader
 //! once it is durable, any other vote ends it *before* it is written, and therefore before any
-//! other replica can hear of it. The set of voters is narrowed the same way, when a membership
+//! other replica can learn of it. The set of voters is narrowed the same way, when a membership
 //! entry is *appended*, not when it is applied. So while `serving` and `sole` hold, no other can
 //! have been elected, and every acknowledged write has been applied here: the state of the engine
 //! is the latest. With more voters the vote alone proves nothing, and reads ask the majority.
@@ -39,8 +39,8 @@ pub(crate) struct Published {
     clock: AtomicU64,
     serving: AtomicBool,
     sole: AtomicBool,
-    /// Index of the newest membership entry in the log: an older one that is applied later says
-    /// nothing.
+    /// Index of the newest membership entry in the log: an older one that is applied later is
+    /// ignored.
     membership: AtomicU64,
     inputs: Mutex<Inputs>,
     /// Wakes those who wait for a change of `serving` or for the end.
@@ -131,7 +131,7 @@ impl Published {
         self.update(|inputs| inputs.leader_term = term);
     }
 
-    /// Another vote is about to be written: we lead no more.
+    /// Another vote is about to be written: we no longer lead.
     pub(crate) fn follow(&self) {
         self.update(|inputs| inputs.leader_term = 0);
     }
@@ -200,7 +200,7 @@ impl Published {
         let term = inputs.leader_term;
         let serving = inputs.stopped.is_none() && term != 0 && term == inputs.applied_term;
         if self.serving.swap(serving, Ordering::AcqRel) != serving {
-            // Under the lock, so that the watch hears of changes in their order.
+            // Under the lock, so that the watch sees changes in their order.
             (self.watch)(if serving { Leadership::Gained { term } } else { Leadership::Lost });
         }
         self.changed.notify_waiters();

@@ -5,7 +5,7 @@
 //! <https://prng.di.unimi.it/splitmix64.c>.
 //!
 //! Writes that choose (SPOP) take their seed from the log entry, so that every replica chooses the
-//! same. It is not for secrets: who knows one number knows all that follow.
+//! same. It is not for secrets: one number reveals all that follow.
 
 /// A SplitMix64 generator.
 #[derive(Clone, Debug)]

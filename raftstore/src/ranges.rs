@@ -1,9 +1,9 @@
 //! Arithmetic on key ranges: what one Region has of the data, and another has not.
 //!
 //! A store clears a Region's data when a snapshot replaces it or the replica is removed. It must
-//! never clear what another of its Regions owns by now: after a split that this replica slept
-//! through, the half that its old descriptor still names belongs to the child. So before anything
-//! is cleared, [`subtract`] takes away what the others own.
+//! never clear what another of its Regions owns by now: after a split that this replica missed, the
+//! half that its old descriptor still names belongs to the child. So before anything is cleared,
+//! [`subtract`] takes away what the others own.
 
 use neokv_encoding::family::Family;
 use neokv_engine::KeyRange;

@@ -1,4 +1,4 @@
-//! The one home of a Region's shape on this store.
+//! A Region's shape on this store, and the one function that changes it.
 //!
 //! A Region's shape is its descriptor: slots, epoch, peers, state. Four places must agree about it:
 //!

@@ -57,7 +57,7 @@ impl MayBeFull for StoreError {
 
 impl SpaceAlarm {
     /// An alarm that calls `tell` with `true` when a thread begins to wait and again whenever it
-    /// has waited in vain, and with `false` when none waits any more.
+    /// has waited in vain, and with `false` when none waits any longer.
     pub(crate) fn new(tell: impl Fn(bool) + Send + Sync + 'static) -> Arc<SpaceAlarm> {
         Arc::new(SpaceAlarm { waiting: AtomicUsize::new(0), tell: Box::new(tell) })
     }
@@ -113,8 +113,7 @@ impl SpaceAlarm {
 pub(crate) struct Waiting<'a>(&'a SpaceAlarm);
 
 impl Waiting<'_> {
-    /// There still is no space: writes that have got into flight since the last call are answered
-    /// as well.
+    /// There still is no space: writes that were proposed since the last call are answered as well.
     fn sound(&self) {
         (self.0.tell)(true);
     }

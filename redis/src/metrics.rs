@@ -265,9 +265,9 @@ pub fn declared() -> Vec<Declared> {
     });
     let raft = raft::METRICS.iter().map(|metric| {
         let kind = match metric.kind {
-            raft::Kind::Counter => MetricKind::Counter,
-            raft::Kind::Gauge => MetricKind::Gauge,
-            raft::Kind::Histogram => MetricKind::Distribution,
+            raft::MetricKind::Counter => MetricKind::Counter,
+            raft::MetricKind::Gauge => MetricKind::Gauge,
+            raft::MetricKind::Histogram => MetricKind::Distribution,
         };
         Declared { name: metric.name, kind, help: metric.help }
     });

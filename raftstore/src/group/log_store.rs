@@ -58,7 +58,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     /// Raft applies what this returns. An entry that is committed and not in the log would be left
-    /// out for ever, so that is an error; the end of the log is the end of the stream.
+    /// out forever, so that is an error; the end of the log is the end of the stream.
     async fn entries_stream<RB>(
         &mut self,
         range: RB,

@@ -3,7 +3,7 @@
 //! Every failure to reach a peer is told to Raft as *unreachable*, which makes it back off at once;
 //! its other category would be retried ten times in a row.
 //!
-//! A question may take as long as its size asks for ([`Config::answer_timeout`]): an append of
+//! A request may take as long as its size requires ([`Config::answer_timeout`]): an append of
 //! several megabytes over a slow link is no reason to send it again from the start.
 
 use std::future::Future;
@@ -124,7 +124,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let sending = snapshot::send(&self.link, &self.sending, vote, snapshot.snapshot, limit);
         tokio::select! {
             biased;
-            // The peer is gone from the group, or we lead no more.
+            // The peer is gone from the group, or we no longer lead.
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = sending => sent
                 .map(SnapshotResponse::new)

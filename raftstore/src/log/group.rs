@@ -13,7 +13,7 @@
 //!
 //! # The committed position
 //!
-//! Raft tells now and then how far the log is committed; a start applies up to there without
+//! Raft reports from time to time how far the log is committed; a start applies up to there without
 //! waiting for a leader. The position is written with the next append. It must never be ahead of
 //! the entries on disk, or Raft refuses to start: so the position travels in the queue of the log
 //! writer *behind* the entries that it names ([`GroupLog::push`] takes it along), and a position
@@ -79,7 +79,7 @@ struct State {
     busy: bool,
 }
 
-/// What an append takes along to the log writer.
+/// What goes with an append to the log writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AppendTicket {
     /// For [`GroupLog::mark_stored`].

@@ -3,8 +3,8 @@
 //! The log is cut into marks of at least [`GRAIN`] bytes. Appending extends the last mark or starts
 //! a new one, purging takes away from the front, truncating from the back. The answer to *up to
 //! where must I purge so that at most so much remains?* is a mark's end, right to within one grain:
-//! coarse on purpose, because every purge leaves a range tombstone behind and many small ones slow
-//! down reading.
+//! deliberately coarse, because every purge leaves a range tombstone behind and many small ones
+//! slow down reading.
 //!
 //! A log that was there when the store started is one mark, whatever its size: its ends are known
 //! and its bytes are estimated, so that opening a Region reads no log. Where such a mark must be

@@ -13,12 +13,12 @@
 //! * **A write finds no space**: nothing of the batch was acknowledged, so the thread keeps it,
 //!   reports the store as stalled (which refuses new writes and answers those in flight with
 //!   *outcome unknown*), and tries again until there is room. Reads go on. When the store stops
-//!   meanwhile, every waiting caller is told that the write failed, and nothing is written any
-//!   more: what is queued behind the batch must not reach the disk without it.
+//!   meanwhile, every waiting caller is told that the write failed, and nothing more is written:
+//!   operations queued behind the batch must not reach the disk without it.
 //! * **A sync fails**, for whatever reason, a full disk included: the state of the file is unknown.
 //!   The kernel may have dropped the pages that could not be written, and the next fsync would
 //!   succeed without them. So the [`fatal`](crate::Config::fatal) hook is called, which ends the
-//!   process; the next start recovers what really is on disk. There is no retry.
+//!   process; the next start recovers what is really on the disk. There is no retry.
 //! * **A write fails for another reason, or the thread panics**: the same.
 //!
 //! # What is synced
@@ -139,7 +139,7 @@ impl LogWriter {
         let thread = thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || {
-                // Without this thread nothing is durable any more, so the process must not go on.
+                // Without this thread nothing becomes durable, so the process must not go on.
                 if let Err(cause) = panics::catch(|| run(batcher, &inbox)) {
                     fatal(&FatalError { what: "the log writer panicked", cause });
                 }
@@ -191,8 +191,8 @@ impl LogWriter {
         wait.await.map_err(|_| stopped())?
     }
 
-    /// The store is about to stop: from now on no thread waits for space. What can be written still
-    /// is.
+    /// The store is about to stop: from now on no thread waits for space. Whatever can be written
+    /// is still written.
     pub(crate) fn stop_waiting(&self) {
         self.0.stopping.store(true, Ordering::Release);
     }
@@ -283,7 +283,7 @@ struct Batcher {
     stopping: Arc<AtomicBool>,
     /// Since when something is written but not synced.
     unsynced: Option<Instant>,
-    /// Why nothing is written any more.
+    /// Why nothing more is written.
     dead: Option<String>,
 }
 
@@ -404,7 +404,7 @@ impl Batcher {
         let cause = error.to_string();
         (self.parts.fatal)(&FatalError { what, cause: cause.clone() });
         let why = format!("{what}: {cause}");
-        // Nothing is tried any more, not even the last sync.
+        // Nothing more is tried, not even the last sync.
         self.unsynced = None;
         self.dead = Some(why.clone());
         why

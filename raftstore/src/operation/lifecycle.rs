@@ -30,18 +30,18 @@
 //!
 //! # The end
 //!
-//! A replica that was removed leaves a tombstone: its peer id, which no message from the past may
-//! bring back to life. Tombstone and removal of records, log and data are one synced write. A crash
+//! A replica that was removed leaves a tombstone: its peer id, so that no late message can start
+//! the peer again. Tombstone and removal of records, log and data are one synced write. A crash
 //! before it finds a replica whose record is a tombstone already (the removal was applied) or one
 //! that lives; the next start finishes the first and starts the second.
 //!
-//! Cleared is what no other Region of the store owns by now: not only what the replica's own
-//! descriptor names, which may be old, or missing.
+//! The removal clears everything that no other Region of the store owns by then. It does not rely
+//! on the replica's own descriptor, which may be old, or missing.
 //!
 //! A successor under a greater peer id comes only after that: [`Store::create_empty`] first
 //! finishes the removal of its predecessor, which may still run.
 //!
-//! # Nothing is left half done
+//! # Operations run to their end
 //!
 //! An operation that has begun goes on when its caller gives up: it runs in a task of its own. One
 //! that failed can be tried again: the replica stays listed, stopped, until it is gone. The janitor

@@ -4,10 +4,10 @@
 //!   propose      the leader, for the conf_ver that the caller saw; Raft makes one entry of a new
 //!                learner and two of new voters (joint consensus)
 //!   apply        the descriptor's peers follow the entry's configuration, conf_ver grows by one
-//!   on applied   a replica that is no peer any more is removed from its store
+//!   on applied   a replica that is no longer a peer is removed from its store
 //! ```
 //!
-//! # How a removed peer hears of it
+//! # How a removed peer learns of it
 //!
 //! The leader stops sending to a peer as soon as the entry that removes it is appended, so the peer
 //! itself does not apply it. It goes on with what it knows, and sooner or later it asks the others
@@ -18,8 +18,8 @@
 //! # Between append and apply
 //!
 //! Raft counts votes by a configuration as soon as its entry is *appended*; the descriptor, which
-//! the rest of the world sees, follows when the entry is *applied*. So between the two a new peer
-//! may be sent entries, or a snapshot, by a leader whose descriptor does not list it yet.
+//! everybody else sees, follows when the entry is *applied*. So between the two a new peer may be
+//! sent entries, or a snapshot, by a leader whose descriptor does not list it yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -92,7 +92,7 @@ impl<M: StateMachine> Region<M> {
         if settled.is_ok_and(|settled| follows(&settled)) {
             return Ok(());
         }
-        let why = format!("peer {peer} was added as learner, and is not known to have caught up");
+        let why = format!("peer {peer} was added as a learner, but is not known to have caught up");
         Err(StoreError::Unknown { region: self.id, why })
     }
 
@@ -131,7 +131,7 @@ impl<M: StateMachine> Region<M> {
             peers.any(|peer| peer.id == *id && peer.role == PeerRole::Learner)
         };
         if let Some(other) = learners.iter().find(|id| !is_learner(id)) {
-            let why = format!("peer {other} is none of its learners");
+            let why = format!("peer {other} is not one of its learners");
             return Err(StoreError::Refused { region: self.id, why });
         }
         self.change_peers(epoch, ChangeMembers::RemoveNodes(learners)).await.map(drop)
@@ -222,12 +222,12 @@ impl<M: StateMachine> Region<M> {
         newest.await.map_err(|fatal| self.group_error(&fatal))
     }
 
-    /// Raft's timer runs, however few peers there are.
+    /// Starts Raft's timer, however few peers there are.
     fn enable_ticks(&self) {
         self.adjust_ticks(2);
     }
 
-    /// Waits, at most for so long, until this replica does not lead any more.
+    /// Waits, at most for so long, until this replica no longer leads.
     pub(crate) async fn wait_while_leading(&self, limit: Duration) {
         let Some(raft) = self.raft.get() else { return };
         let waiting = raft.wait(Some(limit));
@@ -241,7 +241,7 @@ fn refusal(error: &ChangeMembershipError<CommittedLeaderId, u64>) -> String {
         ChangeMembershipError::InProgress(_) => UNDER_WAY.to_owned(),
         ChangeMembershipError::EmptyMembership(_) => "a voter must remain".into(),
         ChangeMembershipError::LearnerNotFound(error) => {
-            format!("peer {} is none of its peers: add it as learner first", error.node_id)
+            format!("peer {} is not one of its peers: add it as a learner first", error.node_id)
         }
         other => other.to_string(),
     }
@@ -289,7 +289,7 @@ pub(super) fn unlisted<M: StateMachine>(
     let Some(found) = store.directory.get(region).filter(is_asker) else { return };
     let replica = found.shape.replica();
     if replica.state == ReplicaState::Member && replica.epoch.conf_ver < conf_ver {
-        tracing::warn!(region, peer = replica.peer, conf_ver, "the peer is no member any more");
+        tracing::warn!(region, peer = replica.peer, conf_ver, "the peer is no longer a member");
         lifecycle::remove_peer_soon(store, region, replica.peer);
     }
 }

@@ -1,6 +1,6 @@
-//! What changes a Region itself: one room per operation.
+//! Operations that change a Region itself, one file for each.
 //!
-//! Each file tells one operation through its phases, in this order:
+//! Each file follows one operation through its phases, in this order:
 //!
 //! ```text
 //!   propose      on the leader: who may ask, for which epoch, what the entry says
@@ -107,7 +107,7 @@ impl<M: StateMachine> Operations for Dispatch<M> {
     }
 
     fn applied(&self, new: &Arc<Descriptor>, change: &Change) {
-        // A store that is ending starts nothing any more.
+        // A store that is ending starts nothing new.
         let Some(store) = self.store.upgrade() else { return };
         match change {
             Change::Membership(_) => membership::applied(&store, new),

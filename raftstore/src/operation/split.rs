@@ -21,7 +21,7 @@
 //!   got so far. It is left alone, the child's leader fills it.
 //! * The child's peer was here and was removed while this replica of the parent slept, or this
 //!   store joined the parent after the split was made and before it applied it, so that the child
-//!   has no peer here: the range that no Region owns here any more is cleared.
+//!   has no peer here: the range that no Region owns here any longer is cleared.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -119,6 +119,7 @@ fn halves(
     if cut <= parent.slots.start || cut >= parent.slots.end {
         return Err("the slot must be inside the region, and not its first");
     }
+    // The child has one peer on each store of the parent: no data moves.
     let stores = |peers: &mut dyn Iterator<Item = u64>| {
         let mut stores: Vec<u64> = peers.collect();
         stores.sort_unstable();
@@ -131,11 +132,13 @@ fn halves(
     if split.child == parent.id {
         return Err("the child needs an id of its own");
     }
+    // A peer id is openraft's node id and is never used twice.
     let parents: BTreeSet<u64> = parent.peers.iter().map(|peer| peer.id).collect();
     let children: BTreeSet<u64> = split.child_peers.iter().map(|peer| peer.id).collect();
     if children.len() != split.child_peers.len() || !children.is_disjoint(&parents) {
         return Err("the child's peers need ids of their own");
     }
+    // Both ranges are new, so both halves get a new version. The child's peers are its first ones.
     let version = parent.epoch.version + 1;
     let role = |learner| if learner { PeerRole::Learner } else { PeerRole::Voter };
     let peer = |peer: &proto::RegionPeer| Peer {

@@ -1,13 +1,13 @@
 //! Leadership moves to another voter, without an election timeout.
 //!
 //! ```text
-//!   leader   takes no more writes and reads; tells the voter to campaign
+//!   leader   takes no new writes and reads; tells the voter to campaign
 //!   voter    campaigns at once; the others vote for it although their old leader lives
 //! ```
 //!
 //! Raft gives no way back: if the voter does not win, the old leader takes no writes until a new
 //! election, which is after two election timeouts at most. So leadership is handed only to a voter
-//! that has the whole log, and that is heard of.
+//! that has the whole log, and that answers.
 
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
@@ -18,8 +18,8 @@ use crate::machine::StateMachine;
 use crate::region::Region;
 
 impl<M: StateMachine> Region<M> {
-    /// Hands leadership to another voter; returns when this replica leads no more. `Ok` does not
-    /// say that the other one leads by now: its [`status`](Region::status) does.
+    /// Hands leadership to another voter; returns when this replica no longer leads. `Ok` does not
+    /// mean that the other one leads by then: see its [`status`](Region::status).
     ///
     /// # Errors
     ///
@@ -35,7 +35,7 @@ impl<M: StateMachine> Region<M> {
         let raft = self.group()?;
         let metrics = raft.metrics().borrow_watched().clone();
         if to == self.peer || !metrics.membership_config.voter_ids().any(|voter| voter == to) {
-            return refused(format!("peer {to} is none of its other voters"));
+            return refused(format!("peer {to} is not one of its other voters"));
         }
         let matched = metrics.replication.as_ref().and_then(|peers| peers.get(&to).copied());
         let matched = matched.flatten().map(|id| id.index);

@@ -1,8 +1,8 @@
 //! An entry on its way through Raft, and the callers that wait for it.
 //!
-//! It ends exactly once: with outcomes, with an error, or, if Raft drops it without a word, when
-//! its last handle goes. Those who wait for it can be given an answer before that: they are told
-//! that the outcome is unknown, while the entry itself goes on and may well take effect.
+//! It ends exactly once: with outcomes, with an error, or, if Raft drops it silently, when its last
+//! handle is dropped. Those who wait for it can be given an answer before that: they are told that
+//! the outcome is unknown, while the entry itself goes on and may well take effect.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -62,8 +62,9 @@ impl<C, R> InFlight<C, R> {
         }
     }
 
-    /// Deals the outcomes out, in order. There may be fewer than commands: the machine has left the
-    /// others out. `commands` are those of the entry; they may be empty if every one has a reply.
+    /// Hands the outcomes out, in order. There may be fewer outcomes than commands, if the machine
+    /// has left some out. `commands` are those of the entry; they may be empty if every one has a
+    /// reply.
     ///
     /// A caller of whose commands some were carried out gets the others back; one of whose commands
     /// none was waits on.

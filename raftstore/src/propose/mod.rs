@@ -26,17 +26,17 @@
 //! A caller says which epoch of the Region it routed by. A submission with another one than the
 //! Region has is not proposed: its commands come back as [`Done::Misrouted`], at once, or when its
 //! turn comes if the Region changed while it waited. Entries carry the epoch. Between proposal and
-//! apply the Region may change once more; apply checks each command and lets those that are not the
-//! Region's any more have no effect, and they come back the same way. So a command takes effect
-//! where its slots are, once, or nowhere.
+//! apply the Region may change once more; apply checks each command and gives those that no longer
+//! belong to the Region no effect, and they come back the same way. So a command takes effect where
+//! its slots are, once, or nowhere.
 //!
 //! # Entries with large effects
 //!
 //! How much an entry does is known only when it is applied. A machine may stop within an entry
-//! whose effects have become large, and leave the commands behind that point out; their effect is
-//! none, on every replica alike. They are proposed again: a caller that got some outcomes gets its
-//! other commands back, one that got none is put back to the head of the queue, so that it is the
-//! first of the next entry and no caller starves.
+//! whose effects have become large, and leave the commands behind that point out; they have no
+//! effect, on any replica. They are proposed again: a caller that got some outcomes gets its other
+//! commands back, one that got none is put back to the head of the queue, so that it is the first
+//! of the next entry and no caller starves.
 //!
 //! # Errors and deadlines
 //!

@@ -37,7 +37,7 @@ type SubmissionOf<M> = Submission<<M as StateMachine>::Command, <M as StateMachi
 type ReturnedOf<M> = Returned<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
 type DraftOf<M> = Draft<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
 
-/// What a caller hears of its submission in the end.
+/// What a caller is told about its submission in the end.
 pub(crate) type SubmissionResult<M> =
     super::queue::SubmissionResult<<M as StateMachine>::Command, <M as StateMachine>::Reply>;
 
@@ -125,10 +125,12 @@ impl<M: StateMachine> Proposer<M> {
         if self.stalled.load(Ordering::Acquire) {
             return Err(ProposeError::NoSpace);
         }
+        // From here on the caller has an answer to wait for, whatever happens to its commands.
         let (answer, wait) = Answer::new();
         let deadline = Instant::now() + self.timeout;
         let returned = Returned { commands, version, answer, deadline };
         let mut submission = Submission::new(returned, &**machine);
+        // The fence: a caller that saw another shape gets its commands back at once.
         if !self.accepts(version) {
             misrouted::<M>(vec![submission]);
             return Ok(wait);
@@ -137,6 +139,7 @@ impl<M: StateMachine> Proposer<M> {
         if bytes > limit {
             return Err(ProposeError::TooBig { bytes, limit });
         }
+        // Two bounds on what waits: bytes in the whole store, commands in this Region.
         let busy = || ProposeError::Busy { region, waiting: quota.used() };
         submission.share = Some(quota.take(submission.weight).ok_or_else(busy)?);
         let wake = {
@@ -150,6 +153,7 @@ impl<M: StateMachine> Proposer<M> {
             queue.push(submission);
             self.window.is_open(queue.bytes())
         };
+        // Without room in the window the proposer sleeps on: an entry that ends wakes it.
         if wake {
             self.wake.notify_one();
         }
@@ -187,6 +191,7 @@ impl<M: StateMachine> Proposer<M> {
                 let mut queue = self.queue.lock();
                 let mut stale = Vec::new();
                 if self.window.is_open(queue.bytes()) {
+                    // The epoch is read once: the entry carries the one that its commands fit.
                     let epoch = self.parts.shape.descriptor().epoch;
                     let cut = queue.cut(epoch.version, &self.limits, &*self.parts.machine);
                     if let Some(draft) = cut.draft {
@@ -200,6 +205,7 @@ impl<M: StateMachine> Proposer<M> {
                 }
                 stale
             };
+            // Outside the lock: callers that are told may submit again.
             misrouted::<M>(stale);
             self.wake.notified().await;
         }
@@ -230,6 +236,7 @@ impl<M: StateMachine> Proposer<M> {
     fn distribute(&self, entry: &InFlightOf<M>, outcomes: Vec<Outcome<M::Reply>>, payload: &Bytes) {
         let left_out = entry.commands().saturating_sub(outcomes.len());
         let misrouted = outcomes.iter().filter(|one| matches!(one, Outcome::Misrouted)).count();
+        // Mostly every command has its reply, and nobody needs the commands again.
         if left_out == 0 && misrouted == 0 {
             return entry.succeed(outcomes, Vec::new());
         }
@@ -320,7 +327,7 @@ struct Offer {
     retries: u32,
 }
 
-/// Brings an entry's fate back to the proposer.
+/// Reports an entry's outcome to the proposer.
 struct EntryResponder<M: StateMachine> {
     proposer: Arc<Proposer<M>>,
     entry: Arc<InFlightOf<M>>,

@@ -10,7 +10,7 @@ use super::proposer::EntryLimits;
 use super::quota::Share;
 use crate::error::ProposeError;
 
-/// What a caller hears in the end.
+/// What a caller is told in the end.
 pub(super) type SubmissionResult<C, R> = Result<Progress<C, R>, ProposeError>;
 
 /// Where the outcomes of a submission go: once.
@@ -30,7 +30,7 @@ impl<C, R> Answer<C, R> {
         self.0.take().is_some_and(|sender| sender.send(result).is_ok())
     }
 
-    /// Whether the caller has heard something.
+    /// Whether the caller was told something.
     pub(super) fn is_sent(&self) -> bool {
         self.0.is_none()
     }

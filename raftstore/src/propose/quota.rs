@@ -1,7 +1,7 @@
 //! How much may wait for entries in the whole store.
 //!
 //! Every submission takes its bytes out of one quota, whichever Region it is for, and gives them
-//! back when it leaves the queue. So a thousand Regions wait in the memory that one may use.
+//! back when it leaves the queue. So a thousand Regions together use no more memory than one may.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -27,7 +27,7 @@ pub(crate) struct Directory<M: StateMachine> {
 
 struct Regions<M: StateMachine> {
     listed: BTreeMap<u64, Listed<M>>,
-    /// The store is ending: no Region is listed any more.
+    /// The store is ending: no Region is listed any longer.
     closed: bool,
 }
 
@@ -116,7 +116,7 @@ impl<M: StateMachine> Directory<M> {
         !self.regions.read().closed
     }
 
-    /// The removal of a Region begins: no slot leads to it any more. It stays listed.
+    /// The removal of a Region begins: no slot leads to it any longer. It stays listed.
     pub(crate) fn retire(&self, id: u64) -> Option<Arc<Region<M>>> {
         let region = {
             let mut regions = self.regions.write();

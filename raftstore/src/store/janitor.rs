@@ -1,6 +1,6 @@
-//! What is looked after once a second, for all Regions.
+//! Periodic work for all Regions, once a second.
 //!
-//! Nothing here waits for a Region: what may take long is a task of its own, so that one Region
+//! Nothing here waits for a Region: slow work runs in a task of its own, so that one Region
 //! that does not answer holds up no other.
 
 use std::sync::{Arc, Weak};

@@ -1,8 +1,8 @@
 //! All Regions with a replica on this store, and what they share: engine, log writer, apply
 //! threads, Raft runtime, and the budgets that bound them together.
 //!
-//! How a store comes to life is told in [`crate::open`]; what happens to its Regions after that in
-//! [`crate::operation`].
+//! [`crate::open`] tells how a store opens, [`crate::operation`] what happens to its Regions after
+//! that.
 
 pub(crate) mod directory;
 mod endpoint;
@@ -36,7 +36,7 @@ use crate::snapshot::{Receiver, SendLimits};
 use crate::space::SpaceAlarm;
 use crate::transport::{Endpoint, Transport};
 
-/// Why a Region has stopped that was in order.
+/// Why a healthy Region has stopped.
 pub(crate) const SHUT_DOWN: &str = "the store has shut down";
 
 /// How long the end of a store waits for tasks of its runtime.
@@ -126,7 +126,7 @@ impl<M: StateMachine> Store<M> {
 
     /// Ends the store: refuses new work, ends the groups, waits until what was committed is applied
     /// and what was appended is written and synced. While the disk is full no thread waits for
-    /// space any more. The engine closes when the last handle of store, Regions and engine is
+    /// space any longer. The engine closes when the last handle of store, Regions and engine is
     /// dropped.
     pub async fn shutdown(&self) {
         let regions = self.0.directory.close();

@@ -1,4 +1,4 @@
-//! How a replica comes to life: from its records to a running group.
+//! How a replica starts: from its records to a running group.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
