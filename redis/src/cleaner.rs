@@ -1,6 +1,6 @@
 //! The background removal of expired keys.
 //!
-//! Reads hide such keys at once; this gives their space back. It works on the leader of each
+//! Reads hide such keys at once; the cleaner gives their space back. It works on the leader of each
 //! Region, in two steps, so that every replica removes the same keys at the same place of its
 //! history:
 //!
@@ -13,9 +13,9 @@
 //!           reached it
 //! ```
 //!
-//! Between finding and applying a client may have changed the key. Then its expiry is another one,
-//! and apply leaves it alone; so it does if the key's slot is another Region's by then. The
-//! cleaner's own clock matters little: should it run ahead, apply, which has the entry's clock,
+//! Between finding and applying a client may have changed the key. Then its expiry differs, and
+//! apply leaves it alone. Apply does the same if the key's slot belongs to another Region by then.
+//! The cleaner's own clock matters little: if it runs ahead, apply, which uses the entry's clock,
 //! removes nothing.
 //!
 //! A round examines a bounded number of rows and slots, so that a mass expiry does not crowd out
@@ -215,7 +215,7 @@ impl Purge {
                 tracing::debug!(region = region.id(), %error, "expired keys stay for now");
                 0
             }
-            // What is in the log is applied all the same.
+            // Entries in the log are applied all the same.
             Err(_) => 0,
         }
     }

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Which commands these are is the flag `DenyOom` in the command table, the one by which Redis
-//! refuses writes when its memory is full; hence the error code OOM, which clients know.
+//! refuses writes when its memory is full. So the error code is OOM, which clients know.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

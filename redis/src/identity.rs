@@ -2,7 +2,7 @@
 //!
 //! Redis clients know a node by 40 hexadecimal digits. Here they spell the store's identity on
 //! disk, so that a node keeps its name across restarts and addresses: 16 digits cluster id, 16
-//! digits store id, 8 zeros. The run id, by which a monitor notices a restart, is drawn anew at
+//! digits store id, 8 zeros. The run id, by which a monitor notices a restart, is drawn again at
 //! every start.
 
 use std::hash::{BuildHasher, RandomState};
@@ -66,7 +66,7 @@ impl NodeIdentity {
     }
 }
 
-/// A number that nobody can foresee, another one at every call. The random keys of a hash map are
+/// An unpredictable number, a new one at every call. The random keys of a hash map are
 /// the only source of randomness in the standard library.
 #[must_use]
 pub fn random() -> u64 {

@@ -59,9 +59,9 @@ pub fn strtod(bytes: &[u8]) -> Option<f64> {
 }
 
 /// The float that `bytes` spells to C's `strtod` alone: leading white space passes, what is too
-/// large is infinite, what is too small is zero. Still `None` for NaN, and if not all bytes belong
-/// to the number. The empty string is zero, as the commands that read so (bounds of score ranges)
-/// take it.
+/// large is infinite, one that is too small is zero. Still `None` for NaN, and if not all bytes
+/// belong to the number. The empty string is zero, as the commands that read so (bounds of score
+/// ranges) take it.
 pub fn strtod_loose(bytes: &[u8]) -> Option<f64> {
     let trimmed =
         bytes.iter().position(|byte| !matches!(byte, b' ' | 9..=13)).and_then(|at| bytes.get(at..));

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     match config::load(std::env::args_os(), std::env::vars_os()) {
         Ok(Request::Serve(settings)) => run(settings),
         Ok(Request::PrintConfig(settings)) => {
-            // A reader that has seen enough (`| head`) is no failure.
+            // A reader that stops reading (`| head`) is not a failure.
             let _closed = std::io::stdout().write_all(config::print(&settings).as_bytes());
             ExitCode::from(EXIT_OK)
         }
@@ -116,7 +116,7 @@ async fn serve_until_stopped(settings: Settings) -> Result<(), NodeError> {
     outcome
 }
 
-/// Tells whoever started this process that clients may come.
+/// Tells whoever started this process that clients may connect.
 fn announce(port: u16) {
     let mut stdout = std::io::stdout().lock();
     // Nobody may be reading: the server serves all the same.

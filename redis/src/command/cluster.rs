@@ -5,7 +5,7 @@
 //! missing shows. COUNTKEYSINSLOT and GETKEYSINSLOT read keys and run where the slot is served.
 //!
 //! Subcommands that change a cluster by hand (MEET, ADDSLOTS, FAILOVER, …) do not exist: who serves
-//! what is the scheduler's decision, and a client that believes otherwise should hear so at once.
+//! what is the scheduler's decision, and a client that expects otherwise should be told at once.
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;

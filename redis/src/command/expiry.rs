@@ -2,8 +2,7 @@
 //!
 //! All four EXPIREs are one: an instant is `argument · unit + base`, where the unit is a second or
 //! a millisecond and the base is now or 1970. An instant that has passed deletes the key at once; a
-//! negative one is as good as any that has passed. Options are checked before the number, the
-//! number before the key.
+//! negative one counts as passed. Options are checked before the number, the number before the key.
 
 use neokv_resp::Reply;
 
@@ -124,8 +123,8 @@ impl Conditions {
         Ok(parsed)
     }
 
-    /// Whether a key with expiry `old` may get the instant `new`. A key without expiry lives for
-    /// ever.
+    /// Whether a key with expiry `old` may get the instant `new`. A key without expiry never
+    /// expires.
     fn allow(self, old: Option<i64>, new: i64) -> bool {
         match old {
             Some(old) => {

@@ -11,7 +11,7 @@
 //! So one field costs one look-up, whatever the size of the hash, and fields come out sorted by
 //! their bytes (Redis promises no order). The header counts the fields; every command that adds or
 //! removes some looks each of them up, in the entry's own writes too, so that a field named twice
-//! in one command counts once. A hash without fields is no key.
+//! in one command counts once. A hash without fields does not exist.
 //!
 //! HRANDFIELD chooses through [`sample`], HSCAN pages through [`page`].
 

@@ -1,4 +1,4 @@
-//! INFO and CONFIG: what the server is doing, and how it was told to do it.
+//! INFO and CONFIG: what the server is doing, and how it is configured.
 //!
 //! INFO is a list of sections ([`sections`]), each a pure function of an [`InfoSource`]: the node's
 //! facts at one instant and its settings. CONFIG ([`config`]) answers from the settings, which do

@@ -2,7 +2,7 @@
 //!
 //! Everything here is derived from the declarations in the tables, so that a client library that
 //! asks for key positions (`COMMAND INFO`, `COMMAND GETKEYS`) or redis-cli that asks for hints
-//! (`COMMAND DOCS`) hears what the server does.
+//! (`COMMAND DOCS`) learns what the server really does.
 //!
 //! ```text
 //! declaration                          COMMAND INFO zadd

@@ -1,7 +1,7 @@
 //! Strings as numbers: INCR and its relatives.
 //!
 //! Integers are 64-bit and stored in canonical decimal form; what is not in that form (`010`, ` 1`,
-//! an empty string) is no integer. INCRBYFLOAT computes in long doubles, see
+//! an empty string) is not an integer. INCRBYFLOAT computes in long doubles, see
 //! [`crate::keyspace::float`]. The expiry of the key stays.
 
 use neokv_resp::Reply;

@@ -12,7 +12,7 @@
 //! Membership is one look-up, whatever the size, and members come out sorted by their bytes (Redis
 //! promises no order). The header counts the members; every command that adds or removes some looks
 //! each of them up, in the entry's own writes too, so that a member named twice in one command
-//! counts once. A set without members is no key.
+//! counts once. A set without members does not exist.
 //!
 //! SPOP and SRANDMEMBER choose through [`sample`] without reading the whole set. SPOP runs in
 //! apply, so its generator is seeded by the log entry: every replica removes the same members.

@@ -1,8 +1,8 @@
 //! Intersection, union and difference of sets, returned, counted or stored.
 //!
 //! Members are sorted by their bytes in every set, so results come out in order, by cursors that
-//! move along the sources. No source is loaded; what is in memory is the reply, or one page where
-//! the result is counted or stored:
+//! move along the sources. No source is loaded. Memory holds only the reply, or one page where the
+//! result is counted or stored:
 //!
 //! ```text
 //! SINTER a b c    walk over the smallest set; keep what every other set has
@@ -235,7 +235,7 @@ impl Plan {
 
     /// The members of the first set that no other has.
     fn diff(view: &View<'_>, keys: &Args) -> Result<Plan, CommandError> {
-        // A set less itself is empty, but the types of the others count nevertheless.
+        // A set minus itself is empty, but the types of the others count nevertheless.
         let itself = keys.split_first().is_some_and(|(first, others)| others.contains(first));
         let mut sources = resolve(view, keys)?.into_iter();
         let Some(walked) = sources.next().flatten().filter(|_| !itself) else {

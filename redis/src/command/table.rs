@@ -49,7 +49,7 @@ const TABLES: &[&[Command]] = &[
 struct Index {
     /// Each container is followed by its subcommands.
     commands: Vec<&'static Command>,
-    /// Positions in `commands`, of commands that are no subcommands; `EMPTY` where no name hashes
+    /// Positions in `commands`, of commands that are not subcommands; `EMPTY` where no name hashes
     /// to. The length is a power of two.
     buckets: Vec<u16>,
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, told so that the user can mend it.
+//! What can be wrong with a configuration, in terms that help the user fix it.
 //!
 //! Every message has the same shape: what is wrong, where it was found, what is allowed, what to
 //! try. `neokv` prints it on stderr and leaves with code 2 (usage).
@@ -28,7 +28,7 @@ pub enum ConfigError {
         /// What would have been fine.
         allowed: String,
     },
-    /// The file has a key that is no option.
+    /// The file has a key that is not an option.
     #[error(
         "error: unknown key '{key}'\n  where: configuration file {}\n  \
          allowed: the keys that neokv --print-config lists\n  try: {hint}",

@@ -40,7 +40,7 @@ pub struct Settings {
     pub config: Config,
     /// In the table's order.
     pub list: Vec<Setting>,
-    /// Things worth a line in the log that are no errors.
+    /// Things worth a line in the log that are not errors.
     pub notes: Vec<String>,
 }
 

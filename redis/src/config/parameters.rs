@@ -1,4 +1,4 @@
-//! Parameters of Redis that are no options here, for CONFIG GET and CONFIG SET.
+//! Parameters of Redis that are not options here, for CONFIG GET and CONFIG SET.
 //!
 //! Programs set some of Redis's parameters when they start, and stop when that is refused. Two
 //! kinds of parameters are known for their sake:

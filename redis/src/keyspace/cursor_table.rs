@@ -1,9 +1,9 @@
 //! Where the cursors of SCAN, HSCAN, SSCAN and ZSCAN point.
 //!
 //! A cursor is a number to the client and a position in byte order to the store: the first key that
-//! has not been returned yet. Walking in byte order gives Redis's guarantee without any effort
-//! (what is there from the first call to the last lies ahead of the walk until it is returned), but
-//! a position does not fit in a number. So the number is a hash of the position, and this table
+//! has not been returned yet. Walking in byte order gives Redis's guarantee at no cost (an element
+//! that exists from the first call to the last lies ahead of the walk until it is returned), but a
+//! position does not fit in a number. So the number is a hash of the position, and this table
 //! remembers which position it was.
 //!
 //! ```text
@@ -21,12 +21,12 @@
 //!
 //! It may be forgotten, or the cursor comes from before a restart or from another node. The walk
 //! must go on all the same, also if that happens at every call; starting over would return the
-//! first page for ever. The cursor alone is enough to go on, at the price of a pass over the slot
+//! first page forever. The cursor alone is enough to go on, at the price of a pass over the slot
 //! or the collection ([`CursorMeaning`]):
 //!
 //! 1. The position is looked for: the first one in byte order with that hash. From there the walk
 //!    goes on as if it had been remembered.
-//! 2. If there is none, because that key was deleted, the walk begins again with the slot or the
+//! 2. If there is none, because that key was deleted, the walk starts again with the slot or the
 //!    collection, but in the order of hashes, which the `order` bit says from then on. Its cursors
 //!    are the hash to go on from, so they mean the same on every node and at all times, and they
 //!    grow with every page.
@@ -78,7 +78,7 @@ impl Owner<'_> {
                 stable_hash([0].into_iter().chain(namespace.to_be_bytes()).chain(position))
             }
             Owner::Collection { prefix } => {
-                // The prefix says itself where it ends: no other one begins with it.
+                // The prefix marks its own end: no other one begins with it.
                 stable_hash([1].into_iter().chain(prefix.iter().copied()).chain(position))
             }
         }

@@ -11,7 +11,7 @@
 //! [`LexRange::span`] among the members. Whoever walks such a span meets the rows of the range and
 //! no others.
 //!
-//! Parsing follows Redis in its oddities. A score bound is read by C's `strtod` without the checks
+//! Parsing follows the oddities of Redis. A score bound is read by C's `strtod` without the checks
 //! that scores themselves go through: leading spaces are skipped, `1e999` is infinity, and an empty
 //! bound is 0.
 

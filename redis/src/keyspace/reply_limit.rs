@@ -6,7 +6,7 @@ use neokv_resp::Reply;
 use crate::error::CommandError;
 
 /// Bytes that one value of a reply takes besides its text, about. Frozen: apply decides by it, so
-/// two releases that disagree here would part replicas.
+/// replicas of two releases that disagree here would diverge.
 const VALUE_OVERHEAD: u64 = 64;
 
 /// Adds up the values of a reply, and refuses the one that makes them too many. From
@@ -28,7 +28,7 @@ impl ReplyLimit {
         self.add_bytes(value_bytes(len))
     }
 
-    /// Counts what [`reply_bytes`] says of a reply.
+    /// Counts a reply as [`reply_bytes`] measures it.
     pub fn add_bytes(&mut self, bytes: u64) -> Result<(), CommandError> {
         self.bytes += bytes;
         if self.is_exceeded() { Err(CommandError::LimitExceeded) } else { Ok(()) }

@@ -1,7 +1,8 @@
 //! Elements of a collection at random, without reading all of it.
 //!
 //! A collection is a run of sorted rows without numbers, so no row can be read by its index. There
-//! are three ways to random elements; the number wanted (`k`) and the size (`n`) decide which:
+//! are three ways to choose random elements; the number wanted (`k`) and the size (`n`) decide
+//! which:
 //!
 //! | when | way | distribution | cost |
 //! | --- | --- | --- | --- |
@@ -28,7 +29,7 @@
 //! values that would have led the same way. If the chance is more than `1/4n`, the element is kept
 //! with probability `1 / (4n · chance)` only; otherwise the walk starts again, at most 64 times.
 //!
-//! **The bias that is left.** Elements whose chance is at least `1/4n` come out equally
+//! **The remaining bias.** Elements whose chance is at least `1/4n` come out equally
 //! often, those below it keep their smaller chance. UUIDs, hashes, words and numbers of equal
 //! length have practically no bias. With `user:1` to `user:2000` the crowded branch `1` is too
 //! small a target, and its members come out down to a sixth as often as the average. A collection

@@ -44,8 +44,8 @@ pub struct TxSource<'a> {
     pub namespace: u32,
     /// The slots of the Region that the keys belong to.
     pub slots: SlotRange,
-    /// Bytes that the command may write. It may gather half as many for its reply. What would be
-    /// more fails.
+    /// Bytes that the command may write. It may gather half as many for its reply. A command that
+    /// exceeds either fails.
     pub max_bytes: u64,
 }
 
@@ -65,7 +65,7 @@ impl StringEntry {
         self.current.as_ref().map(|(value, _)| value.as_ref()).unwrap_or_default()
     }
 
-    /// The expiry that a command which does not speak of expiry leaves in place.
+    /// The expiry, which a command that does not mention expiry leaves in place.
     pub fn expire_ms(&self) -> u64 {
         self.current.as_ref().map_or(0, |(_, expire_ms)| *expire_ms)
     }
@@ -261,7 +261,7 @@ impl<'a> Tx<'a> {
         self.view().collection(key, kind)
     }
 
-    /// Stores a subkey. The handler counts: `size` changes by its hand only.
+    /// Stores a subkey. The handler counts: only it changes `size`.
     pub fn put_subkey(
         &mut self,
         c: &Collection,

@@ -45,7 +45,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; c
 /// left.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Answers for ever.
+/// Answers requests until the process ends.
 pub(super) async fn answer_all(
     listener: TcpListener,
     page: PrometheusHandle,

@@ -7,7 +7,7 @@
 //! ]).optional()];
 //! ```
 //!
-//! redis-cli completes commands by it, and client generators read it.
+//! redis-cli uses it to complete commands, and client generators read it.
 
 /// One argument, or a group of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Argument {
     pub key_spec: Option<u16>,
     /// The version of Redis that introduced it, if that was after the command; else empty.
     pub since: &'static str,
-    /// The version of Redis that gave it up; empty if none did.
+    /// The version of Redis that deprecated it; empty if none did.
     pub deprecated_since: &'static str,
     /// It may be left out.
     pub optional: bool,
@@ -115,13 +115,13 @@ impl Argument {
         Argument { multiple_token: true, ..self }
     }
 
-    /// Came with this version of Redis.
+    /// Was introduced by this version of Redis.
     #[must_use]
     pub const fn since(self, since: &'static str) -> Argument {
         Argument { since, ..self }
     }
 
-    /// Was given up with this version of Redis.
+    /// Was deprecated by this version of Redis.
     #[must_use]
     pub const fn deprecated(self, deprecated_since: &'static str) -> Argument {
         Argument { deprecated_since, ..self }

@@ -89,9 +89,9 @@ pub trait CommandTable: Sync {
 /// Why no command was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotFound {
-    /// The first word is no command.
+    /// The first word is not a command.
     Command,
-    /// The second word is none of the subcommands of this container.
+    /// The second word is not a subcommand of this container.
     Subcommand {
         /// The container's position.
         position: usize,
@@ -100,7 +100,7 @@ pub enum NotFound {
     },
 }
 
-/// How a read meets the engine, and on which threads.
+/// How a read uses the engine, and on which threads it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadMode {
     /// Looks up one record and nothing else: reads the newest state, without a snapshot.
@@ -280,7 +280,7 @@ pub struct Command {
     pub arguments: &'static [Argument],
     /// What later versions of Redis changed.
     pub history: &'static [Change],
-    /// The version of Redis that gave it up, and what to use instead.
+    /// The version of Redis that deprecated it, and what to use instead.
     pub deprecated: Option<(&'static str, &'static str)>,
     /// Hints for clients and proxies.
     pub tips: &'static [&'static str],

@@ -1,4 +1,4 @@
-//! CONFIG: the settings, told in Redis's words.
+//! CONFIG: the settings, under Redis's names.
 //!
 //! GET answers for every option under Redis's name where Redis has the option (`appendfsync` is
 //! `--sync`), and for the parameters of [`crate::config::PARAMETERS`]. SET takes what changes

@@ -60,7 +60,7 @@ pub fn delete(
     positions.try_for_each(|position| tx.delete_subkey(list, &position.to_be_bytes()))
 }
 
-/// Notes where the list now lies. Its rows are the caller's care.
+/// Notes where the list now lies. The caller takes care of its rows.
 pub fn place(list: &mut Collection, head: u64, tail: u64) {
     list.meta.head = head;
     list.meta.tail = tail;

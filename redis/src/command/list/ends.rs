@@ -123,7 +123,7 @@ fn move_element(tx: &mut Tx<'_>, args: &Args, from: End, to: End) -> Outcome {
     let (source, destination) = (args::get(args, 1)?, args::get(args, 2)?);
     let Some(mut list) = tx.existing(source, DataType::List)? else { return Ok(Reply::Nil) };
     if source == destination {
-        // Popping first could empty the list and thereby delete the key and its expiry.
+        // Popping first could empty the list, which would delete the key and its expiry.
         return rotate(tx, list, from, to);
     }
     let mut target = tx.open(destination, DataType::List)?;

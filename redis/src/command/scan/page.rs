@@ -7,12 +7,12 @@
 //! ```
 //!
 //! * A page is bounded by COUNT, or, when MATCH or TYPE leave elements out, by [`FILTER_FACTOR`]
-//!   times COUNT examined rows. More bytes than one reply may have end it, too.
+//!   times COUNT examined rows. It also ends when it has as many bytes as one reply may have.
 //! * A collection of at most [`SMALL`] elements comes as one page otherwise, as the compact
 //!   encodings of Redis do.
-//! * What is there from the first page to the last is returned at least once, and every walk ends,
-//!   also if no cursor is remembered: see [`crate::keyspace::cursor_table`]. A page in the order of
-//!   hashes is a [`HashPage`].
+//! * An element that exists from the first page to the last is returned at least once, and every
+//!   walk ends, even if no cursor is remembered: see [`crate::keyspace::cursor_table`]. A page in
+//!   the order of hashes is a [`HashPage`].
 
 use std::collections::BTreeMap;
 
@@ -136,7 +136,7 @@ impl PageBudget {
     }
 
     /// Counts one examined row, which must not be behind a full page, and the bytes that the page
-    /// has got from it, if any. More bytes than one reply may have end the page.
+    /// has got from it, if any. The page also ends when it has as many bytes as one reply may have.
     pub fn examined(&mut self, taken: Option<usize>) {
         self.examine -= 1;
         if let Some(bytes) = taken {

@@ -27,7 +27,7 @@ struct ZaddOptions {
 }
 
 impl ZaddOptions {
-    /// Takes the options off the front of `words`; what is left are scores and members.
+    /// Takes the options off the front of `words`; the rest is scores and members.
     fn parse<'w>(&mut self, words: &'w Args) -> &'w Args {
         let mut rest = words;
         while let [word, others @ ..] = rest {
