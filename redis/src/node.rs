@@ -146,7 +146,7 @@ impl Node {
 
     /// Waits until a Region has stopped, which it does not do by itself unless it cannot go on: its
     /// log or data are damaged, or the program is. For a server that stands alone: a part of its
-    /// keyspace is served no more.
+    /// keyspace is no longer served.
     pub async fn failed(&self) -> NodeError {
         loop {
             for region in self.context.store.regions() {

@@ -1,7 +1,7 @@
 //! Entries that change the Region itself, as apply sees them.
 //!
-//! What such an entry does is not apply's business: it is told by the file of its operation
-//! ([`crate::operation`]), which apply reaches through the trait [`Operations`].
+//! Apply does not know what such an entry does. The file of its operation says so
+//! ([`crate::operation`]), and apply reaches it through the trait [`Operations`].
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(crate) type AdminOutcome = Result<(), AdminRefusal>;
 /// Why an admin command changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AdminRefusal {
-    /// The Region has another shape than it was made for: this one.
+    /// The Region no longer has the shape that the command was made for, but this one.
     StaleEpoch(Arc<Descriptor>),
     /// It does not fit the Region.
     Unfit(String),
@@ -60,7 +60,7 @@ pub(crate) trait Operations: Send + Sync {
     ) -> Result<AdminOutcome, ApplyError>;
 
     /// A change that took effect is written and published: what is left to do on this store. Runs
-    /// on the apply thread; what takes long goes elsewhere. `new` is the Region's shape by now.
+    /// on the apply thread; slow work belongs elsewhere. `new` is the Region's shape by now.
     fn applied(&self, new: &Arc<Descriptor>, change: &Change);
 
     /// The replica of a Region is found to be a tombstone while its group still runs.

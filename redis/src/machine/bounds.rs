@@ -17,7 +17,7 @@
 
 use std::num::NonZeroU64;
 
-/// What one entry may do. [`u64::MAX`] is no bound.
+/// What one entry may do. [`u64::MAX`] means no bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Once the commands of an entry have written and answered so many bytes, those behind them

@@ -265,7 +265,7 @@ impl Connection {
 
     /// Waits until there is something to read, or room to write while something is unsent.
     pub(super) async fn wait(&mut self) -> WaitOutcome {
-        // A stream that has ended counts as readable for ever.
+        // A stream that has ended counts as readable forever.
         let (more, unsent) = (!self.end_of_stream, !self.output.is_empty());
         let idle = self.context.limits.idle;
         let (stream, client, clock, timer) =

@@ -2,7 +2,7 @@
 //!
 //! Redis buffers replies without limit. Pure backpressure, the obvious alternative, deadlocks with
 //! a common habit of client libraries: they send a whole pipeline before they read the first reply,
-//! so a server that stops reading until its replies are taken waits for ever. Hence, above a high
+//! so a server that stops reading until its replies are taken waits forever. So, above a high
 //! water mark of unsent bytes, the connection *runs* nothing more, but goes on to *read*:
 //!
 //! ```text

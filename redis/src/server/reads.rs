@@ -16,7 +16,7 @@
 //! share, as there is none in a cluster of Redis.
 //!
 //! Rows are read through the Region only, which looks at its shape again when they have been read:
-//! if it has been split meanwhile, the result is thrown away and the read begins anew.
+//! if it has been split meanwhile, the result is thrown away and the read starts again.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;

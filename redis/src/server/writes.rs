@@ -11,7 +11,7 @@
 //! All Regions work on their part at the same time, so a pipeline over many costs about what it
 //! costs over one. Within a Region, and so for every key, writes take effect in the client's order;
 //! between Regions there is no order. What has not taken effect in one round (the Region was split,
-//! or the entry had enough) is routed anew in the next, after *all* Regions have answered: of two
+//! or the entry was full) is routed again in the next, after *all* Regions have answered: of two
 //! writes to one key the second never overtakes the first.
 //!
 //! Replies are handed on in the client's order, after each round as far as they are known without a
