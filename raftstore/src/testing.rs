@@ -85,6 +85,15 @@ pub(crate) fn member(peer: u64) -> Replica {
 
 /// An applier of Region 1, going on from what the engine holds.
 pub(crate) fn applier(engine: &Engine, peer: u64) -> Arc<Applier<Nothing>> {
+    applier_with(engine, peer, SpaceAlarm::new(|_| {}))
+}
+
+/// The same, with an alarm of the test's own.
+pub(crate) fn applier_with(
+    engine: &Engine,
+    peer: u64,
+    space: Arc<SpaceAlarm>,
+) -> Arc<Applier<Nothing>> {
     let applied: Applied = records::applied(engine, 1).unwrap().unwrap_or_default();
     let id = applied.log_id.unwrap_or_default();
     let start = StartPoint { term: id.term, index: id.index, clock: applied.clock, sole: true };
@@ -98,7 +107,7 @@ pub(crate) fn applier(engine: &Engine, peer: u64) -> Arc<Applier<Nothing>> {
         published: Arc::new(Published::new(start, |_| {})),
         shape: Arc::new(shape),
         clock: Clock::default(),
-        space: SpaceAlarm::new(|_| {}),
+        space,
         operations: Dispatch::<Nothing>::of(Weak::new()),
         creation: Arc::default(),
         apply_bytes: 1 << 20,

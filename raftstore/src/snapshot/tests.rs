@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,16 +20,19 @@ use super::dir::{Package, files};
 use super::install::{Snapshots, begin, link_all, replace};
 use super::receive::Receiver;
 use super::recovery::{discard, recover};
-use super::source::{RegionSource, Source};
+use super::source::{Received, RegionSource, Source};
+use crate::apply::Applier;
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::machine::StateMachine;
 use crate::ownership::Ownership;
 use crate::records;
 use crate::shape;
+use crate::space::SpaceAlarm;
 use crate::testing::{self, Nothing};
 use crate::transport::TransportError;
 use crate::transport::wire::{Reader, Writer};
+use crate::types::log_id_in;
 
 /// A store with Region 1 over these slots, applied up to `index`.
 fn store(dir: &Path, index: u64, slots: SlotRange) -> Engine {
@@ -267,6 +271,78 @@ fn the_removal_of_a_replica_discards_its_installs_and_no_others() {
     assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 1);
     recover(&engine, &Nothing, &snapshots).unwrap();
     assert!(foreign.exists(), "a directory that is no transfer's is left alone");
+}
+
+/// Installs a snapshot of index 50 over a store at index 9 whose disk is full when the INSTALL file
+/// is written. `while_full` is called when that is noticed, and has the file to free for room.
+fn install_on_a_full_disk(
+    while_full: impl Fn(&Applier<Nothing>, &Path) + Send + Sync + 'static,
+) -> (tempfile::TempDir, Engine, Result<(), StoreError>) {
+    let dir = tempfile::tempdir().unwrap();
+    let source = store(&dir.path().join("source"), 50, SlotRange::ALL);
+    put_rows(&source, b"new");
+    let target = store(&dir.path().join("target"), 9, SlotRange::ALL);
+    put_rows(&target, b"old");
+    let passing = dir.path().join("target/snapshots");
+    let package = package(&source, &passing);
+    let transfer = package.dir.path().to_owned();
+    let full = transfer.join("INSTALL.unfinished");
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    let waiting: Arc<OnceLock<Arc<Applier<Nothing>>>> = Arc::default();
+    let space = SpaceAlarm::new({
+        let waiting = Arc::clone(&waiting);
+        move |is_full| {
+            assert!(!is_full || !transfer.join("INSTALL").exists(), "torn");
+            if is_full {
+                while_full(waiting.get().unwrap(), &full);
+            }
+        }
+    });
+    let applier = testing::applier_with(&target, 1, space);
+    assert!(waiting.set(Arc::clone(&applier)).is_ok());
+    let (machine, ownership) = (Arc::new(Nothing), Ownership::default());
+    let snapshots = Snapshots::new(target.clone(), machine, 1, passing, ownership);
+    let claim = snapshots.claim(&package.manifest.descriptor).unwrap();
+    let announced = package.manifest.applied.log_id.map(log_id_in);
+    let installed = snapshots.install(Received { package, claim }, announced, &applier);
+    (dir, target, installed)
+}
+
+#[test]
+fn an_install_waits_for_space_and_leaves_no_torn_file() {
+    let freed = Arc::new(AtomicUsize::new(0));
+    let (dir, engine, installed) = install_on_a_full_disk({
+        let freed = Arc::clone(&freed);
+        move |_, full| {
+            fs::remove_file(full).unwrap();
+            freed.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    installed.unwrap();
+    assert_eq!(freed.load(Ordering::SeqCst), 1, "it waited once");
+    assert_eq!((count_rows(&engine, b"old"), count_rows(&engine, b"new")), (0, 5));
+    assert_eq!(records::applied(&engine, 1).unwrap().unwrap().clock, 50);
+    let left = fs::read_dir(dir.path().join("target/snapshots")).unwrap().count();
+    assert_eq!(left, 0, "the directory goes");
+}
+
+#[test]
+fn an_install_that_is_given_up_on_a_full_disk_changes_nothing() {
+    let (dir, engine, installed) =
+        install_on_a_full_disk(|applier, _| applier.parts().published.stop("the store ends"));
+    let error = installed.unwrap_err();
+    assert!(error.to_string().contains("the store ends"), "{error}");
+    // The next start finds nothing that was begun, and the next snapshot is taken in.
+    let passing = dir.path().join("target/snapshots");
+    assert!(recover(&engine, &Nothing, &passing).unwrap().is_empty());
+    assert_eq!(fs::read_dir(&passing).unwrap().count(), 0);
+    assert_eq!((count_rows(&engine, b"old"), count_rows(&engine, b"new")), (5, 0));
+    assert_eq!(records::applied(&engine, 1).unwrap().unwrap().clock, 9);
+    let source = testing::engine(&dir.path().join("source"));
+    let again = package(&source, &passing);
+    begin(again.dir.path(), &again.manifest).unwrap();
+    replace_all(&engine, &again).unwrap();
+    assert_eq!((count_rows(&engine, b"old"), count_rows(&engine, b"new")), (0, 5));
 }
 
 #[test]

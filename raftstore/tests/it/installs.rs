@@ -16,7 +16,7 @@ use crate::threads::{quick, until};
 use crate::toy::{Command, Reply, slot, sum};
 
 /// Region `id` over these slots, with one peer on one store.
-fn lone(id: u64, store: u64, slots: SlotRange) -> Descriptor {
+pub fn lone(id: u64, store: u64, slots: SlotRange) -> Descriptor {
     let mut descriptor = region_on(&[store]);
     descriptor.id = id;
     descriptor.peers[0].id = 10 * id + store;
@@ -24,12 +24,12 @@ fn lone(id: u64, store: u64, slots: SlotRange) -> Descriptor {
     descriptor
 }
 
-fn slots(start: u16, end: u16) -> SlotRange {
+pub fn slots(start: u16, end: u16) -> SlotRange {
     SlotRange::new(start, end).unwrap()
 }
 
 /// A key in these slots.
-fn key_in(slots: SlotRange) -> u8 {
+pub fn key_in(slots: SlotRange) -> u8 {
     (0..=u8::MAX).find(|key| slots.contains(slot(*key))).unwrap()
 }
 
@@ -41,8 +41,22 @@ fn install_file(snapshots: &Path) -> Option<PathBuf> {
 
 /// Holds an install: it tells that it has got so far, and waits.
 struct Gate {
-    reached: mpsc::Receiver<()>,
+    reached: Arc<Mutex<mpsc::Receiver<()>>>,
     open: mpsc::Sender<()>,
+}
+
+impl Gate {
+    /// Waits until the install has got so far.
+    async fn wait(&self) {
+        let reached = Arc::clone(&self.reached);
+        let reached = tokio::task::spawn_blocking(move || reached.lock().unwrap().recv());
+        reached.await.unwrap().unwrap();
+    }
+
+    /// Lets the install go on.
+    fn open(&self) {
+        self.open.send(()).unwrap();
+    }
 }
 
 /// Holds the first install of Region 1 on a store between its beginning and the exchange of the
@@ -61,7 +75,7 @@ fn hold_install(node: &Node) -> Gate {
         }
     };
     assert!(node.toy.ranges_hook.set(Box::new(hook)).is_ok());
-    Gate { reached, open }
+    Gate { reached: Arc::new(Mutex::new(reached)), open }
 }
 
 /// Waits for what must not wait for the install. The limit is no measure, it only ends a test that
@@ -71,19 +85,24 @@ async fn beside<T>(what: &str, work: impl Future<Output = T>) -> T {
     done.unwrap_or_else(|_| panic!("{what} waits for the install"))
 }
 
+/// Stores 1 and 2, each with one thread for each kind of work of all its Regions.
+async fn two_stores() -> (LocalTransport, [Node; 2]) {
+    let network = LocalTransport::new();
+    let open = async |id| {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::open(dir, id, network.for_store(id), quick).await;
+        network.join(id, &node.store.endpoint());
+        node
+    };
+    let nodes = [open(1).await, open(2).await];
+    (network, nodes)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_snapshot_is_installed_the_other_regions_go_on() {
     let (low, middle) = (slots(0, 8192), slots(8192, 12_288));
     let (upper, rest) = (slots(12_288, 14_000), slots(14_000, 16_384));
-    let network = LocalTransport::new();
-    let mut nodes = Vec::new();
-    for id in 1..=2 {
-        // One thread for all Regions of each kind of work.
-        let dir = tempfile::tempdir().unwrap();
-        let node = Node::open(dir, id, network.for_store(id), quick).await;
-        network.join(id, &node.store.endpoint());
-        nodes.push(node);
-    }
+    let (_network, nodes) = two_stores().await;
     let (from, to) = (&nodes[0], &nodes[1]);
     let sent = from.store.bootstrap(lone(1, 1, low)).await.unwrap();
     sent.wait_serving().await.unwrap();
@@ -99,7 +118,7 @@ async fn while_a_snapshot_is_installed_the_other_regions_go_on() {
         let (sent, epoch) = (Arc::clone(&sent), sent.descriptor().epoch);
         async move { sent.add_learner(epoch, learner).await }
     });
-    tokio::task::spawn_blocking(move || gate.reached.recv()).await.unwrap().unwrap();
+    gate.wait().await;
 
     // It holds between its beginning and its end.
     assert_eq!(sum(&to.engine, moved), 0);
@@ -117,7 +136,7 @@ async fn while_a_snapshot_is_installed_the_other_regions_go_on() {
     let fifth = beside("a creation", to.store.bootstrap(lone(5, 2, rest))).await.unwrap();
     beside("a start", fifth.wait_serving()).await.unwrap();
 
-    gate.open.send(()).unwrap();
+    gate.open();
     adding.await.unwrap().unwrap();
     until("the snapshot is installed", || joining.status().applied >= sent.status().applied).await;
     assert_eq!(sum(&to.engine, moved), 7);
@@ -127,4 +146,75 @@ async fn while_a_snapshot_is_installed_the_other_regions_go_on() {
     for node in nodes {
         node.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_destroyed_during_its_install_is_gone() {
+    let (network, [from, to]) = two_stores().await;
+    let sent = from.store.bootstrap(lone(1, 1, SlotRange::ALL)).await.unwrap();
+    sent.wait_serving().await.unwrap();
+    write(&sent, &[Command::Fill(1, 7)]).await.unwrap();
+    let gate = hold_install(&to);
+    let joining = to.store.create_empty(1, 12).await.unwrap();
+    let adding = tokio::spawn(async move {
+        let learner = Peer { id: 12, store: 2, role: PeerRole::Learner };
+        sent.add_learner(sent.descriptor().epoch, learner).await
+    });
+    gate.wait().await;
+    let destroying = tokio::spawn({
+        let store = to.store.clone();
+        async move { store.destroy(1).await }
+    });
+    joining.wait_stopped().await;
+    // It waits for the install, whose rows it would not clear.
+    assert!(!destroying.is_finished());
+    gate.open();
+    destroying.await.unwrap().unwrap();
+    assert!(to.store.region(1).is_none());
+    assert_eq!((to.count_rows(), install_file(&to.dir.path().join("snapshots"))), (0, None));
+    to.check_memory();
+    let back = to.store.create_empty(1, 12).await;
+    assert!(matches!(back, Err(StoreError::Create { .. })), "{back:?}");
+
+    // Nothing of it comes back with a start.
+    network.isolate(1);
+    adding.abort();
+    drop(joining);
+    let dir = to.close().await;
+    let to = Node::open(dir, 2, network.for_store(2), quick).await;
+    assert_eq!((to.store.regions().len(), to.count_rows()), (0, 0));
+    to.close().await;
+    from.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_creations_at_once_one_succeeds() {
+    let (_network, [node, other]) = two_stores().await;
+    other.close().await;
+    for round in 0..10 {
+        let (low, peer) = (slots(0, 8192), 100 + round);
+        let mut descriptor = lone(1, 1, low);
+        descriptor.peers[0].id = peer;
+        let (one, two) = tokio::join!(
+            node.store.bootstrap(descriptor.clone()),
+            node.store.bootstrap(descriptor),
+        );
+        assert_eq!(usize::from(one.is_ok()) + usize::from(two.is_ok()), 1);
+        let refused = one.as_ref().err().or(two.as_ref().err()).unwrap();
+        assert!(matches!(refused, StoreError::Create { .. }), "{refused}");
+        let region = one.or(two).unwrap();
+        region.wait_serving().await.unwrap();
+        assert!(Arc::ptr_eq(&region, &node.region()), "the one that is listed");
+        // Of a creation beside a removal, either comes first; the removal removes what it finds.
+        let mut later = lone(1, 1, low);
+        later.peers[0].id = 200 + round;
+        let (created, removed) = tokio::join!(node.store.bootstrap(later), node.store.destroy(1));
+        removed.unwrap();
+        assert!(created.is_err() || node.region().peer() == 200 + round);
+        if created.is_ok() {
+            node.store.destroy(1).await.unwrap();
+        }
+        assert!(node.store.region(1).is_none());
+    }
+    node.close().await;
 }

@@ -9,6 +9,7 @@
 )]
 
 mod crash;
+mod full_disk;
 mod installs;
 mod many;
 mod modules;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -12,11 +12,12 @@ use neokv_encoding::slot::SlotRange;
 use neokv_engine::Durability;
 use neokv_raftstore::transport::NoPeers;
 use neokv_raftstore::{
-    Action, Done, Leadership, ProposeError, ReadError, Role, SplitPlan, StoreError,
+    Action, Done, Leadership, ProposeError, ReadError, ReadPoint, Region, Role, SplitPlan,
+    StoreError,
 };
 
 use crate::node::{Node, region_on, replies, write};
-use crate::toy::{Command, Reply, slot, sum, user_key};
+use crate::toy::{Command, Reply, Toy, slot, sum, user_key};
 
 /// A key in each of so many equal parts of the slots.
 fn keys(parts: u16) -> Vec<u8> {
@@ -132,7 +133,7 @@ async fn a_command_takes_effect_where_its_slot_is_or_nowhere() {
 }
 
 /// The Region of a key, once there is one.
-async fn until_region(node: &Node, key: u8) -> Arc<neokv_raftstore::Region<crate::toy::Toy>> {
+async fn until_region(node: &Node, key: u8) -> Arc<Region<Toy>> {
     loop {
         match node.store.region_of_slot(slot(key)) {
             Some(region) => return region,
@@ -142,41 +143,69 @@ async fn until_region(node: &Node, key: u8) -> Arc<neokv_raftstore::Region<crate
 }
 
 /// Adds 1 to a key, wherever it is by now.
-async fn add_somewhere(node: &Node, key: u8, misrouted: &AtomicU64) -> u64 {
+async fn add_somewhere(node: &Node, key: u8) -> u64 {
     loop {
         let region = until_region(node, key).await;
         let epoch = region.descriptor().epoch;
         match region.propose(epoch, vec![Command::Add(key, 1), Command::Fail]).await {
             Ok(done) => match done[..] {
                 [Done::Reply(Reply::Sum(sum)), Done::Reply(Reply::Error)] => return sum,
-                [Done::Misrouted(_), _] => misrouted.fetch_add(1, Ordering::Relaxed),
+                // Only because the Region has another shape by now, which the caller can see.
+                [Done::Misrouted(Command::Add(back, 1)), _] => {
+                    assert_eq!(back, key);
+                    assert!(region.descriptor().epoch.version > epoch.version);
+                }
                 ref other => panic!("{other:?}"),
             },
             Err(error) if error.action() == Action::Retry => {
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                0
             }
             Err(error) => panic!("{error}"),
-        };
+        }
     }
+}
+
+/// After a split, nothing is written or read by the epoch before it, whichever half it is for; nor
+/// by the epoch after it, where the slot is not the Region's any more.
+async fn refuses_old_epoch(node: &Node, region: &Region<Toy>, begun: &ReadPoint, keys: &[u8]) {
+    let (before, now) = (Arc::clone(&begun.descriptor), region.descriptor());
+    assert_eq!(now.epoch.version, before.epoch.version + 1);
+    let stale = |error: ReadError| match error {
+        ReadError::StaleEpoch { descriptor } => descriptor.epoch == now.epoch,
+        _ => false,
+    };
+    assert!(region.read_latest(begun, |_| ()).is_err_and(stale));
+    assert!(region.read_now(before.epoch).is_err_and(stale));
+    assert!(region.read_index(before.epoch).await.is_err_and(stale));
+    let halves = keys.iter().filter(|key| before.slots.contains(slot(**key)));
+    let (kept, moved): (Vec<u8>, Vec<u8>) = halves.partition(|key| now.slots.contains(slot(**key)));
+    assert!(!kept.is_empty() && !moved.is_empty());
+    // Much more than the clients ever add.
+    let much = |key: &u8| Command::Add(*key, 1 << 40);
+    let both: Vec<Command> = kept.iter().chain(&moved).map(much).collect();
+    let back = |commands: &[Command]| commands.iter().copied().map(Done::Misrouted).collect();
+    let expected: Vec<Done<Command, Reply>> = back(&both);
+    assert_eq!(region.propose(before.epoch, both.clone()).await.unwrap(), expected);
+    let elsewhere: Vec<Command> = moved.iter().map(much).collect();
+    let expected: Vec<Done<Command, Reply>> = back(&elsewhere);
+    assert_eq!(region.propose(now.epoch, elsewhere).await.unwrap(), expected);
+    assert!(kept.iter().chain(&moved).all(|key| sum(&node.engine, *key) < 1 << 40));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn splits_under_load_lose_and_double_nothing() {
     let node = Arc::new(Node::alone(|_| {}).await);
     let stop = Arc::new(AtomicBool::new(false));
-    let misrouted = Arc::new(AtomicU64::new(0));
     let keys = keys(16);
     let clients: Vec<_> = keys
         .iter()
         .map(|key| {
             let (node, stop, key) = (Arc::clone(&node), Arc::clone(&stop), *key);
-            let misrouted = Arc::clone(&misrouted);
             tokio::spawn(async move {
                 let mut count = 0;
                 while !stop.load(Ordering::Relaxed) {
                     count += 1;
-                    assert_eq!(add_somewhere(&node, key, &misrouted).await, count);
+                    assert_eq!(add_somewhere(&node, key).await, count);
                 }
                 count
             })
@@ -186,7 +215,7 @@ async fn splits_under_load_lose_and_double_nothing() {
     let reader = tokio::spawn({
         let (node, stop, keys) = (Arc::clone(&node), Arc::clone(&stop), keys.clone());
         async move {
-            let (mut seen, mut stale) = (vec![0; keys.len()], 0);
+            let mut seen = vec![0; keys.len()];
             while !stop.load(Ordering::Relaxed) {
                 for (key, seen) in keys.iter().zip(&mut seen) {
                     let region = until_region(&node, *key).await;
@@ -197,12 +226,14 @@ async fn splits_under_load_lose_and_double_nothing() {
                             assert!(sum >= *seen);
                             *seen = sum;
                         }
-                        Err(ReadError::StaleEpoch { .. }) => stale += 1,
+                        Err(ReadError::StaleEpoch { descriptor }) => {
+                            let version = point.descriptor.epoch.version;
+                            assert!(descriptor.epoch.version > version);
+                        }
                         Err(error) => panic!("{error}"),
                     }
                 }
             }
-            stale
         }
     });
     let mut regions = BTreeSet::from([1]);
@@ -216,7 +247,10 @@ async fn splits_under_load_lose_and_double_nothing() {
         let descriptor = region.descriptor();
         let slot = descriptor.slots.start + descriptor.slots.len() / 2;
         let plan = SplitPlan { slot, child, child_peers: vec![100 + child] };
-        region.split(descriptor.epoch, plan).await.unwrap();
+        let old = descriptor.epoch;
+        let begun = region.read_now(old).unwrap();
+        region.split(old, plan).await.unwrap();
+        refuses_old_epoch(&node, &region, &begun, &keys).await;
         regions.insert(child);
     }
     tokio::time::sleep(Duration::from_millis(50)).await;

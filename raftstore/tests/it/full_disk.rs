@@ -1,0 +1,126 @@
+//! A disk that is really full: the test starts itself again in a mount namespace of its own, with
+//! 128 MiB of memory as the disk.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command as Process;
+use std::time::Duration;
+
+use neokv_encoding::region::Descriptor;
+use neokv_raftstore::transport::local::LocalTransport;
+
+use crate::installs::{key_in, lone, slots};
+use crate::node::{Node, region_on, write};
+use crate::threads::{quick, until};
+use crate::toy::Command;
+
+/// Names the small disk to the inner run.
+const DISK: &str = "NEOKV_TEST_SMALL_DISK";
+
+/// The small disk, in the inner run. The outer one starts it and gets nothing.
+fn small_disk(test: &str) -> Option<PathBuf> {
+    if let Some(disk) = std::env::var_os(DISK) {
+        return Some(disk.into());
+    }
+    let disk = tempfile::tempdir().unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=128m tmpfs {disk} || exit 99; export {DISK}={disk}; exec \"$0\" \"$@\"",
+        disk = disk.path().display()
+    );
+    let status = Process::new("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c", &script])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .status();
+    match status.map(|status| status.code()) {
+        Ok(Some(0)) => {}
+        Ok(Some(1 | 99)) | Err(_) if !may_mount() => {
+            eprintln!("not run: this machine gives no mount namespaces");
+        }
+        other => panic!("the run on the small disk ended with {other:?}"),
+    }
+    None
+}
+
+fn may_mount() -> bool {
+    let disk = tempfile::tempdir().unwrap();
+    Process::new("unshare")
+        .args(["--mount", "--map-root-user", "mount", "-t", "tmpfs", "tmpfs"])
+        .arg(disk.path())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Takes all that is left of the disk. The result gives it back.
+fn fill(disk: &Path) -> PathBuf {
+    let path = disk.join("ballast");
+    let mut ballast = std::fs::File::create(&path).unwrap();
+    for size in [1 << 20, 4096, 1] {
+        while ballast.write_all(&vec![0; size]).is_ok() {}
+    }
+    path
+}
+
+/// The limit is no measure, it only ends a test that hangs.
+async fn close(node: Node) -> tempfile::TempDir {
+    tokio::time::timeout(Duration::from_secs(60), node.close()).await.expect("the store ends")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_ends_while_a_vote_waits_for_space() {
+    let test = "full_disk::a_store_ends_while_a_vote_waits_for_space";
+    let Some(disk) = small_disk(test) else { return };
+    let (network, [one, two]) = two_stores(&disk).await;
+    for node in [&one, &two] {
+        node.store.bootstrap(voters()).await.unwrap();
+    }
+    let lone = two.store.bootstrap(lone(2, 2, slots(8192, 16_384))).await.unwrap();
+    lone.wait_serving().await.unwrap();
+    let (there, here) = (one.region(), two.region());
+    until("a leader", || there.is_serving() || here.is_serving()).await;
+    if !here.is_serving() {
+        there.transfer_leadership(2).await.unwrap();
+        here.wait_serving().await.unwrap();
+    }
+    two.add(key_in(slots(0, 8192)), 5).await;
+    let ballast = fill(&disk);
+    // Until the log writer waits with one of them.
+    while write(&lone, &[Command::Pad(1 << 16)]).await.is_ok() {}
+    // The other store campaigns, and its vote is to be saved here: that ends the leadership.
+    assert!(here.is_serving());
+    let transferring = tokio::spawn(async move { here.transfer_leadership(1).await });
+    let here = two.region();
+    until("the vote is to be saved", || !here.is_serving()).await;
+    transferring.abort();
+    drop((lone, here));
+    let dir = close(two).await;
+
+    std::fs::remove_file(ballast).unwrap();
+    let two = Node::open(dir, 2, network.for_store(2), quick).await;
+    network.join(2, &two.store.endpoint());
+    let here = two.region();
+    until("a leader", || there.is_serving() || here.is_serving()).await;
+    let leader = if there.is_serving() { &one } else { &two };
+    assert_eq!(leader.add(key_in(slots(0, 8192)), 1).await, 6);
+    drop((there, here));
+    close(two).await;
+    close(one).await;
+}
+
+/// Region 1 over the lower half, with a voter on each store.
+fn voters() -> Descriptor {
+    Descriptor { slots: slots(0, 8192), ..region_on(&[1, 2]) }
+}
+
+/// Store 1 on the usual disk, store 2 on the small one.
+async fn two_stores(small: &Path) -> (LocalTransport, [Node; 2]) {
+    let network = LocalTransport::new();
+    let open = async |id, dir: tempfile::TempDir| {
+        let node = Node::open(dir, id, network.for_store(id), quick).await;
+        network.join(id, &node.store.endpoint());
+        node
+    };
+    let one = open(1, tempfile::tempdir().unwrap()).await;
+    let two = open(2, tempfile::tempdir_in(small).unwrap()).await;
+    (network, [one, two])
+}
