@@ -67,7 +67,7 @@ impl Drop for HeldPlace {
 }
 
 /// A transfer under way.
-struct Transfer {
+pub(super) struct Transfer {
     dir: Dir,
     /// Size and checksum of the files that have arrived, and of the one that is arriving.
     files: Vec<FileDigest>,
@@ -153,7 +153,7 @@ impl Receiver {
         if let Err(why) = written {
             let receiver = Arc::clone(self);
             // Removes what has arrived.
-            let _ = blocking(move || receiver.give_up(region, session)).await;
+            let _ = blocking(move || drop(receiver.take_out(region, session))).await;
             return Err(self.refused(&why));
         }
         Ok(Writer::new().finish())
@@ -174,11 +174,7 @@ impl Receiver {
         if manifest.descriptor.id != region {
             return Err(TransportError::Garbled("snapshot of another region".into()));
         }
-        let transfer = self.transfer(region, session)?;
-        let place = HeldPlace { receiver: Arc::clone(self), region, session };
-        if let Some(place) = self.places_taken.lock().get_mut(&region) {
-            place.transfer = None;
-        }
+        let (transfer, place) = self.take_out(region, session)?;
         let transfer = Arc::into_inner(transfer).map(Mutex::into_inner);
         let transfer = transfer.ok_or_else(|| self.refused(&"a chunk is still being written"))?;
         let package = blocking(move || transfer.finish(manifest)).await;
@@ -187,7 +183,7 @@ impl Receiver {
         Ok(Arrived { vote, package, place })
     }
 
-    /// A transfer is over.
+    /// The place of a transfer that was taken out of it is free.
     fn give_up(&self, region: u64, session: u64) {
         let mut places = self.places_taken.lock();
         if places.get(&region).is_some_and(|place| place.session == session) {
@@ -206,13 +202,37 @@ impl Receiver {
         });
     }
 
+    /// A transfer that goes on.
     fn transfer(&self, region: u64, session: u64) -> Result<Arc<Mutex<Transfer>>, TransportError> {
-        let none = || self.refused(&"there is no such transfer (any more)");
+        self.in_place(region, session, |place| {
+            place.last_progress = Instant::now();
+            place.transfer.clone()
+        })
+    }
+
+    /// Takes a transfer out of its place, which stays taken until the second value is dropped.
+    pub(super) fn take_out(
+        self: &Arc<Self>,
+        region: u64,
+        session: u64,
+    ) -> Result<(Arc<Mutex<Transfer>>, HeldPlace), TransportError> {
+        let transfer = self.in_place(region, session, |place| place.transfer.take())?;
+        Ok((transfer, HeldPlace { receiver: Arc::clone(self), region, session }))
+    }
+
+    /// Looks into the place of this session, if it has one still. Whatever is done there is done
+    /// under the lock that the session was compared under: another store's offer may end this
+    /// transfer at any moment and put its own into the place.
+    fn in_place<T>(
+        &self,
+        region: u64,
+        session: u64,
+        look: impl FnOnce(&mut Place) -> Option<T>,
+    ) -> Result<T, TransportError> {
         let mut places = self.places_taken.lock();
         let place = places.get_mut(&region).filter(|place| place.session == session);
-        let place = place.ok_or_else(none)?;
-        place.last_progress = Instant::now();
-        place.transfer.clone().ok_or_else(none)
+        let none = || self.refused(&"there is no such transfer (any more)");
+        place.and_then(look).ok_or_else(none)
     }
 
     fn refused(&self, why: &dyn ToString) -> TransportError {

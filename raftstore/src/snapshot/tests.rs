@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +33,9 @@ use crate::testing::{self, Nothing};
 use crate::transport::TransportError;
 use crate::transport::wire::{Reader, Writer};
 use crate::types::log_id_in;
+
+/// How often two messages are made to meet, where only some meetings are close ones.
+const RACES: usize = 2000;
 
 /// A store with Region 1 over these slots, applied up to `index`.
 fn store(dir: &Path, index: u64, slots: SlotRange) -> Engine {
@@ -473,5 +476,52 @@ async fn only_what_arrives_as_it_was_sent_is_taken() {
             assert!(offer(&receiver, 1).is_err(), "it is being installed, and keeps its place");
             drop(arrived);
         }
+    }
+}
+
+#[tokio::test]
+async fn what_a_late_message_names_is_no_longer_taken_out_of_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let receiver = receiver(dir.path(), Duration::from_secs(60));
+    // The Region's next leader offers while the end of its former one's transfer is on its way.
+    let old = offer(&receiver, 1).unwrap();
+    let new = offer(&receiver, 1).unwrap();
+    assert!(receiver.take_out(1, old).is_err());
+    let chunk = |session| Writer::new().u64(session).u32(0).u64(0).bytes(b"x").finish();
+    receiver.chunk(1, chunk(new)).await.expect("the new transfer goes on");
+    // Its end has come. A chunk that fails only now does not free the place.
+    let installing = receiver.take_out(1, new).unwrap();
+    assert!(receiver.chunk(1, chunk(new)).await.is_err());
+    assert!(receiver.take_out(1, new).is_err());
+    assert!(offer(&receiver, 1).is_err(), "it is being installed");
+    drop(installing);
+    offer(&receiver, 1).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_end_beside_the_next_offer_leaves_every_place_usable() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = store(&dir.path().join("source"), 50, SlotRange::ALL);
+    let mut manifest = package(&engine, &dir.path().join("out")).manifest.clone();
+    manifest.files.clear();
+    let vote = crate::types::vote_in(neokv_encoding::raft::Vote::default());
+    let receiver = receiver(&dir.path().join("in"), Duration::from_secs(60));
+    for round in 0..RACES {
+        let session = offer(&receiver, 1).expect("the place of the last round is free");
+        let end = Writer::new().u64(session).vote(&vote).bytes(&manifest.encode()).finish();
+        let barrier = Arc::new(Barrier::new(2));
+        let offering = std::thread::spawn({
+            let (receiver, barrier) = (Arc::clone(&receiver), Arc::clone(&barrier));
+            move || {
+                barrier.wait();
+                // Meets the end a little later in each round.
+                (0..round % 128).for_each(|_| std::hint::spin_loop());
+                offer(&receiver, 1).map(drop)
+            }
+        });
+        barrier.wait();
+        let ended = receiver.end(1, end).await;
+        let offered = offering.join().unwrap();
+        assert!(ended.is_ok() || offered.is_ok(), "one of them has the place");
     }
 }
