@@ -35,11 +35,17 @@ pub(crate) struct Receiver {
     places: usize,
     stuck_after: Duration,
     next: AtomicU64,
-    places_taken: Mutex<BTreeMap<u64, Place>>,
+    /// Messages of all Regions need this lock, on threads that must not wait for the disk. So a
+    /// place that holds files is only moved while it is locked; it is dropped, and its files are
+    /// removed, after that.
+    places_taken: Mutex<Places>,
 }
 
+/// The places that are taken, by Region.
+type Places = BTreeMap<u64, Place>;
+
 /// What one Region's transfer holds.
-struct Place {
+pub(super) struct Place {
     session: u64,
     last_progress: Instant,
     /// `None`: all has arrived, and is being installed.
@@ -119,21 +125,50 @@ impl Receiver {
             return Err(TransportError::Garbled("snapshot of another region".into()));
         }
         fits(&offered).map_err(|why| self.refused(&why))?;
-        let mut places = self.places_taken.lock();
-        if places.get(&region).is_some_and(|place| place.transfer.is_none()) {
-            return Err(self.refused(&"it is installing an earlier snapshot"));
-        }
-        places.remove(&region);
-        places.retain(|_, place| !place.is_stuck(self.stuck_after));
-        if places.len() >= self.places {
-            return Err(self.refused(&"it receives enough snapshots already"));
-        }
+        // A directory costs a little, so whoever would be refused is told before there is one.
+        self.refuse_without_room(&self.places_taken.lock(), region)?;
+        let place = self.new_place(region)?;
+        let session = place.session;
+        // Removes the files of the transfers that it ends.
+        drop(self.take_place(region, place)?);
+        Ok(Writer::new().u64(session).finish())
+    }
+
+    /// A place for a transfer that begins, with an empty directory.
+    pub(super) fn new_place(&self, region: u64) -> Result<Place, TransportError> {
         let dir = Dir::create(&self.dir, "in", region).map_err(|error| self.refused(&error))?;
         let session = self.next.fetch_add(1, Ordering::Relaxed);
         let transfer = Arc::new(Mutex::new(Transfer { dir, files: Vec::new(), open: None }));
-        let last_progress = Instant::now();
-        places.insert(region, Place { session, last_progress, transfer: Some(transfer) });
-        Ok(Writer::new().u64(session).finish())
+        Ok(Place { session, last_progress: Instant::now(), transfer: Some(transfer) })
+    }
+
+    /// Whether a transfer for this Region may have a place.
+    fn refuse_without_room(&self, places: &Places, region: u64) -> Result<(), TransportError> {
+        if places.get(&region).is_some_and(|place| place.transfer.is_none()) {
+            return Err(self.refused(&"it is installing an earlier snapshot"));
+        }
+        let stay = |(other, place): &(&u64, &Place)| {
+            **other != region && !place.is_stuck(self.stuck_after)
+        };
+        if places.iter().filter(stay).count() >= self.places {
+            return Err(self.refused(&"it receives enough snapshots already"));
+        }
+        Ok(())
+    }
+
+    /// Gives a Region's transfer a place, if there is one. Returns the transfers that it ends, whose
+    /// files are removed when they are dropped. (A transfer that is refused is dropped after the
+    /// lock, too: an argument outlives the locals.)
+    pub(super) fn take_place(
+        &self,
+        region: u64,
+        place: Place,
+    ) -> Result<Vec<Place>, TransportError> {
+        let mut places = self.places_taken.lock();
+        self.refuse_without_room(&places, region)?;
+        let mut ended: Vec<Place> = places.insert(region, place).into_iter().collect();
+        ended.extend(take_stuck(&mut places, self.stuck_after));
+        Ok(ended)
     }
 
     /// A piece of a file.
@@ -191,15 +226,15 @@ impl Receiver {
         }
     }
 
-    /// Gives up transfers that do not move. Called once in a while.
+    /// Takes out the transfers that do not move. Called once in a while; dropping them blocks on
+    /// disk.
+    pub(super) fn take_stuck(&self) -> Vec<Place> {
+        take_stuck(&mut self.places_taken.lock(), self.stuck_after)
+    }
+
+    /// Gives up transfers that do not move. Called once in a while. Blocks on disk.
     pub(crate) fn drop_stuck(&self) {
-        self.places_taken.lock().retain(|region, place| {
-            let stuck = place.is_stuck(self.stuck_after);
-            if stuck {
-                tracing::warn!(region, "a snapshot stopped arriving: given up");
-            }
-            !stuck
-        });
+        drop(self.take_stuck());
     }
 
     /// A transfer that goes on.
@@ -238,6 +273,18 @@ impl Receiver {
     fn refused(&self, why: &dyn ToString) -> TransportError {
         TransportError::Refused { store: self.store, why: why.to_string() }
     }
+}
+
+/// Takes out the places of transfers that have not moved for so long.
+fn take_stuck(places: &mut Places, limit: Duration) -> Vec<Place> {
+    let stuck = places.extract_if(.., |region, place| {
+        let stuck = place.is_stuck(limit);
+        if stuck {
+            tracing::warn!(region, "a snapshot stopped arriving: given up");
+        }
+        stuck
+    });
+    stuck.map(|(_, place)| place).collect()
 }
 
 impl Transfer {

@@ -525,3 +525,28 @@ async fn an_end_beside_the_next_offer_leaves_every_place_usable() {
         assert!(ended.is_ok() || offered.is_ok(), "one of them has the place");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn files_are_removed_when_the_places_are_no_longer_locked() {
+    let dir = tempfile::tempdir().unwrap();
+    let receiver = receiver(dir.path(), Duration::from_secs(60));
+    let on_disk = || fs::read_dir(dir.path()).unwrap().count();
+    let first = offer(&receiver, 1).unwrap();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    // An offer that ends a transfer which does not move, and one of its own Region.
+    let second = receiver.new_place(2).unwrap();
+    let ended = receiver.take_place(2, second).unwrap();
+    assert_eq!((ended.len(), on_disk()), (1, 2), "it is out of its place, and still there");
+    assert!(receiver.take_out(1, first).is_err());
+    drop(ended);
+    assert_eq!(on_disk(), 1);
+    let again = receiver.new_place(2).unwrap();
+    let ended = receiver.take_place(2, again).unwrap();
+    assert_eq!((ended.len(), on_disk()), (1, 2));
+    drop(ended);
+    tokio::time::advance(Duration::from_secs(61)).await;
+    let stuck = receiver.take_stuck();
+    assert_eq!((stuck.len(), on_disk()), (1, 1));
+    drop(stuck);
+    assert_eq!(on_disk(), 0);
+}

@@ -33,6 +33,7 @@ use openraft::storage::Snapshot;
 use super::Inner;
 use super::directory::Directory;
 use crate::blocking::blocking;
+use crate::error::StoreError;
 use crate::group::Raft;
 use crate::machine::StateMachine;
 use crate::records;
@@ -173,17 +174,20 @@ impl Handler {
     ) -> Result<Bytes, TransportError> {
         // The place is held until the install is over, and so is the claim of the shape.
         let Arrived { vote, package, place: _place } = self.receiver.end(region.id, body).await?;
-        let (snapshots, shape) =
-            (Arc::clone(&region.snapshots), package.manifest.descriptor.clone());
-        let claim = blocking(move || snapshots.claim(&shape)).await;
-        let claim = claim.map_err(|error| self.refused(&error))?;
-        let claim = claim.map_err(|error| self.refused(&error))?;
-        let applied = &package.manifest.applied;
+        let snapshots = Arc::clone(&region.snapshots);
+        // What does not fit is removed there, too.
+        let claimed = blocking(move || {
+            let claim = snapshots.claim(&package.manifest.descriptor)?;
+            Ok::<_, StoreError>(Received { package, claim })
+        });
+        let received = claimed.await.map_err(|error| self.refused(&error))?;
+        let received = received.map_err(|error| self.refused(&error))?;
+        let applied = &received.package.manifest.applied;
         let meta = SnapshotMeta {
             last_log_id: applied.log_id.map(log_id_in),
             last_membership: membership_in(&applied.membership),
         };
-        let received = SnapshotData::Received(Box::new(Received { package, claim }));
+        let received = SnapshotData::Received(Box::new(received));
         let snapshot = Snapshot { meta, snapshot: received };
         let answer = raft.install_full_snapshot(vote, snapshot).await;
         let answer = answer.map_err(|error| self.refused(&error))?;
