@@ -1,7 +1,6 @@
 //! The task that turns submissions into entries.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -72,8 +71,6 @@ pub(crate) struct Proposer<M: StateMachine> {
     queue: Mutex<Queue<M::Command, M::Reply>>,
     in_flight: AllInFlight<M::Command, M::Reply>,
     window: Window,
-    /// The disk is full.
-    stalled: AtomicBool,
     wake: Notify,
 }
 
@@ -108,7 +105,6 @@ impl<M: StateMachine> Proposer<M> {
             queue: Mutex::new(Queue::default()),
             in_flight: AllInFlight::default(),
             window: Window::new(config.window, config.eager_bytes),
-            stalled: AtomicBool::new(false),
             wake: Notify::new(),
         })
     }
@@ -122,9 +118,6 @@ impl<M: StateMachine> Proposer<M> {
     ) -> Result<oneshot::Receiver<SubmissionResult<M>>, ProposeError> {
         let ProposerParts { region, machine, quota, .. } = &self.parts;
         let (region, version) = (*region, epoch.version);
-        if self.stalled.load(Ordering::Acquire) {
-            return Err(ProposeError::NoSpace);
-        }
         // From here on the caller has an answer to wait for, whatever happens to its commands.
         let (answer, wait) = Answer::new();
         let deadline = Instant::now() + self.timeout;
@@ -143,9 +136,14 @@ impl<M: StateMachine> Proposer<M> {
         let busy = || ProposeError::Busy { region, waiting: quota.used() };
         submission.share = Some(quota.take(submission.weight).ok_or_else(busy)?);
         let wake = {
+            // Compared under the lock under which they change: whoever closes or stalls the queue
+            // answers what is in it, and finds nothing that comes later.
             let mut queue = self.queue.lock();
             if queue.is_closed() {
                 return Err(self.closed());
+            }
+            if queue.is_stalled() {
+                return Err(ProposeError::NoSpace);
             }
             if !queue.has_room(submission.commands.len(), &self.limits) {
                 return Err(busy());
@@ -174,10 +172,7 @@ impl<M: StateMachine> Proposer<M> {
             let stamp = stamps.next(draft.commands.len(), now_ms, applied);
             let command = self.parts.machine.encode(stamp, &draft.commands);
             metrics::proposed(draft.commands.len(), self.parts.quota.used());
-            self.window.proposed(draft.bytes);
-            let events: Arc<dyn EntryEvents<M::Command, M::Reply>> = Arc::clone(&self) as _;
-            let entry = InFlight::new(epoch.version, draft.waiters, events);
-            self.in_flight.add(&entry);
+            let Some(entry) = self.begin(epoch.version, draft) else { continue };
             let offer = Offer { epoch, command, retries: self.lease_retries };
             Arc::clone(&self).offer_to_raft(raft.clone(), entry, offer).await;
         }
@@ -209,6 +204,22 @@ impl<M: StateMachine> Proposer<M> {
             misrouted::<M>(stale);
             self.wake.notified().await;
         }
+    }
+
+    /// An entry that is about to be handed to Raft; `None` if the disk is full by now, and nothing
+    /// happens.
+    fn begin(self: &Arc<Self>, version: u64, draft: DraftOf<M>) -> Option<Arc<InFlightOf<M>>> {
+        self.window.proposed(draft.bytes);
+        let events: Arc<dyn EntryEvents<M::Command, M::Reply>> = Arc::clone(self) as _;
+        let entry = InFlight::new(version, draft.waiters, events);
+        self.in_flight.add(&entry);
+        // What is in flight when the disk becomes full is given up, and so is what waits. The draft
+        // was neither since it was cut: it is the one here that can be refused.
+        if self.queue.lock().is_stalled() {
+            entry.fail(&ProposeError::NoSpace);
+            return None;
+        }
+        Some(entry)
     }
 
     /// Hands an entry to Raft.
@@ -272,12 +283,12 @@ impl<M: StateMachine> Proposer<M> {
     /// and those whose entry is in flight are told that its outcome is unknown: it takes effect
     /// when space returns.
     pub(crate) fn stall(&self, full: bool) {
-        self.stalled.store(full, Ordering::Release);
+        // First, so that no entry begins unseen between the two.
+        let waiting = self.queue.lock().stall(full);
+        refuse::<M>(waiting, &ProposeError::NoSpace);
         if full {
             let why = "the disk is full; the write may take effect when space returns";
             self.in_flight.abandon(why);
-            let waiting = self.queue.lock().drain();
-            refuse::<M>(waiting, &ProposeError::NoSpace);
         }
     }
 
@@ -379,7 +390,7 @@ impl<M: StateMachine> EntryEvents<M::Command, M::Reply> for Proposer<M> {
         if queue.is_closed() {
             drop(queue);
             refuse::<M>(back, &self.closed());
-        } else if self.stalled.load(Ordering::Acquire) {
+        } else if queue.is_stalled() {
             drop(queue);
             refuse::<M>(back, &ProposeError::NoSpace);
         } else {
@@ -436,6 +447,9 @@ impl Stamps {
         Stamp { hlc, seed: self.seeds.next_u64() }
     }
 }
+
+#[cfg(test)]
+mod waiting_tests;
 
 #[cfg(test)]
 mod tests {

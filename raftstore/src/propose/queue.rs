@@ -114,11 +114,19 @@ pub(super) struct Queue<C, R> {
     bytes: usize,
     commands: usize,
     closed: bool,
+    stalled: bool,
 }
 
 impl<C, R> Default for Queue<C, R> {
     fn default() -> Self {
-        Queue { waiting: VecDeque::new(), returned: 0, bytes: 0, commands: 0, closed: false }
+        Queue {
+            waiting: VecDeque::new(),
+            returned: 0,
+            bytes: 0,
+            commands: 0,
+            closed: false,
+            stalled: false,
+        }
     }
 }
 
@@ -146,6 +154,11 @@ impl<C, R> Queue<C, R> {
         self.closed
     }
 
+    /// Whether the disk is full: nothing may wait for an entry.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
     /// Whether so many commands more may wait. One submission always may, however large.
     pub(super) fn has_room(&self, commands: usize, limits: &EntryLimits) -> bool {
         self.waiting.is_empty() || self.commands + commands <= limits.queue_commands
@@ -171,6 +184,13 @@ impl<C, R> Queue<C, R> {
     pub(super) fn close(&mut self) -> Vec<Submission<C, R>> {
         self.closed = true;
         self.drain()
+    }
+
+    /// The disk is full (`true`) or writable again. While it is full nothing waits: returns what
+    /// did.
+    pub(super) fn stall(&mut self, full: bool) -> Vec<Submission<C, R>> {
+        self.stalled = full;
+        if full { self.drain() } else { Vec::new() }
     }
 
     /// Takes everything out.

@@ -1,0 +1,100 @@
+//! What waits for an entry while the disk becomes full, and what it takes of the store's quota.
+
+use std::sync::{OnceLock, Weak};
+
+use neokv_encoding::family::Family;
+use neokv_encoding::region::Descriptor;
+use neokv_encoding::slot::SlotRange;
+use neokv_engine::KeyRange;
+
+use super::*;
+use crate::machine::ApplyContext;
+use crate::published::StartPoint;
+use crate::testing::{self, NoRoutes};
+
+/// Whose commands are their weights.
+#[derive(Default)]
+struct Weights {
+    /// Becomes full while a command is weighed.
+    fills_up: OnceLock<Weak<Proposer<Weights>>>,
+}
+
+impl StateMachine for Weights {
+    type Command = usize;
+    type Reply = ();
+    type Pending = ();
+
+    fn weight(&self, weight: &usize) -> usize {
+        if let Some(proposer) = self.fills_up.get().and_then(Weak::upgrade) {
+            proposer.stall(true);
+        }
+        *weight
+    }
+
+    fn alone(&self, _: &usize) -> bool {
+        false
+    }
+
+    fn encode(&self, _: Stamp, _: &[usize]) -> Bytes {
+        Bytes::new()
+    }
+
+    fn decode(&self, _: &Bytes) -> Result<Vec<usize>, ApplyError> {
+        Ok(Vec::new())
+    }
+
+    fn apply(&self, _: &mut ApplyContext<'_>, _: &Bytes) -> Result<Vec<Outcome<()>>, ApplyError> {
+        Ok(Vec::new())
+    }
+
+    fn ranges(&self, _: &Descriptor) -> Vec<(Family, KeyRange)> {
+        Vec::new()
+    }
+}
+
+/// Entries have up to 100 bytes, and 1000 may wait in the store.
+fn proposer() -> Arc<Proposer<Weights>> {
+    let mut config = Config::new(1, "never used");
+    config.entry_bytes = 100;
+    let start = StartPoint { term: 0, index: 0, clock: 0, sole: true };
+    let descriptor = testing::descriptor(1, SlotRange::ALL);
+    let parts = ProposerParts {
+        region: 1,
+        machine: Arc::default(),
+        published: Arc::new(Published::new(start, |_| {})),
+        shape: Arc::new(Shape::new(descriptor, testing::member(1), Arc::new(NoRoutes))),
+        quota: QueueQuota::new(1000),
+    };
+    Proposer::new(parts, &config)
+}
+
+fn epoch() -> Epoch {
+    testing::descriptor(1, SlotRange::ALL).epoch
+}
+
+#[tokio::test]
+async fn what_comes_while_the_disk_becomes_full_is_refused() {
+    let proposer = proposer();
+    proposer.parts.machine.fills_up.set(Arc::downgrade(&proposer)).unwrap();
+    let refused = proposer.submit(epoch(), vec![1]).map(drop);
+    assert_eq!(refused, Err(ProposeError::NoSpace));
+    assert_eq!(proposer.parts.quota.used(), 0);
+}
+
+#[tokio::test]
+async fn an_entry_that_is_cut_while_the_disk_becomes_full_is_not_begun() {
+    let proposer = proposer();
+    let wait = proposer.submit(epoch(), vec![1]).unwrap();
+    let (_, draft) = proposer.next().await.unwrap();
+    proposer.stall(true);
+    assert!(proposer.begin(1, draft).is_none());
+    assert_eq!(wait.await.unwrap(), Err(ProposeError::NoSpace));
+    assert_eq!(proposer.in_flight(), 0, "the window is free");
+    proposer.stall(false);
+    let wait = proposer.submit(epoch(), vec![1]).unwrap();
+    let (_, draft) = proposer.next().await.unwrap();
+    let entry = proposer.begin(1, draft).unwrap();
+    proposer.stall(true);
+    assert!(matches!(wait.await.unwrap(), Err(ProposeError::Unknown { .. })), "it is in the log");
+    drop(entry);
+}
