@@ -87,6 +87,8 @@ impl<C, R> InFlight<C, R> {
                 }
             }
             rest.extend(waiter.rest);
+            // Its caller holds the rest from here on, or the queue, which counts it again.
+            drop(waiter.share);
             if !complete {
                 waiter.answer.send(Err(lost_count()));
             } else if done.is_empty() && !waiter.answer.is_sent() {
@@ -206,7 +208,7 @@ mod tests {
     fn waiter(count: usize, rest: &str) -> (Waiter<char, u8>, Wait) {
         let (answer, wait) = Answer::new();
         let deadline = Instant::now();
-        (Waiter { count, rest: rest.chars().collect(), answer, deadline }, wait)
+        (Waiter { count, rest: rest.chars().collect(), share: None, answer, deadline }, wait)
     }
 
     #[tokio::test]

@@ -383,8 +383,12 @@ impl<M: StateMachine> Completion<WriteResult> for EntryResponder<M> {
 
 impl<M: StateMachine> EntryEvents<M::Command, M::Reply> for Proposer<M> {
     fn put_back(&self, left: Vec<ReturnedOf<M>>) {
-        let machine = &*self.parts.machine;
-        let back = left.into_iter().map(|returned| Submission::new(returned, machine));
+        let ProposerParts { machine, quota, .. } = &self.parts;
+        let back = left.into_iter().map(|returned| {
+            let mut submission = Submission::new(returned, &**machine);
+            submission.share = Some(quota.take_always(submission.weight));
+            submission
+        });
         let back: Vec<SubmissionOf<M>> = back.collect();
         let mut queue = self.queue.lock();
         if queue.is_closed() {

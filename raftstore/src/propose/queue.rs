@@ -86,6 +86,8 @@ pub(super) struct Waiter<C, R> {
     pub(super) count: usize,
     /// The commands that did not fit into the entry. They go back to the caller.
     pub(super) rest: Vec<C>,
+    /// The bytes of those in the quota of the store.
+    pub(super) share: Option<Share>,
     pub(super) answer: Answer<C, R>,
     pub(super) deadline: Instant,
 }
@@ -265,7 +267,8 @@ fn join<C, R>(draft: &mut Draft<C, R>, mut next: Submission<C, R>) {
         draft.commands.append(&mut next.commands);
     }
     let (answer, deadline) = (next.answer, next.deadline);
-    draft.waiters.push(Waiter { count, rest: Vec::new(), answer, deadline });
+    // Here, the submission gives its share of the quota back.
+    draft.waiters.push(Waiter { count, rest: Vec::new(), share: None, answer, deadline });
 }
 
 /// Moves the first commands of a submission into the empty draft: as many as may share an entry, at
@@ -295,7 +298,12 @@ fn first_part<C, R>(
     draft.commands = next.commands;
     draft.bytes = bytes;
     let (answer, deadline) = (next.answer, next.deadline);
-    draft.waiters.push(Waiter { count, rest, answer, deadline });
+    // What does not fit is held as long as the entry is on its way.
+    let mut share = next.share.filter(|_| !rest.is_empty());
+    if let Some(share) = &mut share {
+        share.shrink(next.weight - bytes);
+    }
+    draft.waiters.push(Waiter { count, rest, share, answer, deadline });
 }
 
 #[cfg(test)]

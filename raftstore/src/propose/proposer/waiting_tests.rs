@@ -98,3 +98,25 @@ async fn an_entry_that_is_cut_while_the_disk_becomes_full_is_not_begun() {
     assert!(matches!(wait.await.unwrap(), Err(ProposeError::Unknown { .. })), "it is in the log");
     drop(entry);
 }
+
+#[tokio::test]
+async fn what_is_held_for_a_later_entry_keeps_its_share_of_the_quota() {
+    let proposer = proposer();
+    let used = || proposer.parts.quota.used();
+    let mut wait = proposer.submit(epoch(), vec![60, 30, 40, 50]).unwrap();
+    assert_eq!(used(), 180);
+    let (_, draft) = proposer.next().await.unwrap();
+    assert_eq!((draft.commands.len(), used()), (2, 90), "the others wait in the entry");
+    let entry = proposer.begin(1, draft).unwrap();
+    // The entry left all of them out: they are in the queue once more.
+    entry.succeed(Vec::new(), vec![60, 30]);
+    drop(entry);
+    assert_eq!(used(), 180);
+    assert!(wait.try_recv().is_err(), "nothing of it was done");
+    let (_, draft) = proposer.next().await.unwrap();
+    let entry = proposer.begin(1, draft).unwrap();
+    entry.succeed(vec![Outcome::Reply(()), Outcome::Reply(())], Vec::new());
+    drop(entry);
+    assert_eq!(wait.await.unwrap().unwrap().rest, [40, 50], "the caller has them");
+    assert_eq!(used(), 0);
+}
