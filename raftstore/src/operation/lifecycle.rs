@@ -176,21 +176,34 @@ impl<M: StateMachine> Inner<M> {
     /// Writes the records of a new replica, if it may be created here. Blocks on disk.
     fn record_new(&self, new: &Recorded) -> Result<(), StoreError> {
         let ownership = self.ownership.lock();
-        // A split may be about to create the very same replica: it has written it before this, or
-        // finds it after.
-        let _one_at_a_time = self.creation.lock();
         self.check_new(new, &ownership)?;
         if let Some(descriptor) = &new.descriptor {
-            // A new Region is empty, whatever a former owner of its slots has left.
-            let left = records::with_rows(&self.engine, self.machine.ranges(descriptor))?;
-            if !left.is_empty() {
-                self.engine.clear_ranges(&left)?;
-                self.machine.removed(new.region, &left);
-            }
+            self.clear_left(new.region, descriptor)?;
         }
-        let mut batch = self.engine.log_batch();
-        write_new(&mut batch, new, 0);
-        Ok(self.engine.write_log(batch, Durability::Synced)?)
+        {
+            // A split may be about to create the very same replica: it has written it before this,
+            // or finds it after. Entries of all Regions wait for this lock, so the rows are cleared
+            // before it, and the sync comes after it. Rows that were nobody's then still are: a split
+            // gives its child only what the parent had, and the first check would have refused that.
+            let _one_at_a_time = self.creation.lock();
+            self.check_new(new, &ownership)?;
+            let mut batch = self.engine.log_batch();
+            write_new(&mut batch, new, 0);
+            self.engine.write_log(batch, Durability::Buffered)?;
+        }
+        // Whatever is written because the replica was found is synced after it.
+        Ok(self.engine.sync()?)
+    }
+
+    /// A new Region is empty, whatever a former owner of its slots has left. They are nobody's, and
+    /// the caller holds the lock of ownership.
+    fn clear_left(&self, region: u64, descriptor: &Descriptor) -> Result<(), StoreError> {
+        let left = records::with_rows(&self.engine, self.machine.ranges(descriptor))?;
+        if !left.is_empty() {
+            self.engine.clear_ranges(&left)?;
+            self.machine.removed(region, &left);
+        }
+        Ok(())
     }
 
     /// Whether a replica may be created here.

@@ -2,20 +2,24 @@
 
 mod panics;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use neokv_encoding::family::Family;
 use neokv_encoding::key::slot_bounds;
 use neokv_encoding::raft::{Peer, PeerRole};
+use neokv_encoding::region::Descriptor;
 use neokv_encoding::slot::SlotRange;
-use neokv_engine::{Durability, EngineError};
+use neokv_engine::{Durability, EngineError, KeyRange};
 use openraft::EntryPayload;
 use openraft::impls::leader_id_std::LeaderId;
 use openraft::raft::AppendEntriesRequest;
+use parking_lot::Mutex;
 
 use super::Store;
 use crate::config::Config;
 use crate::error::StoreError;
+use crate::machine::{ApplyContext, ApplyError, Outcome, Stamp, StateMachine};
 use crate::testing::{self, Nothing};
 use crate::transport::wire::append_out;
 use crate::transport::{Message, MessageKind, NoPeers, TransportError};
@@ -107,5 +111,63 @@ async fn a_late_answer_removes_the_peer_that_asked_and_no_other() {
     while store.region(1).is_some() {
         tokio::task::yield_now().await;
     }
+    store.shutdown().await;
+}
+
+/// Like [`Nothing`]; looks whether creations are locked while rows are cleared.
+#[derive(Default)]
+struct Watching {
+    creation: OnceLock<Arc<Mutex<()>>>,
+    was_locked: Mutex<Vec<bool>>,
+}
+
+impl StateMachine for Watching {
+    type Command = ();
+    type Reply = ();
+    type Pending = ();
+
+    fn weight(&self, (): &()) -> usize {
+        0
+    }
+
+    fn alone(&self, (): &()) -> bool {
+        false
+    }
+
+    fn encode(&self, stamp: Stamp, commands: &[()]) -> Bytes {
+        Nothing.encode(stamp, commands)
+    }
+
+    fn decode(&self, payload: &Bytes) -> Result<Vec<()>, ApplyError> {
+        Nothing.decode(payload)
+    }
+
+    fn apply(&self, _: &mut ApplyContext<'_>, _: &Bytes) -> Result<Vec<Outcome<()>>, ApplyError> {
+        Ok(Vec::new())
+    }
+
+    fn ranges(&self, descriptor: &Descriptor) -> Vec<(Family, KeyRange)> {
+        Nothing.ranges(descriptor)
+    }
+
+    fn removed(&self, _: u64, _: &[(Family, KeyRange)]) {
+        self.was_locked.lock().extend(self.creation.get().map(|creation| creation.is_locked()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_do_not_wait_while_rows_are_cleared_for_a_new_region() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config::new(1, dir.path().join("snapshots"));
+    let (engine, machine) = (testing::engine(dir.path()), Arc::new(Watching::default()));
+    let store = Store::open(engine, Arc::clone(&machine), config, Arc::new(NoPeers)).await.unwrap();
+    machine.creation.set(Arc::clone(&store.0.creation)).unwrap();
+    let key = slot_bounds(SlotRange::ALL).0;
+    let mut batch = store.engine().log_batch();
+    batch.put(Family::Subkey, &key, b"left by a former owner");
+    store.engine().write_log(batch, Durability::Synced).unwrap();
+    store.bootstrap(testing::descriptor(1, SlotRange::ALL)).await.unwrap();
+    assert!(store.engine().get(Family::Subkey, &key).unwrap().is_none());
+    assert_eq!(*machine.was_locked.lock(), [false]);
     store.shutdown().await;
 }
