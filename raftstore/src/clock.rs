@@ -26,8 +26,8 @@
 //!
 //! [`Clock::observe`] tells it about a stamp of another machine that was applied here: the clock
 //! goes on from there, but is never more than a [`STEP`] ahead of the wall because of it. A machine
-//! whose clock is a year ahead must not drag the others with it. (Its Regions' own stamps do not go
-//! back all the same: they follow what is applied in the Region, not this clock.)
+//! whose clock is a year ahead must not drag the others with it. The Regions that it has stamped do
+//! not go back all the same: each has a clock of its own for that ([`crate::region_clock`]).
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -120,14 +120,16 @@ impl Clock {
     }
 
     /// An entry with a stamp of this time was applied: the clock goes on from there, within
-    /// bounds.
-    pub fn observe(&self, ms: u64) {
+    /// bounds. False: the stamp is beyond them.
+    pub fn observe(&self, ms: u64) -> bool {
         // Usually the stamp is one of this clock's own.
         if ms <= self.0.state.lock().shown_ms {
-            return;
+            return true;
         }
-        let wall = self.0.source.wall_ms();
+        let (wall, monotonic) = (self.0.source.wall_ms(), self.0.source.monotonic());
         let mut state = self.0.state.lock();
+        // Up to now first: the time that has passed must not be added to the stamp as well.
+        state.advance(wall, monotonic);
         let bound = wall.saturating_add(STEP);
         state.shown_ms = state.shown_ms.max(ms.min(bound));
         if ms > bound && !state.peer_reported {
@@ -136,6 +138,12 @@ impl Clock {
         }
         state.peer_reported = ms > bound;
         state.report(wall);
+        ms <= bound
+    }
+
+    /// Time since some fixed moment, which only grows.
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.0.source.monotonic()
     }
 
     /// Milliseconds by which the wall clock was ahead of this one (negative: behind) when this one

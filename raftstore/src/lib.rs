@@ -53,6 +53,7 @@
 //! | --- | --- |
 //! | `mailbox`, `blocking`, `panics`, `random`, `metrics` | plumbing |
 //! | `clock` | the one clock of a store |
+//! | `region_clock` | the time of one Region |
 //! | `config`, `error` | settings, errors |
 //! | `machine` | the seam to the state machine |
 //! | `types` | openraft's types, and the bridge to stored ones |
@@ -105,6 +106,7 @@ mod ranges;
 pub(crate) mod read;
 mod records;
 mod region;
+mod region_clock;
 pub(crate) mod shape;
 pub(crate) mod snapshot;
 mod space;

@@ -17,6 +17,7 @@ use crate::machine::{ApplyContext, ApplyError, Outcome, Stamp, StateMachine};
 use crate::operation::Dispatch;
 use crate::published::{Published, StartPoint};
 use crate::records;
+use crate::region_clock::RegionClock;
 use crate::shape::{Routes, Shape};
 use crate::space::SpaceAlarm;
 
@@ -106,7 +107,7 @@ pub(crate) fn applier_with(
         machine: Arc::new(Nothing),
         published: Arc::new(Published::new(start, |_| {})),
         shape: Arc::new(shape),
-        clock: Clock::default(),
+        clock: RegionClock::new(Clock::default(), applied.clock),
         space,
         operations: Dispatch::<Nothing>::of(Weak::new()),
         creation: Arc::default(),

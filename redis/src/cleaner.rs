@@ -64,8 +64,8 @@ pub struct Expired {
     pub key: ExpiredKey,
 }
 
-/// Looks for keys that have expired at `now_ms`, from slot `from` on, in slots that `is_ours`.
-/// Bounded work.
+/// Looks for keys that have expired, from slot `from` on. `now_ms_of` a slot is the time in its
+/// Region; `None`: the slot is not ours. Bounded work.
 ///
 /// # Errors
 ///
@@ -73,14 +73,13 @@ pub struct Expired {
 pub fn find(
     read: &dyn Read,
     from: u16,
-    now_ms: u64,
-    is_ours: impl Fn(u16) -> bool,
+    now_ms_of: impl Fn(u16) -> Option<u64>,
 ) -> Result<ExpiredBatch, CommandError> {
     let (start, end) = slot_bounds(SlotRange { start: from, ..SlotRange::ALL });
     let mut rows = read.cursor(Family::Expire, KeyRange::new(start, end), Direction::Forward)?;
     let mut found = ExpiredBatch::default();
     let mut seeks = 0;
-    let mut ours = None;
+    let mut asked = None;
     while let Some((row, _)) = rows.next()? {
         let ExpireKey { slot, expire_ms, namespace, key } = ExpireKey::decode(row)?;
         if found.keys.len() >= BATCH || seeks >= SEEKS {
@@ -88,10 +87,11 @@ pub fn find(
             break;
         }
         // Asked once for every slot.
-        if !matches!(ours, Some((known, _)) if known == slot) {
-            ours = Some((slot, is_ours(slot)));
-        }
-        if expire_ms <= now_ms && matches!(ours, Some((_, true))) {
+        let now_ms = match asked {
+            Some((known, now_ms)) if known == slot => now_ms,
+            _ => asked.insert((slot, now_ms_of(slot))).1,
+        };
+        if now_ms.is_some_and(|now_ms| expire_ms <= now_ms) {
             found.keys.push(Expired { slot, namespace, key: ExpiredKey { key, expire_ms } });
         } else {
             seeks += 1;
@@ -139,11 +139,13 @@ async fn round(
 ) -> bool {
     let (reader, from) = (Arc::clone(store), *next);
     let found = tokio::task::spawn_blocking(move || {
-        // The leader's clock only decides what is proposed, never what is applied.
-        let now_ms = reader.config().clock.now_ms();
-        // Where another replica leads, that one cleans.
-        let is_ours = |slot| reader.region_of_slot(slot).is_some_and(|region| region.is_serving());
-        find(reader.engine(), from, now_ms, is_ours)
+        // Where another replica leads, that one cleans. The leader's clock only decides what is
+        // proposed, never what is applied.
+        let now_ms_of = |slot| {
+            let region = reader.region_of_slot(slot).filter(|region| region.is_serving())?;
+            Some(region.now_ms())
+        };
+        find(reader.engine(), from, now_ms_of)
     });
     let found = match found.await {
         Ok(Ok(found)) => found,
@@ -261,13 +263,13 @@ mod tests {
             bench.run(&format!("SET {key} v PX {ms}"));
         }
         bench.run("SET ever v");
-        let found = find(&bench.engine, 0, bench.now_ms + 10, |_| true).unwrap();
+        let found = find(&bench.engine, 0, |_| Some(bench.now_ms + 10)).unwrap();
         assert_eq!(names(&found), ["b", "{a}1", "{a}2"]);
         assert_eq!(found.next, 0);
         bench.advance(10);
         bench.apply(vec![purge(found)]).unwrap();
         bench.check(&[("DBSIZE", "4")]);
-        let found = find(&bench.engine, 0, bench.now_ms, |_| true).unwrap();
+        let found = find(&bench.engine, 0, |_| Some(bench.now_ms)).unwrap();
         assert_eq!(found, ExpiredBatch { keys: Vec::new(), next: 0 });
     }
 
@@ -281,7 +283,7 @@ mod tests {
         bench.advance(1);
         let (mut from, mut rounds) = (0, 0);
         while bench.run("DBSIZE") != "0" {
-            let found = find(&bench.engine, from, bench.now_ms, |_| true).unwrap();
+            let found = find(&bench.engine, from, |_| Some(bench.now_ms)).unwrap();
             assert!(found.keys.len() <= BATCH);
             assert!(found.keys.iter().all(|of| of.slot >= from));
             from = found.next;
@@ -334,7 +336,7 @@ mod tests {
         let args = ["set", "a", "v", "px", "10"].map(Bytes::from).to_vec();
         let command = LogCommand::Client { namespace: NAMESPACE, command, args };
         region.propose(epoch, vec![command]).await.unwrap();
-        let expired = || find(&engine, 15_495, START_MS + 10, |_| true).unwrap();
+        let expired = || find(&engine, 15_495, |_| Some(START_MS + 10)).unwrap();
         assert_eq!(names(&expired()), ["a"]);
         hands.0.fetch_add(100, Ordering::Relaxed);
         let (store, mut next, removed) = (Arc::new(store), 0, AtomicU64::new(0));
@@ -356,10 +358,11 @@ mod tests {
         bench.run("SET k v PX 1");
         bench.run("SET other v PX 1");
         let slot = neokv_encoding::slot::slot_of(b"k");
-        let found = find(&bench.engine, 0, bench.now_ms + 1, |other| other == slot).unwrap();
+        let only = |other| (other == slot).then_some(bench.now_ms + 1);
+        let found = find(&bench.engine, 0, only).unwrap();
         assert_eq!(names(&found), ["k"]);
         // The round begins behind it.
-        let found = find(&bench.engine, slot + 1, bench.now_ms + 1, |other| other == slot).unwrap();
+        let found = find(&bench.engine, slot + 1, only).unwrap();
         assert_eq!(names(&found), Vec::<String>::new());
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use neokv_encoding::family::Family;
-use neokv_encoding::hlc;
 use neokv_encoding::key::{self, RegionKind};
 use neokv_encoding::region::Applied;
 use neokv_engine::{Batch, Durability, Engine};
@@ -12,10 +11,10 @@ use openraft::EntryPayload;
 use parking_lot::Mutex;
 
 use super::operations::{AdminOutcome, Change, OperationContext, Operations};
-use crate::clock::Clock;
 use crate::machine::{ApplyContext, ApplyError, StateMachine};
 use crate::metrics;
 use crate::published::Published;
+use crate::region_clock::RegionClock;
 use crate::shape::Shape;
 use crate::space::{MayBeFull, SpaceAlarm};
 use crate::types::{Answer, Data, Entry, config_out, entry_weight, is_sole_voter, log_id_out};
@@ -36,7 +35,7 @@ pub(crate) struct ApplierParts<M: StateMachine> {
     pub(crate) machine: Arc<M>,
     pub(crate) published: Arc<Published>,
     pub(crate) shape: Arc<Shape>,
-    pub(crate) clock: Clock,
+    pub(crate) clock: RegionClock,
     pub(crate) space: Arc<SpaceAlarm>,
     pub(crate) operations: Arc<dyn Operations>,
     /// Held from the look at a replica's records to the write that creates it.
@@ -97,7 +96,7 @@ impl<M: StateMachine> Applier<M> {
         engine: &'e Engine,
         entries: &[Entry],
     ) -> Result<(Batch<'e>, Staged<M::Pending>), ApplyError> {
-        let ApplierParts { region, shape, apply_bytes, .. } = &self.parts;
+        let ApplierParts { region, shape, clock, apply_bytes, .. } = &self.parts;
         let mut applied = self.applied();
         let mut cx = ApplyContext::new(engine.batch(), shape.descriptor(), applied.clock);
         let mut answers = Vec::new();
@@ -125,6 +124,7 @@ impl<M: StateMachine> Applier<M> {
             bytes = cx.batch.size().max(entry_bytes).saturating_add(answered);
         }
         assert!(!answers.is_empty(), "region {region}: every write applies at least one entry");
+        clock.observe(applied.clock);
         cx.batch.put(Family::Region, key::region(*region, RegionKind::Applied), applied.encode());
         Ok((cx.batch, Staged { applied, answers, pending: cx.pending, bytes }))
     }
@@ -239,7 +239,7 @@ impl<M: StateMachine> Applier<M> {
             let sole = is_sole_voter(&applied.membership.configs, *peer);
             published.membership_applied(id.index, sole);
         }
-        clock.observe(hlc::ms(applied.clock));
+        clock.observe(applied.clock);
         published.applied(id.term, id.index, applied.clock);
         *current = applied;
     }

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::machine::{ApplyContext, ApplyError, Outcome, Stamp, StateMachine};
 use crate::operation::Dispatch;
 use crate::published::{Published, StartPoint};
+use crate::region_clock::RegionClock;
 use crate::shape::Shape;
 use crate::space::SpaceAlarm;
 use crate::testing::{self, NoRoutes};
@@ -95,7 +96,7 @@ fn applier(
         machine: Arc::new(Adds),
         published: Arc::new(Published::new(start, |_| {})),
         shape: Arc::new(Shape::new(descriptor, testing::member(1), Arc::new(NoRoutes))),
-        clock: Clock::default(),
+        clock: RegionClock::new(Clock::default(), 0),
         space: SpaceAlarm::new(|_| {}),
         operations,
         creation: Arc::clone(creation),

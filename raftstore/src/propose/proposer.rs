@@ -16,7 +16,6 @@ use super::queue::{Answer, CommandTraits, Draft, Queue, Returned, Submission};
 use super::quota::QueueQuota;
 use super::window::Window;
 use super::{Done, Progress};
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::ProposeError;
 use crate::group::Raft;
@@ -24,6 +23,7 @@ use crate::machine::{ApplyError, Outcome, Stamp, StateMachine};
 use crate::metrics;
 use crate::published::Published;
 use crate::random::SplitMix64;
+use crate::region_clock::RegionClock;
 use crate::shape::Shape;
 use crate::types::{Completion, Data, Responder, TypeConfig, WriteResult};
 
@@ -65,7 +65,6 @@ pub(crate) struct Proposer<M: StateMachine> {
     parts: ProposerParts<M>,
     limits: EntryLimits,
     timeout: Duration,
-    clock: Clock,
     /// How often an entry is offered again while the leader has no lease.
     lease_retries: u32,
     queue: Mutex<Queue<M::Command, M::Reply>>,
@@ -80,6 +79,7 @@ pub(crate) struct ProposerParts<M: StateMachine> {
     pub(crate) machine: Arc<M>,
     pub(crate) published: Arc<Published>,
     pub(crate) shape: Arc<Shape>,
+    pub(crate) clock: RegionClock,
     pub(crate) quota: QueueQuota,
 }
 
@@ -100,7 +100,6 @@ impl<M: StateMachine> Proposer<M> {
             parts,
             limits: EntryLimits::from(config),
             timeout: config.propose_timeout,
-            clock: config.clock.clone(),
             lease_retries: u32::try_from(retries).unwrap_or(u32::MAX).max(1),
             queue: Mutex::new(Queue::default()),
             in_flight: AllInFlight::default(),
@@ -168,7 +167,7 @@ impl<M: StateMachine> Proposer<M> {
     pub(crate) async fn run(self: Arc<Self>, raft: Raft<M>) {
         let mut stamps = Stamps::new();
         while let Some((epoch, draft)) = self.next().await {
-            let (now_ms, applied) = (self.clock.now_ms(), self.parts.published.clock());
+            let (now_ms, applied) = (self.parts.clock.now_ms(), self.parts.published.clock());
             let stamp = stamps.next(draft.commands.len(), now_ms, applied);
             let command = self.parts.machine.encode(stamp, &draft.commands);
             metrics::proposed(draft.commands.len(), self.parts.quota.used());

@@ -8,7 +8,6 @@ mod status;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use neokv_encoding::hlc;
 use neokv_encoding::region::{Descriptor, Epoch, RegionState, ReplicaState};
 use neokv_engine::{BudgetedRead, Engine, ReadBudget, Snapshot};
 use openraft::alias::WatchReceiverOf;
@@ -19,7 +18,6 @@ use tokio::sync::oneshot;
 
 pub use self::status::{Role, Status};
 use crate::apply::Applier;
-use crate::clock::Clock;
 use crate::error::{ProposeError, ReadError, StoreError};
 use crate::group::Raft;
 use crate::log::GroupLog;
@@ -28,6 +26,7 @@ use crate::metrics;
 use crate::propose::{Done, Progress, Proposer, SubmissionResult};
 use crate::published::Published;
 use crate::read::{ReadPoint, ReadRounds};
+use crate::region_clock::RegionClock;
 use crate::shape::Shape;
 use crate::snapshot::Snapshots;
 use crate::types::TypeConfig;
@@ -40,7 +39,7 @@ pub struct Region<M: StateMachine> {
     /// The group, once it runs.
     pub(crate) raft: OnceLock<Raft<M>>,
     pub(crate) engine: Engine,
-    pub(crate) clock: Clock,
+    pub(crate) clock: RegionClock,
     pub(crate) log: Arc<GroupLog>,
     pub(crate) shape: Arc<Shape>,
     pub(crate) published: Arc<Published>,
@@ -205,9 +204,16 @@ impl<M: StateMachine> Region<M> {
         Ok(ReadPoint { descriptor, now_ms: self.now_ms(), replaced })
     }
 
-    /// The instant at which reads judge expiry now.
-    fn now_ms(&self) -> u64 {
-        self.clock.now_ms().max(hlc::ms(self.published.clock()))
+    /// The time in the Region: by it, entries are stamped and expiry is judged. Milliseconds since
+    /// 1970.
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// The instant at which a read judges expiry that has fixed its state now: that of its
+    /// permission, but not before the stamp of any entry whose rows it may see.
+    fn instant(&self, point: &ReadPoint) -> u64 {
+        point.now_ms.max(self.clock.stamped_ms())
     }
 
     /// Brings a permission's instant up to date, after a wait between it and the read. What is read
@@ -217,7 +223,8 @@ impl<M: StateMachine> Region<M> {
         point.now_ms = point.now_ms.max(self.now_ms());
     }
 
-    /// Reads the latest state: for a single look-up.
+    /// Reads the latest state: for a single look-up. `work` gets the instant at which it judges
+    /// expiry, milliseconds since 1970.
     ///
     /// # Errors
     ///
@@ -226,13 +233,14 @@ impl<M: StateMachine> Region<M> {
     pub fn read_latest<T>(
         &self,
         point: &ReadPoint,
-        work: impl FnOnce(&Engine) -> T,
+        work: impl FnOnce(&Engine, u64) -> T,
     ) -> Result<T, ReadError> {
-        let result = work(&self.engine);
+        let result = work(&self.engine, self.instant(point));
         self.confirm(point).map(|()| result)
     }
 
-    /// Reads one state: for several look-ups that must agree.
+    /// Reads one state: for several look-ups that must agree. `work` gets the instant at which it
+    /// judges expiry, which fits that state, milliseconds since 1970.
     ///
     /// # Errors
     ///
@@ -241,13 +249,16 @@ impl<M: StateMachine> Region<M> {
     pub fn read_snapshot<T>(
         &self,
         point: &ReadPoint,
-        work: impl FnOnce(&Snapshot<'_>) -> T,
+        work: impl FnOnce(&Snapshot<'_>, u64) -> T,
     ) -> Result<T, ReadError> {
-        let result = work(&self.engine.snapshot());
+        let snapshot = self.engine.snapshot();
+        let result = work(&snapshot, self.instant(point));
         self.confirm(point).map(|()| result)
     }
 
     /// Reads one state, what of it is in memory, within a budget: for threads that must not wait.
+    /// `work` gets the instant at which it judges expiry, which fits that state, milliseconds since
+    /// 1970.
     ///
     /// # Errors
     ///
@@ -257,9 +268,10 @@ impl<M: StateMachine> Region<M> {
         &self,
         point: &ReadPoint,
         budget: ReadBudget,
-        work: impl FnOnce(&BudgetedRead<'_>) -> T,
+        work: impl FnOnce(&BudgetedRead<'_>, u64) -> T,
     ) -> Result<T, ReadError> {
-        let result = work(&self.engine.budgeted_read(budget));
+        let read = self.engine.budgeted_read(budget);
+        let result = work(&read, self.instant(point));
         self.confirm(point).map(|()| result)
     }
 

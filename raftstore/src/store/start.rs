@@ -22,6 +22,7 @@ use crate::published::{Published, StartPoint};
 use crate::read::{self, Asked, ReadRounds};
 use crate::records::{self, Recorded};
 use crate::region::{Limits, Region};
+use crate::region_clock::RegionClock;
 use crate::shape::{Routes, Shape};
 use crate::snapshot::Snapshots;
 use crate::types::is_sole_voter;
@@ -133,6 +134,7 @@ impl<M: StateMachine> Inner<M> {
         let descriptor = descriptor.unwrap_or_else(|| records::unknown(region));
         let routes = Arc::clone(&self.directory) as Arc<dyn Routes>;
         let shape = Arc::new(Shape::new(descriptor, replica, routes));
+        let clock = RegionClock::new(self.config.clock.clone(), applied.clock);
         let applier = ApplierParts {
             region,
             peer: replica.peer,
@@ -141,7 +143,7 @@ impl<M: StateMachine> Inner<M> {
             machine: Arc::clone(&self.machine),
             published: Arc::clone(&published),
             shape: Arc::clone(&shape),
-            clock: self.config.clock.clone(),
+            clock,
             space: Arc::clone(&self.space),
             operations: Arc::clone(&self.operations),
             creation: Arc::clone(&self.creation),
@@ -178,6 +180,7 @@ impl<M: StateMachine> Inner<M> {
             machine: Arc::clone(&self.machine),
             published: Arc::clone(&published),
             shape: Arc::clone(&shape),
+            clock: applier.parts().clock.clone(),
             quota: self.quota.clone(),
         };
         Arc::new(Region {
@@ -185,7 +188,7 @@ impl<M: StateMachine> Inner<M> {
             peer,
             raft: OnceLock::new(),
             engine: self.engine.clone(),
-            clock: config.clock.clone(),
+            clock: applier.parts().clock.clone(),
             log,
             shape,
             published,

@@ -1,7 +1,7 @@
 //! One store, one Region, one replica: the standalone server's case.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use neokv_encoding::region::Epoch;
@@ -21,8 +21,8 @@ async fn a_write_is_applied_before_it_is_answered_and_read_at_once() {
     assert_eq!(replies, [Reply::Sum(2), Reply::Error, Reply::Sum(5)]);
     let epoch = region.descriptor().epoch;
     let point = region.read_now(epoch).unwrap();
-    assert_eq!(region.read_latest(&point, |engine| sum(engine, 1)), Ok(5));
-    assert_eq!(region.read_snapshot(&point, |snapshot| sum(snapshot, 1)), Ok(5));
+    assert_eq!(region.read_latest(&point, |engine, _| sum(engine, 1)), Ok(5));
+    assert_eq!(region.read_snapshot(&point, |snapshot, _| sum(snapshot, 1)), Ok(5));
     assert!(point.now_ms >= region.status().applied_clock >> 16, "expiry is judged by one clock");
     assert!(region.read_index(epoch).await.is_ok(), "a lone voter needs no round");
     assert_eq!(node.write(&[]).await.unwrap(), []);
@@ -168,17 +168,39 @@ async fn a_restart_applies_nothing_twice_and_loses_nothing() {
     }
 }
 
+/// A machine whose clock is set to 10, and whose time the test lets pass.
+#[derive(Clone, Default)]
+struct SetBack(Arc<AtomicU64>);
+
+impl TimeSource for SetBack {
+    fn wall_ms(&self) -> u64 {
+        10 + self.0.load(Ordering::SeqCst)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_clock_survives_a_restart_and_never_goes_back() {
+async fn the_clock_survives_a_restart_and_neither_goes_back_nor_stands_still() {
     let node = Node::alone(|config| config.clock = Clock::new(Still(5000))).await;
     node.add(1, 1).await;
     let before = node.region().status().applied_clock;
-    let node = node.restart(|config| config.clock = Clock::new(Still(10))).await;
+    let machine = SetBack::default();
+    let source = machine.clone();
+    let node = node.restart(move |config| config.clock = Clock::new(source)).await;
     assert_eq!(node.region().status().applied_clock, before);
-    let point = node.region().read_now(node.region().descriptor().epoch).unwrap();
-    assert_eq!(point.now_ms, 5000, "what had expired stays expired");
+    let now_ms = || node.region().read_now(node.region().descriptor().epoch).unwrap().now_ms;
+    assert_eq!(now_ms(), 5000, "what had expired stays expired");
     node.add(1, 1).await;
     assert_eq!(node.region().status().applied_clock, before + 1);
+    machine.0.store(1000, Ordering::SeqCst);
+    assert_eq!(now_ms(), 5500, "what is to expire does, if slower");
+    node.add(1, 1).await;
+    assert_eq!(node.region().status().applied_clock >> 16, 5500);
+    machine.0.store(100_000, Ordering::SeqCst);
+    assert_eq!(now_ms(), 100_010, "the machine's clock has caught up");
     node.close().await;
 }
 

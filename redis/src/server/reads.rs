@@ -351,7 +351,8 @@ impl RegionRead {
         handler: ReadHandler,
         args: &Args,
     ) -> Result<Outcome, ReadError> {
-        self.region.read_latest(&self.point, |read| handler(&self.view(context, read), args))
+        self.region
+            .read_latest(&self.point, |read, now| handler(&self.view(context, read, now), args))
     }
 
     /// Runs a handler on one state for all that it reads.
@@ -361,7 +362,8 @@ impl RegionRead {
         handler: ReadHandler,
         args: &Args,
     ) -> Result<Outcome, ReadError> {
-        self.region.read_snapshot(&self.point, |read| handler(&self.view(context, read), args))
+        self.region
+            .read_snapshot(&self.point, |read, now| handler(&self.view(context, read, now), args))
     }
 
     /// Runs a handler on what is in memory, within [`BUDGET`]; `None` if that was not enough. Also
@@ -372,16 +374,16 @@ impl RegionRead {
         handler: ReadHandler,
         args: &Args,
     ) -> Result<(Option<Outcome>, u32), ReadError> {
-        self.region.read_budgeted(&self.point, BUDGET, |read| {
-            let outcome = handler(&self.view(context, read), args);
+        self.region.read_budgeted(&self.point, BUDGET, |read, now| {
+            let outcome = handler(&self.view(context, read, now), args);
             ((!read.is_spent()).then_some(outcome), read.rows_read())
         })
     }
 
-    fn view<'a>(&self, context: &'a Context, read: &'a dyn Read) -> View<'a> {
+    fn view<'a>(&self, context: &'a Context, read: &'a dyn Read, now_ms: u64) -> View<'a> {
         View::new(ViewSource {
             read,
-            now_ms: self.point.now_ms,
+            now_ms,
             namespace: NAMESPACE,
             slots: self.slots,
             next_slot: self.next_slot,

@@ -63,6 +63,7 @@ fn proposer() -> Arc<Proposer<Weights>> {
         machine: Arc::default(),
         published: Arc::new(Published::new(start, |_| {})),
         shape: Arc::new(Shape::new(descriptor, testing::member(1), Arc::new(NoRoutes))),
+        clock: RegionClock::new(config.clock.clone(), 0),
         quota: QueueQuota::new(1000),
     };
     Proposer::new(parts, &config)
