@@ -18,6 +18,7 @@ use neokv_engine::{Direction, KeyRange, Read};
 use crate::error::StoreError;
 use crate::machine::StateMachine;
 use crate::ranges::{self, FamilyRange};
+use crate::types::Origin;
 
 /// What is recorded about one Region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub(crate) fn all(from: &dyn Read) -> Result<Vec<Recorded>, StoreError> {
                 replicas.insert(region, damaged(region, "replica", replica)?);
             }
             RegionKind::Descriptor => {
-                let descriptor = Descriptor::decode(value);
+                let descriptor = descriptor_in(value);
                 descriptors.insert(region, damaged(region, "descriptor", descriptor)?);
             }
             RegionKind::Applied => {}
@@ -129,17 +130,23 @@ pub(crate) fn has_remains(from: &dyn Read, region: u64) -> Result<bool, StoreErr
 
 /// The descriptor record of a Region.
 pub(crate) fn descriptor(from: &dyn Read, region: u64) -> Result<Option<Descriptor>, StoreError> {
-    record(from, region, RegionKind::Descriptor, "descriptor", Descriptor::decode)
+    record(from, region, RegionKind::Descriptor, "descriptor", descriptor_in)
 }
 
 /// The applied record of a Region.
 pub(crate) fn applied(from: &dyn Read, region: u64) -> Result<Option<Applied>, StoreError> {
-    record(from, region, RegionKind::Applied, "applied", Applied::decode)
+    let decode =
+        |bytes: &[u8]| Applied::decode(bytes).and_then(|found| Origin::Disk.applied(found));
+    record(from, region, RegionKind::Applied, "applied", decode)
 }
 
 /// The replica record of a Region.
 pub(crate) fn replica(from: &dyn Read, region: u64) -> Result<Option<Replica>, StoreError> {
     record(from, region, RegionKind::Replica, "replica", Replica::decode)
+}
+
+fn descriptor_in(bytes: &[u8]) -> Result<Descriptor, DecodeError> {
+    Descriptor::decode(bytes).and_then(|found| Origin::Disk.descriptor(found))
 }
 
 fn record<T>(

@@ -22,9 +22,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
+use neokv_encoding::DecodeError;
 use neokv_encoding::proto::AdminCommand;
 use neokv_encoding::raft as stored;
-use neokv_encoding::region::Epoch;
+use neokv_encoding::region::{Applied, Descriptor, Epoch};
+use neokv_encoding::snapshot::Manifest;
 use openraft::entry::EntryPayload;
 use openraft::impls::leader_id_std::LeaderId;
 use openraft::raft::ClientWriteResult;
@@ -157,6 +159,70 @@ pub(crate) type WriteResult = ClientWriteResult<TypeConfig>;
 /// A log id from its parts.
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
     LogId::new(alias::CommittedLeaderIdOf::<TypeConfig>::new(term), index)
+}
+
+/// Where a number comes from on which this program counts on: an index, a term, a part of an epoch.
+///
+/// A sum that overflows is a panic, so numbers that are too large for a next one are refused where
+/// they come in. What a peer may send is half of what may be on disk, so that nothing that was taken
+/// from a peer and counted on can be refused at the next start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// This store's own records.
+    Disk,
+    /// A peer, or who asks for a new Region.
+    Peer,
+}
+
+impl Origin {
+    fn largest(self) -> u64 {
+        match self {
+            Self::Disk => u64::MAX >> 1,
+            Self::Peer => u64::MAX >> 2,
+        }
+    }
+
+    /// A number that can be counted on.
+    pub(crate) fn number(self, what: &'static str, number: u64) -> Result<u64, DecodeError> {
+        if number <= self.largest() {
+            Ok(number)
+        } else {
+            Err(DecodeError::Invalid { what, why: "it is so large that none can follow it" })
+        }
+    }
+
+    /// A log id whose term and index can be counted on.
+    pub(crate) fn log_id(self, id: stored::LogId) -> Result<stored::LogId, DecodeError> {
+        self.number("term", id.term)?;
+        self.number("index", id.index)?;
+        Ok(id)
+    }
+
+    /// A vote whose term can be counted on.
+    pub(crate) fn vote(self, vote: stored::Vote) -> Result<stored::Vote, DecodeError> {
+        self.number("term", vote.term).map(|_| vote)
+    }
+
+    /// A descriptor whose epoch can be counted on.
+    pub(crate) fn descriptor(self, descriptor: Descriptor) -> Result<Descriptor, DecodeError> {
+        self.number("version of the epoch", descriptor.epoch.version)?;
+        self.number("conf_ver of the epoch", descriptor.epoch.conf_ver)?;
+        Ok(descriptor)
+    }
+
+    /// An applied record whose log ids can be counted on.
+    pub(crate) fn applied(self, applied: Applied) -> Result<Applied, DecodeError> {
+        let ids = [applied.log_id, applied.membership.log_id];
+        ids.into_iter().flatten().try_for_each(|id| self.log_id(id).map(drop))?;
+        Ok(applied)
+    }
+
+    /// The manifest of a snapshot with such records.
+    pub(crate) fn manifest(self, manifest: Manifest) -> Result<Manifest, DecodeError> {
+        let Manifest { descriptor, applied, files } = manifest;
+        let (descriptor, applied) = (self.descriptor(descriptor)?, self.applied(applied)?);
+        Ok(Manifest { descriptor, applied, files })
+    }
 }
 
 /// A stored log id, as Raft sees it.
@@ -303,6 +369,23 @@ mod tests {
             nodes: BTreeMap::new(),
         };
         assert_eq!(config_in(&stored).get_node(&5), Some(&StoreNode { store: 0 }));
+    }
+
+    #[test]
+    fn what_a_peer_sent_can_be_counted_on_and_still_be_read_from_disk() {
+        let largest = |origin: Origin| {
+            let fits = |number: &u64| origin.number("index", *number).is_ok();
+            [u64::MAX, u64::MAX - 1, u64::MAX >> 1, u64::MAX >> 2].into_iter().find(fits).unwrap()
+        };
+        assert_eq!(largest(Origin::Disk), u64::MAX >> 1);
+        assert_eq!(largest(Origin::Peer), u64::MAX >> 2);
+        let id = |term, index| Origin::Disk.log_id(stored::LogId { term, index });
+        assert!(id(1, u64::MAX).is_err() && id(u64::MAX, 1).is_err() && id(1, 1).is_ok());
+        let epoch = |version, conf_ver| {
+            let epoch = Epoch { version, conf_ver };
+            Origin::Peer.descriptor(Descriptor { epoch, ..crate::records::unknown(1) })
+        };
+        assert!(epoch(u64::MAX, 1).is_err() && epoch(1, u64::MAX).is_err() && epoch(1, 1).is_ok());
     }
 
     #[test]

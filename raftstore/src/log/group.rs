@@ -35,6 +35,7 @@ use super::tail::{Tail, TailBudget};
 use crate::blocking::blocking;
 use crate::error::StoreError;
 use crate::published::Published;
+use crate::types::Origin::Disk;
 use crate::types::{Entry, LogId, Vote, entry_in, entry_weight, log_id_in, vote_in};
 
 /// Entries read from the engine in one go, in bytes: bounds what a lagging follower or a restart
@@ -97,8 +98,13 @@ impl GroupLog {
         limits: TailLimits,
         published: Arc<Published>,
     ) -> Result<GroupLog, StoreError> {
-        let read = |kind, what| record(engine, region, kind, what, stored::LogId::decode);
-        let vote = record(engine, region, RaftStateKind::Vote, "vote", stored::Vote::decode)?;
+        let read = |kind, what| {
+            let decode = |bytes: &[u8]| stored::LogId::decode(bytes).and_then(|id| Disk.log_id(id));
+            record(engine, region, kind, what, decode)
+        };
+        let vote = record(engine, region, RaftStateKind::Vote, "vote", |bytes: &[u8]| {
+            stored::Vote::decode(bytes).and_then(|vote| Disk.vote(vote))
+        })?;
         let committed = read(RaftStateKind::Committed, "committed")?.map(log_id_in);
         let purged = read(RaftStateKind::Purged, "purged")?.map(log_id_in);
         let start = purged.map_or(0, |id| id.index + 1);

@@ -8,7 +8,7 @@ use neokv_encoding::raft as stored;
 use neokv_engine::{Direction, Engine, KeyRange, Read};
 
 use crate::error::StoreError;
-use crate::types::{LogId, log_id_in};
+use crate::types::{LogId, Origin, log_id_in};
 
 /// The first index and the last id of the entries from `start` on.
 pub(super) fn ends(
@@ -31,6 +31,8 @@ pub(super) fn ends(
     if id.index != last {
         return Err(damaged_store(region, last, "the entry says it is another one"));
     }
+    let id = Origin::Disk.log_id(id);
+    let id = id.map_err(|error| damaged_store(region, last, &error.to_string()))?;
     Ok(Some((first, log_id_in(id))))
 }
 

@@ -66,6 +66,7 @@ use crate::region::Region;
 use crate::shape::{self, Records};
 use crate::snapshot;
 use crate::store::{Inner, Store};
+use crate::types::Origin;
 
 /// Where every Region's log begins.
 pub(super) const START: LogId = LogId { term: 0, index: 5 };
@@ -88,6 +89,9 @@ impl<M: StateMachine> Store<M> {
         }
         if !has_distinct_peers(&descriptor.peers) {
             return Err(refuse("two of its peers have the same id, or the same store"));
+        }
+        if Origin::Peer.descriptor(descriptor.clone()).is_err() {
+            return Err(refuse("its epoch is so large that none can follow it"));
         }
         let mine = descriptor.peers.iter().find(|peer| peer.store == store.config.store_id);
         let peer = mine.ok_or_else(|| refuse("it has no peer on this store"))?.id;

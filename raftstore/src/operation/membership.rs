@@ -258,6 +258,7 @@ pub(super) fn apply(cx: &mut OperationContext<'_, '_>, membership: &Membership) 
         role: if is_voter(id) { PeerRole::Voter } else { PeerRole::Learner },
     };
     let old = &**cx.descriptor;
+    // The next one fits: larger ones are refused where they come in.
     let epoch = Epoch { conf_ver: old.epoch.conf_ver + 1, ..old.epoch };
     let peers = membership.nodes.iter().map(peer).collect();
     *cx.descriptor = Arc::new(Descriptor { epoch, peers, ..old.clone() });

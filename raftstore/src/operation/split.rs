@@ -139,6 +139,7 @@ fn halves(
         return Err("the child's peers need ids of their own");
     }
     // Both ranges are new, so both halves get a new version. The child's peers are its first ones.
+    // (It fits: larger ones are refused where they come in.)
     let version = parent.epoch.version + 1;
     let role = |learner| if learner { PeerRole::Learner } else { PeerRole::Voter };
     let peer = |peer: &proto::RegionPeer| Peer {

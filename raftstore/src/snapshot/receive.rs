@@ -26,7 +26,7 @@ use crate::blocking::blocking;
 use crate::config::Config;
 use crate::transport::TransportError;
 use crate::transport::wire::{Reader, Writer};
-use crate::types::Vote;
+use crate::types::{Origin, Vote};
 
 /// The receiving end of a store.
 pub(crate) struct Receiver {
@@ -120,6 +120,7 @@ impl Receiver {
         let mut from = Reader::new(body)?;
         let offered = Descriptor::decode(&from.bytes()?);
         from.finish()?;
+        let offered = offered.and_then(|offered| Origin::Peer.descriptor(offered));
         let offered = offered.map_err(|error| TransportError::Garbled(error.to_string()))?;
         if offered.id != region {
             return Err(TransportError::Garbled("snapshot of another region".into()));
@@ -204,7 +205,7 @@ impl Receiver {
         let mut from = Reader::new(body)?;
         let (session, vote, manifest) = (from.u64()?, from.vote()?, from.bytes()?);
         from.finish()?;
-        let manifest = Manifest::decode(&manifest);
+        let manifest = Manifest::decode(&manifest).and_then(|sent| Origin::Peer.manifest(sent));
         let manifest = manifest.map_err(|error| TransportError::Garbled(error.to_string()))?;
         if manifest.descriptor.id != region {
             return Err(TransportError::Garbled("snapshot of another region".into()));

@@ -32,7 +32,7 @@ use crate::error::StoreError;
 use crate::machine::StateMachine;
 use crate::records;
 use crate::shape;
-use crate::types::log_id_in;
+use crate::types::{Origin, log_id_in};
 
 /// Regions whose data was being replaced and cannot be: they must not start. By id, with the cause.
 pub(crate) type Broken = BTreeMap<u64, StoreError>;
@@ -119,7 +119,8 @@ fn resume_or_discard<M: StateMachine>(
     manifest: &[u8],
     failed: &mut Broken,
 ) -> Result<(), StoreError> {
-    let manifest = match Manifest::decode(manifest) {
+    let decoded = Manifest::decode(manifest).and_then(|found| Origin::Disk.manifest(found));
+    let manifest = match decoded {
         Ok(manifest) => manifest,
         Err(error) => {
             // Left for the operator: if it was begun, the engine's mark names its Region.

@@ -30,7 +30,7 @@ use openraft::raft::{
 };
 
 use super::{MessageKind, TransportError};
-use crate::types::{LogId, TypeConfig, Vote, entry_in, entry_out, log_id};
+use crate::types::{LogId, Origin, TypeConfig, Vote, entry_in, entry_out, log_id};
 
 const VERSION: u8 = 1;
 
@@ -150,12 +150,21 @@ impl Reader {
     }
 
     pub(crate) fn vote(&mut self) -> Result<Vote> {
-        let leader_id = LeaderId { term: self.u64()?, voted_for: self.u64()? };
+        let leader_id = LeaderId { term: self.count_of("term")?, voted_for: self.u64()? };
         Ok(Vote { leader_id, committed: self.flag()? })
     }
 
     pub(crate) fn log_id(&mut self) -> Result<Option<LogId>> {
-        if self.flag()? { Ok(Some(log_id(self.u64()?, self.u64()?))) } else { Ok(None) }
+        if !self.flag()? {
+            return Ok(None);
+        }
+        Ok(Some(log_id(self.count_of("term")?, self.count_of("index")?)))
+    }
+
+    /// A number on which Raft counts on.
+    fn count_of(&mut self, what: &'static str) -> Result<u64> {
+        let number = self.u64()?;
+        Origin::Peer.number(what, number).map_err(|error| garbled(error.to_string()))
     }
 
     /// Nothing may be left.
@@ -221,9 +230,9 @@ pub(crate) fn append_in(body: Bytes) -> Result<AppendEntriesRequest<TypeConfig>>
     let leader_commit = from.log_id()?;
     let mut entries = Vec::new();
     for _ in 0..from.u32()? {
-        let entry =
-            stored::Entry::decode(&from.bytes()?).map_err(|error| garbled(error.to_string()))?;
-        entries.push(entry_in(entry));
+        let entry = stored::Entry::decode(&from.bytes()?);
+        let entry = entry.and_then(|entry| Origin::Peer.log_id(entry.log_id).map(|_| entry));
+        entries.push(entry_in(entry.map_err(|error| garbled(error.to_string()))?));
     }
     from.finish()?;
     Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
@@ -427,6 +436,22 @@ mod tests {
         longer.push(0);
         assert!(append_in(longer.into()).is_err());
         assert!(append_answer_in(Bytes::from_static(&[2, 0])).is_err(), "version 2");
+    }
+
+    #[test]
+    fn terms_and_indexes_that_none_can_follow_are_refused() {
+        let refused = |change: fn(&mut AppendEntriesRequest<TypeConfig>)| {
+            let mut request = append();
+            change(&mut request);
+            append_in(append_out(&request)).is_err()
+        };
+        assert!(!refused(|_| {}));
+        assert!(refused(|request| request.vote = vote(u64::MAX)));
+        assert!(refused(|request| request.prev_log_id = Some(log_id(1, u64::MAX))));
+        assert!(refused(|request| request.leader_commit = Some(log_id(u64::MAX, 1))));
+        assert!(refused(|request| request.entries[1].log_id = log_id(3, u64::MAX)));
+        let answer = AppendEntriesResponse::PartialSuccess(Some(log_id(1, u64::MAX)));
+        assert!(append_answer_in(append_answer_out(&answer)).is_err());
     }
 
     proptest! {
