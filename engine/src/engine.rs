@@ -41,7 +41,7 @@ use crate::read::{Read, Slice};
 use crate::readers::Readers;
 use crate::recovery;
 use crate::snapshot::Snapshot;
-use crate::synced::SyncedNotes;
+use crate::synced::{LogFinder, SyncedNotes};
 
 /// What a write has survived when the call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,7 @@ pub(crate) struct Inner {
     writes: WriteOptions,
     /// What each batch says in the log; `None` in a store that is open for reading only.
     notes: Option<SyncedNotes>,
+    log_finder: LogFinder,
     pub(crate) mode: Mode,
     pub(crate) readers: Arc<Readers>,
     pub(crate) orphans: Arc<OrphanControl>,
@@ -251,7 +252,7 @@ impl Engine {
         };
         let written = written.and_then(|()| match durability {
             Durability::Buffered => Ok(()),
-            Durability::Synced => notes.sync(|| db.flush_wal(true)),
+            Durability::Synced => notes.sync(|| db.flush_wal(true), |write| self.log_of(write)),
         });
         let written = written.map_err(EngineError::from_rocksdb);
         // A busy engine or a wrong argument says nothing about the store.
@@ -264,6 +265,12 @@ impl Engine {
             self.0.health.fail(error);
         }
         written
+    }
+
+    /// The number of the log that holds a write.
+    fn log_of(&self, write: u64) -> u64 {
+        let current = self.0.db.raw().get_current_wal_file().ok();
+        self.0.log_finder.log_of(write, current.map(|log| log.log_number()))
     }
 }
 
@@ -339,6 +346,7 @@ impl Parts {
             reads: ReadOptions::default(),
             writes: WriteOptions::default(),
             notes: lock.as_ref().map(|lock| SyncedNotes::new(lock.tag)),
+            log_finder: LogFinder::new(dir.to_path_buf()),
             mode,
             readers: self.readers,
             orphans: self.orphans,

@@ -11,7 +11,7 @@
 //! type:      1 full · 2 first · 3 middle · 4 last        (5 to 8: the same, with a log number)
 //!            9, 10, 11, 130, 131: notes of RocksDB about the file, a record each
 //!            0 with length 0: space that was set aside and not written yet
-//! batch:     sequence u64 LE · count u32 LE · writes ... · 3 · 33 · note
+//! batch:     sequence u64 LE · count u32 LE · writes ... · 3 · 41 · note
 //!            from the first fragment to the last
 //! ```
 //!
@@ -136,6 +136,20 @@ pub(crate) fn sequences(batch: &[u8]) -> Option<(u64, u64)> {
     Some((first, first.checked_add(u64::from(u32::from_le_bytes(*count)))?))
 }
 
+/// The sequence number with which a log begins, from its first bytes; `None` if nothing was written
+/// to it. For the log of an open store, whose bytes were written by this process.
+pub(crate) fn begins(log: &[u8]) -> Option<u64> {
+    let mut rest = log;
+    loop {
+        let (&[_, _, _, _, l0, l1, kind], _) = rest.split_first_chunk::<HEADER>()?;
+        let (part, header) = part(kind)?;
+        if part != Part::Note {
+            return sequences(rest.get(header..)?).map(|(first, _)| first);
+        }
+        rest = rest.get(header + usize::from(u16::from_le_bytes([l0, l1]))..)?;
+    }
+}
+
 /// The note at the end of a batch, from its last bytes, if it is one with this tag.
 pub(crate) fn note(batch: &[u8], tag: &Tag) -> Option<SyncedNote> {
     let (_, record) = batch.split_at_checked(batch.len().checked_sub(NOTE_RECORD)?)?;
@@ -183,8 +197,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_note_is_the_end_of_a_batch_and_has_the_tag() {
-        let note = SyncedNote { tag: [7; 16], before: 20, synced: 10 };
-        let batch = [&b"whatever"[..], &[3, 33], &note.encode()].concat();
+        let note = SyncedNote { tag: [7; 16], before: 20, synced: 10, log: 4 };
+        let batch = [&b"whatever"[..], &[3, 41], &note.encode()].concat();
         assert_eq!(super::note(&batch, &[7; 16]), Some(note));
         assert_eq!(super::note(&batch[8..], &[7; 16]), Some(note), "its record alone is enough");
         assert_eq!(super::note(&batch, &[8; 16]), None, "another directory's");

@@ -159,7 +159,7 @@ fn formats() -> Vec<(String, Vec<Explained>)> {
         Manifest { descriptor, applied, files }.encode()
     });
     formats.push(("manifest".into(), all(explain::manifest, manifests.collect())));
-    let note = SyncedNote { tag: [7; 16], before: 2, synced: 1 };
+    let note = SyncedNote { tag: [7; 16], before: 2, synced: 1, log: 4 };
     formats.push(("synced note".into(), all(explain::synced_note, vec![note.encode().into()])));
     formats
 }

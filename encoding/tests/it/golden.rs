@@ -364,7 +364,8 @@ fn store_value(name: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Error
             )
         }
         "synced_note" => {
-            let note = SyncedNote { tag: [0xa5; 16], before: number(args)?, synced: number(args)? };
+            let (before, synced, log) = (number(args)?, number(args)?, number(args)?);
+            let note = SyncedNote { tag: [0xa5; 16], before, synced, log };
             (same(note, note.encode().to_vec(), SyncedNote::decode), Box::new(explain::synced_note))
         }
         "identity" => {

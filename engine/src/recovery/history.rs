@@ -2,7 +2,8 @@
 //!
 //! Every batch names the last write before it and the last one that was synced
 //! ([`neokv_encoding::synced`]). So the batches form a chain, through all log files, and a missing
-//! batch is noticed by those after it.
+//! batch is noticed by those after it. Where the chain has lost its beginning, the number of the log
+//! that held the synced write tells whether it is missing too.
 
 use neokv_encoding::synced::SyncedNote;
 
@@ -11,6 +12,8 @@ use neokv_encoding::synced::SyncedNote;
 pub(super) struct Place {
     /// Which log, counted from the oldest.
     pub(super) log: usize,
+    /// The number of that log.
+    pub(super) number: u64,
     /// Bytes from its start.
     pub(super) offset: u64,
 }
@@ -22,6 +25,18 @@ pub(super) struct Hole {
     pub(super) what: &'static str,
     /// The last write before it, where known.
     after: Option<u64>,
+}
+
+impl Hole {
+    /// Whether the write that this note calls synced is missing.
+    fn swallows_synced(&self, note: SyncedNote) -> bool {
+        match self.after {
+            Some(after) => note.synced > after,
+            // No log has a good batch before the hole. Then the synced write is missing, unless the
+            // log that held it was deleted: that happens once its writes are in data files.
+            None => note.synced > 0 && note.log >= self.at.number,
+        }
+    }
 }
 
 /// What the logs turned out to be.
@@ -46,22 +61,16 @@ pub(super) enum Outcome {
 struct Missing {
     hole: Hole,
     behind: Place,
-    /// A note that names this write, or a later one, as synced says that what is missing was
-    /// synced.
-    promised_from: u64,
     synced: bool,
 }
 
 impl Missing {
     fn new(hole: Hole, behind: Place, note: SyncedNote) -> Missing {
-        // Where the last write before the hole is not known, what the first batch behind it names
-        // is certainly missing.
-        let promised_from = hole.after.map_or(note.before.max(1), |after| after + 1);
-        Missing { hole, behind, promised_from, synced: note.synced >= promised_from }
+        Missing { hole, behind, synced: hole.swallows_synced(note) }
     }
 
     fn hear(&mut self, note: SyncedNote) {
-        self.synced |= note.synced >= self.promised_from;
+        self.synced |= self.hole.swallows_synced(note);
     }
 }
 
@@ -69,6 +78,7 @@ impl Missing {
 #[derive(Debug, Default)]
 pub(super) struct History {
     log: usize,
+    number: u64,
     /// The last write of the good batches so far.
     last: Option<u64>,
     /// Bad bytes behind which no good batch was found yet.
@@ -79,14 +89,20 @@ pub(super) struct History {
 }
 
 impl History {
-    /// The next log begins, with so many bytes.
-    pub(super) fn begin(&mut self, log: usize, length: u64) {
+    /// The next log begins, with this number and so many bytes.
+    pub(super) fn begin(&mut self, log: usize, number: u64, length: u64) {
         self.log = log;
+        self.number = number;
         // RocksDB begins a new log only behind one that is not empty. So an empty one has lost what
         // was in it, if a log of the same process follows.
         if length == 0 && self.last.is_none() {
-            self.empty.get_or_insert(Place { log, offset: 0 });
+            let begin = self.place(0);
+            self.empty.get_or_insert(begin);
         }
+    }
+
+    fn place(&self, offset: u64) -> Place {
+        Place { log: self.log, number: self.number, offset }
     }
 
     /// A good batch, with nothing bad before it in its log.
@@ -96,11 +112,12 @@ impl History {
         sequences: Option<(u64, u64)>,
         note: Option<SyncedNote>,
     ) {
-        let at = Place { log: self.log, offset };
+        let at = self.place(offset);
         match note {
             // The first batch after an open: what is older was recovered then, whatever it was.
             Some(SyncedNote { before: 0, .. }) => {
-                *self = History { log: self.log, ..History::default() }
+                let (log, number) = (self.log, self.number);
+                *self = History { log, number, ..History::default() }
             }
             Some(note) => {
                 if let Some(missing) = &mut self.missing {
@@ -140,13 +157,13 @@ impl History {
 
     /// Bytes that are no batch; in this log, only [`History::behind`] follows.
     pub(super) fn bad(&mut self, offset: u64, what: &'static str) {
-        let at = Place { log: self.log, offset };
+        let at = self.place(offset);
         self.torn.get_or_insert(Hole { at, what, after: self.last });
     }
 
     /// A batch behind bad bytes of the same log.
     pub(super) fn behind(&mut self, offset: u64, note: SyncedNote) {
-        let at = Place { log: self.log, offset };
+        let at = self.place(offset);
         match (&mut self.missing, self.torn) {
             (Some(missing), _) => missing.hear(note),
             (None, Some(hole)) => self.missing = Some(Missing::new(hole, at, note)),

@@ -42,7 +42,7 @@ mod scan;
 mod tests;
 
 use std::fs::{self, File};
-use std::io::{self, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use neokv_encoding::synced::Tag;
@@ -51,6 +51,10 @@ use self::history::{History, Hole, Outcome, Place};
 use crate::error::{EngineError, Result};
 use crate::marker;
 use crate::options::DamagedLog;
+use crate::wal;
+
+/// Bytes at the beginning of a log in which its first batch begins.
+const LOG_BEGIN: usize = 256;
 
 /// Reads the write-ahead logs of a store that nobody has open, and changes nothing. For tools: they
 /// open the store through RocksDB alone, so where this fails they show more, or less, than what the
@@ -124,7 +128,7 @@ fn read(logs: &[Numbered], tag: &Tag) -> Result<Outcome> {
     let mut history = History::default();
     for (place, (number, path)) in logs.iter().enumerate() {
         let length = path.metadata().map_err(|e| EngineError::from_io(path, e))?.len();
-        history.begin(place, length);
+        history.begin(place, *number, length);
         scan::scan(path, *number, tag, &mut history)?;
     }
     Ok(history.outcome())
@@ -145,6 +149,27 @@ fn damage(logs: &[Numbered], hole: Hole, behind: Place) -> EngineError {
         path_of(logs, behind).display()
     );
     EngineError::Corruption { file: Some(path_of(logs, hole.at)), detail }
+}
+
+/// The log that holds a write, and the first write in it; `None` if that log is gone. For the
+/// directory of an open store, whose logs this process writes.
+pub(crate) fn log_of(dir: &Path, write: u64) -> Result<Option<(u64, u64)>> {
+    // Logs follow each other. So it is the newest that does not begin behind the write.
+    for (number, path) in logs(dir)?.into_iter().rev() {
+        let mut begin = Vec::with_capacity(LOG_BEGIN);
+        let file = File::open(&path);
+        match file.and_then(|file| file.take(LOG_BEGIN as u64).read_to_end(&mut begin)) {
+            Ok(_) => {
+                if let Some(first) = wal::begins(&begin).filter(|first| *first <= write) {
+                    return Ok(Some((number, first)));
+                }
+            }
+            // RocksDB has deleted it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(EngineError::from_io(&path, error)),
+        }
+    }
+    Ok(None)
 }
 
 /// The log files of a directory, oldest first.

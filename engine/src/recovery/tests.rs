@@ -1,4 +1,6 @@
-//! Logs made by hand: what is whole, torn, never promised, and damaged.
+//! Logs made by hand: what is whole, torn, never promised, and damaged; and random ones.
+
+mod random;
 
 use neokv_encoding::synced::SyncedNote;
 
@@ -10,13 +12,13 @@ const TAG: Tag = [0x5a; 16];
 
 /// A batch as the engine writes it: `count` writes from `sequence` on, padded to `length` bytes.
 fn batch(sequence: u64, count: u32, length: usize, synced: u64) -> Vec<u8> {
-    noted(sequence, count, length, SyncedNote { tag: TAG, before: sequence - 1, synced })
+    noted(sequence, count, length, SyncedNote { tag: TAG, before: sequence - 1, synced, log: 4 })
 }
 
 fn noted(sequence: u64, count: u32, length: usize, note: SyncedNote) -> Vec<u8> {
     let mut bytes = [&sequence.to_le_bytes()[..], &count.to_le_bytes()].concat();
     bytes.resize(length.max(12), 0xab);
-    bytes.extend([3, 33]);
+    bytes.extend([3, 41]);
     bytes.extend(note.encode());
     bytes
 }
@@ -100,6 +102,19 @@ fn a_whole_log_has_no_problem() {
 }
 
 #[test]
+fn the_log_of_a_write_is_the_newest_that_does_not_begin_behind_it() {
+    let all = batches();
+    // RocksDB's own records may stand first.
+    let own = encode(9, None, b"\x01\0\0\0");
+    let second = [&own[..], &log(&all[2..])].concat();
+    let dir = dir(&[&log(&all[..2]), &second, &[]]);
+    let find = |write| log_of(dir.path(), write).unwrap();
+    assert_eq!([1, 3, 4, 20].map(find), [Some((4, 1)), Some((4, 1)), Some((5, 4)), Some((5, 4))]);
+    fs::remove_file(dir.path().join("000004.log")).unwrap();
+    assert_eq!([1, 3, 4].map(find), [None, None, Some((5, 4))]);
+}
+
+#[test]
 fn a_log_cut_anywhere_misses_nothing() {
     let whole = log(&batches());
     let ends = ends(&batches());
@@ -118,7 +133,7 @@ fn garbage_behind_the_last_record_is_a_torn_end() {
     let end = bytes.len() as u64;
     bytes.extend((0..5000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()));
     let Outcome::Torn(hole) = outcome(&[&bytes]) else { panic!("torn") };
-    assert_eq!(hole.at, Place { log: 0, offset: end });
+    assert_eq!(hole.at, Place { log: 0, number: 4, offset: end });
 }
 
 #[test]
@@ -161,13 +176,43 @@ fn a_batch_that_is_missing_between_two_logs_is_missed() {
     }
     // The same where the first of the two has lost all it had.
     assert_eq!(missing(&[&[], &log(&all[3..])]), Some((0, 0, true)));
-    assert_eq!(missing(&[&[], &log(&[batch(5, 5, 40, 3)])]), Some((0, 0, false)));
+    // Here the log with the synced write is gone, as one is whose writes are in data files.
+    let next = noted(5, 5, 40, SyncedNote { tag: TAG, before: 4, synced: 3, log: 3 });
+    assert_eq!(missing(&[&[], &log(&[next])]), Some((0, 0, false)));
+}
+
+#[test]
+fn a_lost_beginning_is_damage_if_the_log_of_the_synced_write_is_still_there() {
+    let noted = |sequence, synced, log| {
+        noted(sequence, 1, 300, SyncedNote { tag: TAG, before: sequence - 1, synced, log })
+    };
+    // Two syncs, of 101 and of 103, in the log; then a write that was not synced.
+    let inside = [
+        noted(101, 100, 3),
+        noted(102, 101, 4),
+        noted(103, 101, 4),
+        noted(104, 103, 4),
+        noted(105, 103, 4),
+    ];
+    // The same writes, but the last sync came before the log began: its log is gone.
+    let before: Vec<Vec<u8>> = (101..106).map(|sequence| noted(sequence, 100, 3)).collect();
+    for (batches, expected) in [(&inside[..], true), (&before, false)] {
+        let (whole, ends) = (log(batches), ends(batches));
+        for lost in 1..5 {
+            let mut bytes = whole.clone();
+            bytes[..ends[lost - 1]].fill(0);
+            assert_eq!(missing(&[&bytes]), Some((0, 0, expected)), "{lost} batches lost");
+            // Nothing is left of the log, and the next one names the sync.
+            let next = log(&batches[lost..]);
+            assert_eq!(missing(&[&[], &next]), Some((0, 0, expected)), "{lost} batches lost");
+        }
+    }
 }
 
 #[test]
 fn numbers_that_a_file_took_are_not_missed() {
     // Numbers 11 to 19 went to files that were taken in.
-    let note = SyncedNote { tag: TAG, before: 10, synced: 10 };
+    let note = SyncedNote { tag: TAG, before: 10, synced: 10, log: 4 };
     let next = noted(20, 1, 50, note);
     assert_eq!(outcome(&[&log(&batches()), &log(&[next])]), Outcome::Whole);
 }
@@ -186,7 +231,7 @@ fn a_write_that_failed_leaves_torn_bytes_and_nothing_is_missing() {
 #[test]
 fn what_an_earlier_process_left_was_recovered() {
     let torn = &log(&batches())[..200];
-    let first = noted(4, 1, 50, SyncedNote { tag: TAG, before: 0, synced: 0 });
+    let first = noted(4, 1, 50, SyncedNote { tag: TAG, before: 0, synced: 0, log: 0 });
     let recovered = [&4u64.to_le_bytes()[..], &[0; 4]].concat();
     let next = log(&[recovered, first, batch(5, 1, 50, 4)]);
     assert_eq!(outcome(&[torn, &next]), Outcome::Whole);
@@ -195,11 +240,11 @@ fn what_an_earlier_process_left_was_recovered() {
 #[test]
 fn bytes_of_a_client_that_look_like_a_log_prove_nothing() {
     // A value that holds whole records, with everything but the tag.
-    let forged = SyncedNote { tag: [1; 16], before: 10, synced: 10 };
+    let forged = SyncedNote { tag: [1; 16], before: 10, synced: 10, log: 4 };
     let inner = log(&[noted(11, 1, 300, forged), noted(12, 1, 300, forged)]);
     let mut outer = batch(11, 1, 0, 4);
     let end = outer.len();
-    outer.splice(12..end - 35, inner.iter().copied());
+    outer.splice(12..end - 43, inner.iter().copied());
     let before = log(&batches());
     let mut torn = [&before[..], &log(&[outer])].concat();
     // The header of the record that holds it did not reach the disk, nor did its end.

@@ -224,6 +224,44 @@ fn a_log_that_lost_what_was_synced_is_refused() {
     assert!(matches!(error, EngineError::Corruption { .. }), "{error}");
 }
 
+/// Five records in one log, behind records whose logs were deleted: `syncs` of the five are synced.
+/// Returns a copy of the directory whose log has lost the first four.
+fn lose_the_beginning(machine: &mut Machine, syncs: u32) -> tempfile::TempDir {
+    for n in 0..5 {
+        machine.write(500, if n < syncs { Durability::Synced } else { Durability::Buffered });
+    }
+    let dir = tempfile::tempdir().unwrap();
+    crash(&machine.engine, dir.path());
+    let logs = files(dir.path(), "log");
+    let [log] = &logs[..] else { panic!("{logs:?}") };
+    let mut bytes = std::fs::read(log).unwrap();
+    let lost = bytes.len() / 5 * 4;
+    bytes[..lost].fill(0);
+    std::fs::write(log, bytes).unwrap();
+    dir
+}
+
+#[test]
+fn a_lost_beginning_of_the_only_log_is_refused_if_something_in_it_was_synced() {
+    for syncs in 0..4 {
+        let mut machine = Machine::start();
+        for _ in 0..3 {
+            machine.write(500, Durability::Synced);
+        }
+        // The three are in data files now, and their log is gone.
+        machine.engine.flush().unwrap();
+        let dir = lose_the_beginning(&mut machine, syncs);
+        if syncs == 0 {
+            assert_eq!(records(&open(dir.path())), 3, "nothing of the log was promised");
+            continue;
+        }
+        let error = Engine::open(dir.path(), &options()).unwrap_err();
+        assert!(matches!(error, EngineError::Corruption { .. }), "{syncs} synced: {error}");
+        let engine = Engine::open(dir.path(), &accepting()).unwrap();
+        assert_eq!(records(&engine), 3, "accepted, with what is in data files");
+    }
+}
+
 /// One record as RocksDB writes it.
 fn record(payload: &[u8]) -> Vec<u8> {
     let covered = [&[1], payload].concat();
@@ -240,8 +278,9 @@ fn a_value_that_looks_like_the_log_does_not_confuse_recovery() {
     for _ in 0..5 {
         machine.write(300, Durability::Synced);
     }
-    let note = neokv_encoding::synced::SyncedNote { tag: [0; 16], before: 500, synced: 500 };
-    let batch = [&600u64.to_le_bytes()[..], &[1, 0, 0, 0, 3, 33], &note.encode()].concat();
+    let note =
+        neokv_encoding::synced::SyncedNote { tag: [0; 16], before: 500, synced: 500, log: 1 };
+    let batch = [&600u64.to_le_bytes()[..], &[1, 0, 0, 0, 3, 41], &note.encode()].concat();
     let forged = record(&batch).repeat(200);
     let mut batch = machine.engine.log_batch();
     batch.put(Family::Metadata, b"\xff forged", &forged);
