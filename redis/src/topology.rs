@@ -21,7 +21,8 @@ use neokv_raftstore::{Region, StateMachine, Store};
 
 /// Which Regions and nodes there are.
 pub trait Topology: Send + Sync {
-    /// Every known Region, in the order of its slots.
+    /// Every known Region that has slots, in the order of their slots. A replica that joins
+    /// has none until its snapshot is installed.
     fn regions(&self) -> Vec<RegionInfo>;
 
     /// The Region that serves a slot, if one is known.
@@ -97,8 +98,9 @@ impl<M: StateMachine> LocalTopology<M> {
 
 impl<M: StateMachine> Topology for LocalTopology<M> {
     fn regions(&self) -> Vec<RegionInfo> {
-        let mut regions: Vec<RegionInfo> =
-            self.store.regions().iter().map(|region| self.info(region)).collect();
+        let regions = self.store.regions();
+        let infos = regions.iter().map(|region| self.info(region));
+        let mut regions: Vec<RegionInfo> = infos.filter(|info| !info.slots.is_empty()).collect();
         regions.sort_by_key(|region| region.slots.start);
         regions
     }

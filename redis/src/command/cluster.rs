@@ -157,8 +157,9 @@ impl ClusterView {
     }
 }
 
-/// Sorts ranges and joins those that touch.
+/// Sorts ranges, leaves out empty ones, which have no last slot, and joins those that touch.
 fn join(mut ranges: Vec<SlotRange>) -> Vec<SlotRange> {
+    ranges.retain(|range| !range.is_empty());
     ranges.sort_by_key(|range| range.start);
     let mut joined: Vec<SlotRange> = Vec::new();
     for range in ranges {
@@ -392,6 +393,16 @@ mod tests {
         let info = info_text(&cluster);
         assert!(info.starts_with("cluster_state:fail\r\ncluster_slots_assigned:301\r\n"), "{info}");
         assert!(nodes_text(&cluster).ends_with(" connected 0-299 400\n"));
+    }
+
+    #[test]
+    fn a_region_without_slots_is_not_served() {
+        let cluster = alone(&[(0, 0), (0, 16384)]);
+        assert!(nodes_text(&cluster).ends_with(" connected 0-16383\n"));
+        let joining = alone(&[(0, 0)]);
+        assert!(nodes_text(&joining).ends_with(" connected\n"));
+        assert_eq!(wire(&slots_reply(&joining)), "*0\r\n");
+        assert_eq!(wire(&shards_reply(&joining)), "*0\r\n");
     }
 
     #[test]

@@ -442,3 +442,21 @@ async fn expired_keys_are_removed_in_every_region() {
     assert_eq!(server.text("DBSIZE").await, "0");
     server.stop().await;
 }
+
+/// A replica that joins has no slots until its snapshot is installed.
+#[tokio::test]
+async fn a_replica_that_joins_is_not_asked() {
+    let mut server = Fixture::start(&[]).await;
+    let names = server.fill(20).await;
+    let store = Arc::clone(&server.node.context().store);
+    let joining = store.create_empty(4, 40).await.unwrap();
+    assert!(joining.descriptor().slots.is_empty());
+    assert_eq!(server.text("DBSIZE").await, "20");
+    assert_eq!(server.keys().await, names);
+    assert!(server.text("CLUSTER INFO").await.starts_with("cluster_state:ok\r\n"));
+    assert!(server.text("CLUSTER NODES").await.ends_with(" connected 0-16383\n"));
+    assert_eq!(server.text("FLUSHALL").await, "OK");
+    assert_eq!(server.text("DBSIZE").await, "0");
+    drop((store, joining));
+    server.stop().await;
+}
