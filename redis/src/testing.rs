@@ -27,7 +27,7 @@ use bytes::{Bytes, BytesMut};
 use neokv_encoding::family::Family;
 use neokv_encoding::hlc;
 use neokv_encoding::key::{self, ExpireKey, UserKey};
-use neokv_encoding::metadata::decode_header;
+use neokv_encoding::metadata::{Metadata, decode_header};
 use neokv_encoding::region::{Descriptor, Epoch, RegionState};
 use neokv_encoding::slot::SlotRange;
 use neokv_encoding::slot_stats::SlotStats;
@@ -147,6 +147,32 @@ impl Bench {
             }
         }
         reply
+    }
+
+    /// Applies a write as a log entry of its own. A fault of the store is an error.
+    pub fn try_write(&mut self, line: &str) -> Result<Reply, ApplyError> {
+        let args = words(line);
+        let Ok((_, command)) = table::find(&args) else { panic!("no command {line:?}") };
+        let command = LogCommand::Client { namespace: NAMESPACE, command, args };
+        Ok(self.apply(vec![command])?.remove(0))
+    }
+
+    /// Damages the header of a collection: stores a size that its rows contradict.
+    pub fn miscount(&mut self, key: &'static str, size: u64) {
+        let (view, key) = (self.view(), Bytes::from_static(key.as_bytes()));
+        let Some(Metadata::Collection(mut header)) = view.lookup(&key).unwrap() else {
+            panic!("{key:?} is no collection")
+        };
+        header.size = size;
+        let row = view.user_key(&key).metadata();
+        self.put(Family::Metadata, &row, Metadata::Collection(header).encode());
+    }
+
+    /// Stores a row past the machine.
+    pub fn put(&self, family: Family, row: &[u8], value: Vec<u8>) {
+        let mut batch = self.engine.batch();
+        batch.put(family, row, value);
+        self.engine.write(batch, Durability::Buffered).unwrap();
     }
 
     /// Where the next entry is applied.

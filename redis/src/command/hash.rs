@@ -147,7 +147,9 @@ fn set_field(
 ) -> Result<bool, CommandError> {
     let is_new = hash.is_empty() || !tx.view().has_subkey(hash, field)?;
     tx.put_subkey(hash, field, value)?;
-    hash.meta.size += u64::from(is_new);
+    if is_new {
+        hash.grow()?;
+    }
     Ok(is_new)
 }
 
@@ -219,7 +221,7 @@ pub fn remove_subkeys(
         }
         if tx.view().has_subkey(from, subkey)? {
             tx.delete_subkey(from, subkey)?;
-            from.meta.size -= 1;
+            from.shrink()?;
             removed += 1;
         }
     }

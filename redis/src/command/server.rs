@@ -48,10 +48,10 @@ fn dbsize(view: &View<'_>, _: &Args) -> Outcome {
     Ok(Reply::count(view.key_count()?))
 }
 
-/// DBSIZE of several Regions.
+/// DBSIZE of several Regions. Each number is at most the largest integer, and so is their sum.
 fn sum(replies: Vec<Reply>, _: u64) -> Reply {
     let number = |reply| if let Reply::Integer(number) = reply { number } else { 0 };
-    Reply::Integer(replies.into_iter().map(number).sum())
+    Reply::Integer(replies.into_iter().map(number).fold(0, i64::saturating_add))
 }
 
 /// FLUSHALL of several Regions, none of which has failed.

@@ -111,7 +111,7 @@ fn add(tx: &mut Tx<'_>, set: &mut Collection, member: &[u8]) -> Result<bool, Com
     let is_new = set.is_empty() || !tx.view().has_subkey(set, member)?;
     if is_new {
         tx.put_subkey(set, member, b"")?;
-        set.meta.size += 1;
+        set.grow()?;
     }
     Ok(is_new)
 }

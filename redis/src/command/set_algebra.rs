@@ -142,7 +142,7 @@ fn store(tx: &mut Tx<'_>, target: &Bytes, plan: &Plan) -> Outcome {
         let MemberPage { members, more } = plan.page(&tx.view(), &start, PageLimit::of(PAGE))?;
         for member in &members {
             tx.put_subkey(&set, member, b"")?;
-            set.meta.size += 1;
+            set.grow()?;
         }
         match members.last() {
             Some(last) if more => start = just_after(last),
@@ -334,7 +334,7 @@ fn filter_page(
 ) -> Result<MemberPage, CommandError> {
     let cursors = others.len() <= MAX_CURSORS;
     let probes = others.iter().map(|set| {
-        let comparable = set.size() <= walked.size() * COMPARABLE;
+        let comparable = set.size().div_ceil(COMPARABLE) <= walked.size();
         if cursors && comparable {
             AscendingCursor::new(view, set, start).map(|cursor| Probe::Cursor(Box::new(cursor)))
         } else {

@@ -2,9 +2,10 @@
 //! [`super::Tx::save`].
 
 use neokv_encoding::key::UserKey;
-use neokv_encoding::metadata;
+use neokv_encoding::{DecodeError, metadata};
 
 use super::view::Stored;
+use crate::error::CommandError;
 
 /// The header of a collection, and where its rows are.
 ///
@@ -49,6 +50,33 @@ impl Collection {
         self.meta.size == 0
     }
 
+    /// Counts an element that has been added.
+    ///
+    /// # Errors
+    /// [`CommandError::Damaged`] if the stored size cannot be right.
+    pub fn grow(&mut self) -> Result<(), CommandError> {
+        self.meta.size = self.meta.size.checked_add(1).ok_or_else(wrong_size)?;
+        Ok(())
+    }
+
+    /// Counts an element that has been removed.
+    ///
+    /// # Errors
+    /// [`CommandError::Damaged`] if there should have been none.
+    pub fn shrink(&mut self) -> Result<(), CommandError> {
+        self.meta.size = self.meta.size.checked_sub(1).ok_or_else(wrong_size)?;
+        Ok(())
+    }
+
+    /// How many elements stand behind the one at `index`.
+    ///
+    /// # Errors
+    /// [`CommandError::Damaged`] if by the stored size there is no such element.
+    pub fn behind(&self, index: u64) -> Result<u64, CommandError> {
+        let behind = self.meta.size.checked_sub(1).and_then(|last| last.checked_sub(index));
+        behind.ok_or_else(wrong_size)
+    }
+
     /// The first byte string that all rows of this collection start with.
     pub fn prefix(&self) -> &[u8] {
         &self.prefix
@@ -61,4 +89,12 @@ impl Collection {
         row.extend_from_slice(subkey);
         row
     }
+}
+
+/// The stored size is a number that the rows contradict.
+fn wrong_size() -> CommandError {
+    CommandError::Damaged(DecodeError::Invalid {
+        what: "collection",
+        why: "its size is not the number of its rows",
+    })
 }

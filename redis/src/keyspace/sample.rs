@@ -59,6 +59,8 @@ const COUNTABLE: u64 = 512;
 const WALK_COST: u64 = 128;
 /// How often a walk starts again because it met an element with too high a chance.
 const MAX_WALKS: u32 = 64;
+/// When walks are to meet different elements, so many more repetitions than elements end them.
+const TOLERATED_REPEATS: usize = 64;
 /// How many levels a walk goes down before it takes what it has: bounds the work on subkeys made to
 /// mislead it.
 const MAX_DEPTH: u32 = 512;
@@ -118,17 +120,16 @@ pub fn distinct(
         complete(view, from, count, &mut chosen, &mut limit, random)?;
     } else {
         let mut walker = Walker::new(view, from)?;
-        // Few walks meet an element for the second time, unless they are badly biased. Then one
-        // pass over the rows finishes what they have begun.
-        for _ in 0..count * 2 {
-            if count_of(chosen.len()) == count {
-                break;
-            }
-            if let Some((subkey, value)) = walker.walk(random)? {
-                let len = subkey.len() + value.len();
-                if chosen.insert(subkey, value).is_none() {
-                    limit.add(len)?;
-                }
+        // Few walks meet an element for the second time, unless they are badly biased or there are
+        // fewer rows than the header says. Then one pass over the rows finishes what they have
+        // begun.
+        let mut repeats = 0;
+        while count_of(chosen.len()) < count && repeats <= chosen.len() + TOLERATED_REPEATS {
+            let Some((subkey, value)) = walker.walk(random)? else { break };
+            let len = subkey.len() + value.len();
+            match chosen.insert(subkey, value) {
+                Some(_) => repeats += 1,
+                None => limit.add(len)?,
             }
         }
         complete(view, from, count, &mut chosen, &mut limit, random)?;
@@ -163,7 +164,7 @@ pub fn repeated(
 
 /// Whether reading all of `size` rows costs no more than `count` walks.
 fn is_dense(size: u64, count: u64) -> bool {
-    size <= COUNTABLE || count * WALK_COST >= size
+    size <= COUNTABLE || count >= size.div_ceil(WALK_COST)
 }
 
 /// Adds an element to the bytes drawn so far, and refuses when they become too many.
@@ -203,6 +204,7 @@ fn complete(
     limit: &mut ReplyLimit,
     random: &mut SplitMix64,
 ) -> Result<(), CommandError> {
+    // `chosen` has at most `count` elements, and `count` is at most the size.
     let mut left = from.size() - count_of(chosen.len());
     let mut missing = count - count_of(chosen.len());
     if missing == 0 {

@@ -404,10 +404,8 @@ impl<'a> Tx<'a> {
     fn count_key(&mut self, user: &UserKey, change: i64) -> Result<(), CommandError> {
         let row = key::slot_stats(user.slot, user.namespace);
         let before = self.view().slot_keys(user.slot)?;
-        let after = before.checked_add_signed(change);
-        debug_assert!(after.is_some(), "{before} keys cannot change by {change}");
-        // A wrong number of keys is no reason to stop a Region.
-        match after.unwrap_or(0) {
+        // A damaged number of keys is no reason to stop a Region.
+        match before.saturating_add_signed(change) {
             0 => self.delete_row(Family::SlotStats, &row),
             keys => {
                 self.mark();

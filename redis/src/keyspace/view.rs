@@ -34,6 +34,10 @@ use crate::error::CommandError;
 /// looks again. Where there are no such strings, nothing is paid.
 static V1_SEEN: AtomicBool = AtomicBool::new(false);
 
+/// The numbers of keys of the slots add up to more than there can be.
+const TOO_MANY_KEYS: DecodeError =
+    DecodeError::Invalid { what: "slot stats", why: "no Region has so many keys" };
+
 /// What a [`View`] is made from.
 #[derive(Clone, Copy)]
 pub struct ViewSource<'a> {
@@ -306,7 +310,7 @@ impl<'a> View<'a> {
         while let Some((row, value)) = rows.next()? {
             let (_, namespace) = key::decode_slot_stats(row)?;
             if namespace == self.source.namespace {
-                keys += SlotStats::decode(value)?.keys;
+                keys = SlotStats::decode(value)?.keys.checked_add(keys).ok_or(TOO_MANY_KEYS)?;
             }
         }
         Ok(keys)

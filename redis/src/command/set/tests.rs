@@ -239,3 +239,21 @@ fn behaves_like_a_set() {
         assert_eq!(members(&bench, "s1"), model[1]);
     }
 }
+
+/// The header's size is read from the disk, so it may be any number.
+#[test]
+fn a_damaged_size_is_a_fault_and_no_panic() {
+    let mut bench = Bench::new();
+    bench.run("SADD s a b c");
+    bench.run("SADD t a b c");
+    bench.miscount("s", u64::MAX);
+    bench.miscount("t", u64::MAX - 1);
+    let fault = bench.try_write("SADD s d").unwrap_err().to_string();
+    assert!(fault.contains("its size is not the number of its rows"), "{fault}");
+    assert_eq!(bench.run("SINTER s t"), r#"<"a", "b", "c">"#);
+    // A search for more members than there are ends.
+    for count in [3, 1 << 50, i64::MAX] {
+        let reply = bench.run(&format!("SRANDMEMBER s {count}"));
+        assert!(reply.len() <= r#"["a", "b", "c"]"#.len(), "{count}: {reply}");
+    }
+}

@@ -47,16 +47,18 @@ pub fn zrank(view: &View<'_>, args: &Args) -> Outcome {
 
 /// `ZREVRANK key member`
 pub fn zrevrank(view: &View<'_>, args: &Args) -> Outcome {
-    let from_end = |(rank, size): (u64, u64)| Reply::count(size - 1 - rank);
-    Ok(rank_of(view, args)?.map_or(Reply::Nil, from_end))
+    match rank_of(view, args)? {
+        Some((rank, zset)) => Ok(Reply::count(zset.behind(rank)?)),
+        None => Ok(Reply::Nil),
+    }
 }
 
-/// The ascending rank of the member that the command names, and the size of its sorted set.
-fn rank_of(view: &View<'_>, args: &Args) -> Result<Option<(u64, u64)>, CommandError> {
+/// The ascending rank of the member that the command names, and its sorted set.
+fn rank_of(view: &View<'_>, args: &Args) -> Result<Option<(u64, Collection)>, CommandError> {
     let Some(zset) = view.collection(args::get(args, 1)?, rows::TYPE)? else { return Ok(None) };
     let member = args::get(args, 2)?;
     let Some(score) = rows::score(*view, &zset, member)? else { return Ok(None) };
-    Ok(Some((rows::rank(*view, &zset, score, member)?, zset.size())))
+    Ok(Some((rows::rank(*view, &zset, score, member)?, zset)))
 }
 
 /// `ZCOUNT key min max`

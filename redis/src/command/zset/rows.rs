@@ -47,7 +47,7 @@ pub fn set(
 ) -> Result<(), CommandError> {
     match old {
         Some(old) => tx.delete_score(zset, old, member)?,
-        None => zset.meta.size += 1,
+        None => zset.grow()?,
     }
     // Adding 0 turns -0 into 0 and changes nothing else: both families then hold the same score.
     let new = new + 0.0;
@@ -62,7 +62,7 @@ pub fn remove(
     score: f64,
     member: &[u8],
 ) -> Result<(), CommandError> {
-    zset.meta.size -= 1;
+    zset.shrink()?;
     tx.delete_score(zset, score, member)?;
     tx.delete_subkey(zset, member)
 }
@@ -182,7 +182,7 @@ pub fn rank(
             return Ok(steps);
         }
         if higher.next_ref()?.is_none() {
-            return Ok(zset.size() - 1 - steps);
+            return zset.behind(steps);
         }
         steps += 1;
     }

@@ -405,3 +405,26 @@ fn check_ranks(
         .collect();
     assert_eq!(bench.run(&format!("ZREVRANGE {key} {start} {stop}")), quote(backward));
 }
+
+/// The header's size is read from the disk, so it may be any number.
+#[test]
+fn a_damaged_size_is_a_fault_and_no_panic() {
+    let mut bench = Bench::new();
+    bench.run("ZADD z 1 a 2 b 3 c 4 d 5 e");
+    // The rank of a member nearer to the upper end is counted from there.
+    for (size, command) in [(1, "ZRANK z d"), (0, "ZRANK z e"), (1, "ZREVRANK z b")] {
+        bench.miscount("z", size);
+        let reply = bench.run(command);
+        assert!(reply.starts_with("ERR a stored record is damaged: "), "{command}: {reply}");
+    }
+    for (size, command) in [
+        (2, "ZREMRANGEBYSCORE z 1 3"),
+        (1, "ZPOPMIN z 3"),
+        (1, "ZREM z a b"),
+        (u64::MAX, "ZADD z 6 f"),
+    ] {
+        bench.miscount("z", size);
+        let fault = bench.try_write(command).unwrap_err().to_string();
+        assert!(fault.contains("its size is not the number of its rows"), "{command}: {fault}");
+    }
+}

@@ -96,3 +96,19 @@ fn a_header_that_has_not_changed_is_not_written() {
     drop(tx);
     assert_eq!(batch.len(), 1);
 }
+
+/// Also a number of keys may be damaged. No Region stops for it.
+#[test]
+fn a_damaged_number_of_keys_stops_no_write() {
+    let mut bench = Bench::new();
+    bench.run("SET a v");
+    let slot = neokv_encoding::slot::slot_of(b"a");
+    bench.put(Family::SlotStats, &key::slot_stats(slot, 0), SlotStats { keys: 0 }.encode());
+    assert_eq!(bench.run("DEL a"), "1");
+    bench.run("SET a v");
+    let other = key::slot_stats(slot - 1, 0);
+    bench.put(Family::SlotStats, &other, SlotStats { keys: u64::MAX }.encode());
+    let reply = bench.run("DBSIZE");
+    assert!(reply.starts_with("ERR a stored record is damaged: "), "{reply}");
+    bench.run("FLUSHALL");
+}
