@@ -118,7 +118,8 @@ pub enum ReadError {
         region: u64,
     },
     /// The Region has another shape than the caller saw: its slots are elsewhere now, or it is
-    /// frozen by a merge. Route again, by the descriptor.
+    /// frozen by a merge. Route again, by the descriptor. So is told who holds a replica that has
+    /// left this store: its slots lead elsewhere, whatever its last descriptor says.
     #[error(
         "region {}: the epoch is now {}; re-read the descriptor",
         descriptor.id,

@@ -23,7 +23,7 @@
 //! in the same batch, and a tombstone never starts again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use neokv_encoding::family::Family;
@@ -61,6 +61,8 @@ pub(crate) struct Shape {
     replica: Mutex<Replica>,
     /// How often the data here was replaced or cleared by other means than entries.
     replaced: AtomicU64,
+    /// The replica leaves this store.
+    removed: AtomicBool,
     routes: Arc<dyn Routes>,
 }
 
@@ -78,6 +80,7 @@ impl Shape {
             descriptor: ArcSwap::from_pointee(descriptor),
             replica: Mutex::new(replica),
             replaced: AtomicU64::new(0),
+            removed: AtomicBool::new(false),
             routes,
         }
     }
@@ -101,6 +104,17 @@ impl Shape {
     /// that began before find out when they end.
     pub(crate) fn replacing(&self) {
         self.replaced.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The replica leaves this store, and its slots lead to it no longer. Whoever holds it still is
+    /// told to route again: nothing is wrong with the Region, it is elsewhere.
+    pub(crate) fn remove(&self) {
+        self.removed.store(true, Ordering::Release);
+    }
+
+    /// Whether the replica leaves this store, or has left it.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
     }
 
     /// How often the data here was replaced.

@@ -246,6 +246,8 @@ impl<M: StateMachine> Inner<M> {
     /// the lifecycle.
     async fn remove(self: &Arc<Self>, region: u64) -> Result<(), StoreError> {
         if let Some(running) = self.directory.retire(region) {
+            // First, so that whoever waits in it is told that, and not that it has failed.
+            running.shape.remove();
             running.end("the replica was removed from this store").await;
             running.shape.replacing();
         }

@@ -65,8 +65,9 @@ pub(crate) use quota::QueueQuota;
 pub enum Done<C, R> {
     /// It was carried out; its answer.
     Reply(R),
-    /// It was not carried out, because the Region has another shape than the caller saw. Nothing
-    /// happened; route it again, by [`Region::descriptor`](crate::Region::descriptor).
+    /// It was not carried out, because the Region has another shape than the caller saw, or its
+    /// replica has left this store. Nothing happened; route it again, by
+    /// [`Store::region_of_slot`](crate::Store::region_of_slot).
     Misrouted(C),
 }
 

@@ -139,7 +139,13 @@ impl<M: StateMachine> Proposer<M> {
             // answers what is in it, and finds nothing that comes later.
             let mut queue = self.queue.lock();
             if queue.is_closed() {
-                return Err(self.closed());
+                drop(queue);
+                return if self.parts.shape.is_removed() {
+                    misrouted::<M>(vec![submission]);
+                    Ok(wait)
+                } else {
+                    Err(self.closed())
+                };
             }
             if queue.is_stalled() {
                 return Err(ProposeError::NoSpace);
@@ -160,7 +166,9 @@ impl<M: StateMachine> Proposer<M> {
     /// Whether the Region takes writes that were routed by this version of its epoch.
     fn accepts(&self, version: u64) -> bool {
         let descriptor = self.parts.shape.descriptor();
-        descriptor.epoch.version == version && descriptor.state == RegionState::Normal
+        descriptor.epoch.version == version
+            && descriptor.state == RegionState::Normal
+            && !self.parts.shape.is_removed()
     }
 
     /// The task. Ends when the queue is closed.
@@ -305,8 +313,18 @@ impl<M: StateMachine> Proposer<M> {
     /// Refuses the submissions that are queued and those that come.
     pub(crate) fn close(&self) {
         let waiting = self.queue.lock().close();
-        refuse::<M>(waiting, &self.closed());
+        self.end(waiting);
         self.wake.notify_one();
+    }
+
+    /// Answers submissions that will not be proposed, because the queue is closed. Where the Region
+    /// has left this store they go back to their callers, who route them again.
+    fn end(&self, submissions: Vec<SubmissionOf<M>>) {
+        if self.parts.shape.is_removed() {
+            misrouted::<M>(submissions);
+        } else {
+            refuse::<M>(submissions, &self.closed());
+        }
     }
 
     /// The window has room again: wakes the task if there is something to propose. What is queued
@@ -392,7 +410,7 @@ impl<M: StateMachine> EntryEvents<M::Command, M::Reply> for Proposer<M> {
         let mut queue = self.queue.lock();
         if queue.is_closed() {
             drop(queue);
-            refuse::<M>(back, &self.closed());
+            self.end(back);
         } else if queue.is_stalled() {
             drop(queue);
             refuse::<M>(back, &ProposeError::NoSpace);

@@ -141,7 +141,8 @@ impl<M: StateMachine> Region<M> {
         epoch: Epoch,
         commands: Vec<M::Command>,
     ) -> Result<oneshot::Receiver<SubmissionResult<M>>, ProposeError> {
-        let submitted = if self.published.serving() {
+        // One that has left this store serves nothing, but gives the commands back.
+        let submitted = if self.published.serving() || self.shape.is_removed() {
             self.proposer.submit(epoch, commands)
         } else {
             Err(self.not_serving().into())
@@ -189,7 +190,11 @@ impl<M: StateMachine> Region<M> {
             Err(ReadError::NeedsQuorum { .. }) => {}
             settled => return settled,
         }
-        self.reads.join().await?;
+        // A round that ended because the replica leaves this store says nothing of the Region.
+        self.reads.join().await.map_err(|error| match self.shape.is_removed() {
+            true => self.not_serving().into(),
+            false => error,
+        })?;
         // Compared after the wait: what was committed before the read began is applied now, a split
         // or a merge included.
         self.point(epoch, replaced)
@@ -297,7 +302,8 @@ impl<M: StateMachine> Region<M> {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Stopped`] with the cause.
+    /// [`ReadError::Stopped`] with the cause, [`ReadError::StaleEpoch`] if the replica has left this
+    /// store.
     pub async fn wait_serving(&self) -> Result<(), ReadError> {
         self.published.wait_serving().await;
         if self.is_serving() { Ok(()) } else { Err(self.not_serving().into()) }
@@ -377,6 +383,9 @@ impl<M: StateMachine> Region<M> {
     /// Why nothing is served.
     pub(crate) fn not_serving(&self) -> NotServing {
         let region = self.id;
+        if self.shape.is_removed() {
+            return NotServing::Removed { descriptor: self.descriptor() };
+        }
         if let Some(why) = self.published.stopped() {
             return NotServing::Stopped { region, why };
         }
@@ -449,14 +458,30 @@ impl<M: StateMachine> std::fmt::Debug for Region<M> {
 
 /// What reads, writes and operations are told alike.
 pub(crate) enum NotServing {
-    NotLeader { region: u64, leader: Option<u64> },
-    NotReady { region: u64, why: &'static str },
-    Stopped { region: u64, why: Arc<str> },
+    NotLeader {
+        region: u64,
+        leader: Option<u64>,
+    },
+    NotReady {
+        region: u64,
+        why: &'static str,
+    },
+    Stopped {
+        region: u64,
+        why: Arc<str>,
+    },
+    /// It has left this store; as it was last.
+    Removed {
+        descriptor: Arc<Descriptor>,
+    },
 }
 
 impl From<NotServing> for ProposeError {
     fn from(why: NotServing) -> Self {
         match why {
+            NotServing::Removed { descriptor } => {
+                Self::NotLeader { region: descriptor.id, leader: None }
+            }
             NotServing::NotLeader { region, leader } => Self::NotLeader { region, leader },
             NotServing::NotReady { region, why } => Self::NotReady { region, why },
             NotServing::Stopped { region, why } => Self::Stopped { region, why },
@@ -467,6 +492,7 @@ impl From<NotServing> for ProposeError {
 impl From<NotServing> for ReadError {
     fn from(why: NotServing) -> Self {
         match why {
+            NotServing::Removed { descriptor } => Self::StaleEpoch { descriptor },
             NotServing::NotLeader { region, leader } => Self::NotLeader { region, leader },
             NotServing::NotReady { region, why } => Self::NotReady { region, why },
             NotServing::Stopped { region, why } => Self::Stopped { region, why },
@@ -477,6 +503,7 @@ impl From<NotServing> for ReadError {
 impl From<NotServing> for StoreError {
     fn from(why: NotServing) -> Self {
         match why {
+            NotServing::Removed { descriptor } => Self::UnknownRegion { region: descriptor.id },
             NotServing::NotLeader { region, leader } => Self::NotLeader { region, leader },
             NotServing::NotReady { region, why } => Self::NotReady { region, why },
             NotServing::Stopped { region, why } => Self::Group { region, why: why.to_string() },

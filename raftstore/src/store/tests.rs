@@ -18,8 +18,9 @@ use parking_lot::Mutex;
 
 use super::Store;
 use crate::config::Config;
-use crate::error::StoreError;
+use crate::error::{ReadError, StoreError};
 use crate::machine::{ApplyContext, ApplyError, Outcome, Stamp, StateMachine};
+use crate::propose::Done;
 use crate::testing::{self, Nothing};
 use crate::transport::wire::append_out;
 use crate::transport::{Message, MessageKind, NoPeers, TransportError};
@@ -169,5 +170,21 @@ async fn entries_do_not_wait_while_rows_are_cleared_for_a_new_region() {
     store.bootstrap(testing::descriptor(1, SlotRange::ALL)).await.unwrap();
     assert!(store.engine().get(Family::Subkey, &key).unwrap().is_none());
     assert_eq!(*machine.was_locked.lock(), [false]);
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_a_region_that_has_left_the_store_is_told_to_route_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = empty_store(dir.path()).await;
+    store.bootstrap(testing::descriptor(1, SlotRange::ALL)).await.unwrap();
+    let region = store.region(1).unwrap();
+    region.wait_serving().await.unwrap();
+    let epoch = region.descriptor().epoch;
+    store.destroy(1).await.unwrap();
+    assert_eq!(region.propose(epoch, vec![()]).await, Ok(vec![Done::Misrouted(())]));
+    let stale = |error: ReadError| matches!(error, ReadError::StaleEpoch { .. });
+    assert!(region.read_now(epoch).is_err_and(stale));
+    assert!(region.read_index(epoch).await.is_err_and(stale));
     store.shutdown().await;
 }

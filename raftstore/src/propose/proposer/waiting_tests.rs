@@ -121,3 +121,23 @@ async fn what_is_held_for_a_later_entry_keeps_its_share_of_the_quota() {
     assert_eq!(wait.await.unwrap().unwrap().rest, [40, 50], "the caller has them");
     assert_eq!(used(), 0);
 }
+
+#[tokio::test]
+async fn what_waits_in_a_region_that_leaves_its_store_goes_back_to_be_routed_again() {
+    let proposer = proposer();
+    let waiting = proposer.submit(epoch(), vec![1]).unwrap();
+    let late = proposer.submit(epoch(), vec![2]).unwrap();
+    let (_, draft) = proposer.next().await.unwrap();
+    assert_eq!(draft.commands, [1, 2]);
+    let entry = proposer.begin(1, draft).unwrap();
+    let queued = proposer.submit(epoch(), vec![3]).unwrap();
+    proposer.parts.shape.remove();
+    proposer.close();
+    // The entry left the second one out.
+    entry.succeed(vec![Outcome::Reply(())], vec![1, 2]);
+    assert_eq!(waiting.await.unwrap().unwrap().done, [Done::Reply(())]);
+    assert_eq!(late.await.unwrap().unwrap().done, [Done::Misrouted(2)]);
+    assert_eq!(queued.await.unwrap().unwrap().done, [Done::Misrouted(3)]);
+    let after = proposer.submit(epoch(), vec![4]).unwrap();
+    assert_eq!(after.await.unwrap().unwrap().done, [Done::Misrouted(4)]);
+}
