@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::json::{LogIdView, Moment, Number};
 use super::table::Page;
 
-/// Regions that the header names.
-const NAMED: usize = 3;
+/// Regions that the header names: with two of them it fits in a line of 120 columns.
+const NAMED: usize = 2;
 
 /// Where an answer comes from.
 #[derive(Clone, Debug, Serialize)]
@@ -111,7 +111,7 @@ impl Header {
             1 => parts.push("1 more Region".into()),
             more => parts.push(format!("{more} more Regions")),
         }
-        parts.push(format!("read {}", self.read_at));
+        parts.push(format!("read {}", self.read_at.second()));
         page.parts(&parts);
         for problem in &self.problems {
             page.problem(problem);

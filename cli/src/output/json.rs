@@ -35,6 +35,9 @@ impl fmt::Display for Number {
     }
 }
 
+/// Length of a date up to its seconds.
+const SECONDS: usize = "2023-11-14T22:13:20".len();
+
 /// A moment: milliseconds, and the date where there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment(pub u64);
@@ -45,6 +48,15 @@ impl Serialize for Moment {
         fields.serialize_field("ms", &Number(self.0))?;
         fields.serialize_field("utc", &explain::utc(self.0))?;
         fields.end()
+    }
+}
+
+impl Moment {
+    /// The date down to its second, for where a shorter text counts more than the milliseconds.
+    pub fn second(self) -> impl fmt::Display {
+        let date =
+            explain::utc(self.0).and_then(|date| Some(date.get(..SECONDS)?.to_owned() + "Z"));
+        date.unwrap_or_else(|| self.to_string())
     }
 }
 
