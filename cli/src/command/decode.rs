@@ -43,13 +43,7 @@ impl Answer for Readings {
     }
 
     fn problems(&self) -> Vec<String> {
-        match self.readings.first() {
-            Some(best) if best.is_raw() => {
-                vec!["the bytes have no format of this store".to_string()]
-            }
-            Some(best) => best.problems(),
-            None => Vec::new(),
-        }
+        Reading::problems_of(&self.readings)
     }
 }
 

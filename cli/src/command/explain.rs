@@ -63,9 +63,20 @@ impl Reading {
         self.what == "raw bytes"
     }
 
-    /// What is wrong with the bytes in this reading.
+    /// What is wrong with bytes that have these readings, the best one first.
     #[must_use]
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems_of(readings: &[Reading]) -> Vec<String> {
+        match readings.first() {
+            Some(best) if best.is_raw() => {
+                vec!["the bytes have no format of this store".to_string()]
+            }
+            Some(best) => best.problems(),
+            None => Vec::new(),
+        }
+    }
+
+    /// What is wrong with the bytes in this reading.
+    fn problems(&self) -> Vec<String> {
         let problem = |span: &explanation::Span| {
             let text = span.problem.as_deref().unwrap_or_default();
             format!("{}, bytes {}..{}: {text}", span.field, span.range.start, span.range.end)
@@ -172,12 +183,6 @@ impl Answer for Explanation {
     }
 
     fn problems(&self) -> Vec<String> {
-        match self.readings.first() {
-            Some(best) if best.is_raw() => {
-                vec!["the bytes have no format of this store".to_string()]
-            }
-            Some(best) => best.problems(),
-            None => Vec::new(),
-        }
+        Reading::problems_of(&self.readings)
     }
 }
