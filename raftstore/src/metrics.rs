@@ -60,8 +60,10 @@ declare! {
     MISROUTED, "neokv_raft_commands_misrouted_total", Counter,
         "Commands that were routed by an outdated shape of their Region, and routed again.";
     APPLIED, "neokv_raft_entries_applied_total", Counter, "Log entries applied.";
-    APPLY_WRITES, "neokv_raft_apply_writes_total", Counter, "Engine writes that applied them.";
-    APPLY_SECONDS, "neokv_raft_apply_seconds", Histogram, "Time to apply one group of entries.";
+    APPLY_WRITES, "neokv_raft_apply_writes_total", Counter,
+        "Engine writes that applied them; one may hold entries of several Regions.";
+    APPLY_SECONDS, "neokv_raft_apply_seconds", Histogram,
+        "Time to prepare and make one of those writes.";
     PANICS, "neokv_raft_panics_total", Counter,
         "Panics in the work of Regions; above 0 the program has a defect and a Region has stopped.";
     REGIONS, "neokv_raft_regions", Gauge, "Regions with a replica on this store.";

@@ -80,7 +80,9 @@ macro_rules! metrics_table {
 metrics_table! {
     "neokv_uptime_seconds", Gauge, "Time since the node was opened.", |f| f.uptime_seconds;
     "neokv_clients", Gauge, "Connections now.", |f| f.server.clients;
-    "neokv_connections_total", Counter, "Connections accepted.", |f| f.server.connections;
+    "neokv_connections_total", Counter,
+        "Connections accepted, those included that were then refused because of maxclients.",
+        |f| f.server.connections;
     "neokv_connections_rejected_total", Counter, "Connections refused because of maxclients.",
         |f| f.server.rejected_connections;
     "neokv_commands_total", Counter, "Commands run.", |f| f.server.commands;
@@ -89,30 +91,36 @@ metrics_table! {
     "neokv_error_replies_total", Counter, "Replies that were errors.", |f| f.server.error_replies;
     "neokv_expired_keys_total", Counter, "Expired keys that were removed.",
         |f| f.server.expired_keys;
-    "neokv_keys", Gauge, "Keys, including expired ones that are not yet removed.", |f| f.keys;
+    "neokv_keys", Gauge,
+        "Keys in the Regions here, including expired ones that are not yet removed.", |f| f.keys;
     "neokv_keys_with_expiry", Gauge, "Keys with an expiry; an estimate when there are many.",
         |f| f.expires.count;
-    "neokv_memory_allocated_bytes", Gauge, "Memory that the program holds, RocksDB included.",
+    "neokv_memory_allocated_bytes", Gauge,
+        "Memory that the program has allocated, RocksDB included.",
         |f| f.memory.allocated;
     "neokv_memory_resident_bytes", Gauge, "Resident memory of the process.", |f| f.memory.rss;
     "neokv_disk_free_bytes", Gauge, "Free space on the disk under the data directory.",
         |f| f.disk.free;
-    "neokv_disk_used_bytes", Gauge, "Space that the data directory takes.", |f| f.disk.used;
+    "neokv_disk_used_bytes", Gauge,
+        "Size of the data files; the write-ahead log and snapshots are not included.",
+        |f| f.disk.used;
     "neokv_disk_writes_refused", Gauge,
         "1 while writes are refused because the disk is nearly full.",
         |f| u64::from(f.disk.refusing);
     "neokv_raft_regions_leading", Gauge, "Regions that are led from this store.",
         |f| f.raft.leading;
     "neokv_raft_term", Gauge, "The largest term of the Regions here.", |f| f.raft.term;
-    "neokv_raft_last_index", Gauge, "Last appended log index, all Regions together.",
+    "neokv_raft_last_index", Gauge, "Last appended log index, added up over the Regions here.",
         |f| f.raft.last;
-    "neokv_raft_committed_index", Gauge, "Last committed log index, all Regions together.",
+    "neokv_raft_committed_index", Gauge,
+        "Last committed log index, added up over the Regions here.",
         |f| f.raft.committed;
-    "neokv_raft_applied_index", Gauge, "Last applied log index, all Regions together.",
+    "neokv_raft_applied_index", Gauge, "Last applied log index, added up over the Regions here.",
         |f| f.raft.applied;
-    "neokv_raft_purged_index", Gauge, "Last purged log index, all Regions together.",
+    "neokv_raft_purged_index", Gauge, "Last purged log index, added up over the Regions here.",
         |f| f.raft.purged;
-    "neokv_raft_log_entries", Gauge, "Entries of log held.", |f| f.raft.log_entries;
+    "neokv_raft_log_entries", Gauge, "Entries of log that the Regions here hold.",
+        |f| f.raft.log_entries;
     "neokv_rocksdb_memtable_bytes", Gauge, "Memory for writes that are not yet flushed.",
         |f| f.engine.memtable_bytes;
     "neokv_rocksdb_block_cache_bytes", Gauge, "Memory for blocks read from disk.",
@@ -126,7 +134,7 @@ metrics_table! {
     "neokv_rocksdb_block_cache_misses_total", Counter, "Block look-ups that went to a file.",
         |f| f.engine.block_cache_misses;
     "neokv_rocksdb_bloom_useful_total", Counter,
-        "Look-ups that a bloom filter kept from reading a file.", |f| f.engine.bloom_useful;
+        "Look-ups that a bloom filter spared a read of a file.", |f| f.engine.bloom_useful;
     "neokv_rocksdb_wal_bytes_total", Counter, "Bytes appended to the write-ahead log.",
         |f| f.engine.wal_bytes;
     "neokv_rocksdb_wal_syncs_total", Counter, "Syncs of the write-ahead log.",
@@ -162,7 +170,7 @@ pub const LABELLED: &[Labelled] = &[
         name: "neokv_command_microseconds_total",
         kind: MetricKind::Counter,
         label: "command",
-        help: "Time from dispatch to reply by command.",
+        help: "Time from dispatch to reply by command; writes that ran together share it equally.",
         read: |f| {
             f.server
                 .command_stats

@@ -249,8 +249,8 @@ options! {
         "Most arguments of one command.";
     client_output_buffer_limit: usize = "client-output-buffer-limit", Limits,
         Bytes { min: MIB, max: 64 * GIB }, "1gb", "client-output-buffer-limit",
-        "A connection whose unread replies grow beyond this is closed; many values that take more \
-         are an error.";
+        "A connection with more unread replies than this is closed; a command that gathers more \
+         for its reply fails.";
 
     dir: PathBuf = "dir", Storage, Path, "./neokv-data", "dir",
         "The data directory; created if missing. One server at a time.";
@@ -267,7 +267,8 @@ options! {
         "Memory for blocks read from disk.";
     write_buffer: usize = "write-buffer", Storage,
         Bytes { min: MIB, max: 64 * GIB }, "128mb", "write-buffer",
-        "Memory for writes that are not yet flushed to a file, all column families together.";
+        "Memory for writes that are not yet flushed to a file, all column families together. Above \
+         it the largest part is flushed; writers do not wait for it.";
     wal_limit: u64 = "wal-limit", Storage,
         Bytes { min: 4 * MIB, max: 64 * GIB }, "128mb", "wal-limit",
         "Write-ahead log that a restart may have to replay; beyond it the oldest part is flushed.";
@@ -281,19 +282,22 @@ options! {
          With more than one, all keys of a command must be in one Region, or CROSSSLOT.";
     raft_log_bytes: u64 = "raft-log-bytes", Raft,
         Bytes { min: MIB, max: 1024 * GIB }, "64mb", "raft-log-bytes",
-        "Applied log kept for followers before the oldest part is purged, in bytes.";
+        "Log that all Regions together keep, in bytes. Above it the applied entries of the largest \
+         logs are purged, oldest first, down to half. A replica that lacks purged entries gets a \
+         snapshot instead.";
     raft_log_entries: u64 = "raft-log-entries", Raft,
         Count { min: 100, max: 100_000_000 }, "100000", "raft-log-entries",
-        "The same in entries; what is reached first counts.";
+        "Log that each Region keeps, in entries. Above it the Region purges applied entries, \
+         oldest first, down to half, also while raft-log-bytes is not reached.";
     proposer_bytes: usize = "proposer-bytes", Raft,
         Bytes { min: 4 * KIB, max: 16 * MIB }, "1mb", "proposer-bytes",
-        "Commands that wait are gathered into one log entry up to this size.";
+        "Commands that wait are gathered into one log entry up to this size, in bytes.";
     proposer_commands: usize = "proposer-commands", Raft,
         Count { min: 1, max: 65_536 }, "4096", "proposer-commands",
-        "The same in commands.";
+        "Commands that one log entry gathers at most.";
     proposer_window: usize = "proposer-window", Raft,
         Count { min: 1, max: 1024 }, "3", "proposer-window",
-        "Entries of a Region that may be under way at once.";
+        "Entries of one Region that are proposed and not yet applied, at most.";
 
     threads: usize = "threads", Runtime, Count { min: 0, max: 1024 }, "0", "io-threads",
         "Threads that serve clients; 0 takes one per core.";
@@ -315,5 +319,5 @@ options! {
     log_format: LogFormat = "log-format", Observe, Word(LOG_FORMAT), "text", "log-format",
         "How log lines look. They go to stderr.";
     log_level: &'static str = "log-level", Observe, Word(LOG_LEVEL), "info", "loglevel",
-        "The least important line that is printed.";
+        "The least severe level of the lines that are printed.";
 }
