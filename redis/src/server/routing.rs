@@ -17,7 +17,6 @@
 //! | the outcome of a write is unknown | `ERR outcome unknown`: it may have happened |
 //! | its Region is being split, or is about to serve | it waits a little; then one of the above |
 //!
-//!
 //! **Every Region** is every one that this node leads, as for a node of Redis Cluster: DBSIZE and
 //! FLUSHALL concern what is here, and a client asks each node. A Region of which nobody knows the
 //! leader is asked nevertheless, so that the command fails instead of answering for a part.
@@ -373,8 +372,8 @@ pub fn write_refused(topology: &dyn Topology, slot: u16, error: &ProposeError) -
         ProposeError::NoSpace => Reply::error(format!("OOM {error}")),
         ProposeError::Stopped { .. } => Reply::error(format!("CLUSTERDOWN {error}")),
         ProposeError::Unknown { why } => Reply::error(format!(
-            "ERR outcome unknown: {why}. If the write took effect is not known: look whether it \
-             did before you send it again"
+            "ERR outcome unknown: {why}. It is not known whether the write took effect: look \
+             before you send it again"
         )),
         other => Reply::error(format!("ERR {other}")),
     }
@@ -433,8 +432,8 @@ mod tests {
         let text = text(write_refused(&FixedTopology, 0, &unknown));
         assert_eq!(
             text,
-            "ERR outcome unknown: leader lost. If the write took effect is not known: look whether \
-             it did before you send it again"
+            "ERR outcome unknown: leader lost. It is not known whether the write took effect: look \
+             before you send it again"
         );
     }
 }
