@@ -693,6 +693,44 @@ mod tests {
         fixture.writer.stop();
     }
 
+    #[tokio::test]
+    async fn a_log_that_says_it_ends_where_none_can_follow_is_damaged() {
+        let fixture = Fixture::new(Sync::Always);
+        fixture.writer.stop();
+        let open = || {
+            let start = StartPoint { term: 0, index: 0, clock: 0, sole: true };
+            let published = Arc::new(Published::new(start, |_| {}));
+            let limits = TailLimits { bytes: 1000, budget: TailBudget::new(1000) };
+            GroupLog::open(&fixture.engine, 1, 1, limits, published).map(drop)
+        };
+        for (kind, what) in
+            [(RaftStateKind::Purged, "purged"), (RaftStateKind::Committed, "committed")]
+        {
+            let mut batch = fixture.engine.log_batch();
+            put_log_id(&mut batch, 1, kind, &log_id(1, u64::MAX));
+            fixture.engine.write_log(batch, Durability::Synced).unwrap();
+            let error = open().unwrap_err();
+            assert!(
+                matches!(&error, StoreError::Record { what: found, .. } if *found == what),
+                "{error}"
+            );
+            let mut batch = fixture.engine.log_batch();
+            put_log_id(&mut batch, 1, kind, &log_id(1, 5));
+            fixture.engine.write_log(batch, Durability::Synced).unwrap();
+        }
+        let index = u64::MAX - 1;
+        let entry = Entry { log_id: log_id(1, index), payload: EntryPayload::Blank };
+        let mut batch = fixture.engine.log_batch();
+        batch.delete(Family::RaftState, key::raft_state(1, RaftStateKind::Purged));
+        batch.put(Family::RaftLog, key::raft_log(1, index), entry_out(&entry).encode());
+        fixture.engine.write_log(batch, Durability::Synced).unwrap();
+        let error = open().unwrap_err();
+        assert!(
+            matches!(error, StoreError::DamagedLog { index: found, .. } if found == index),
+            "{error}"
+        );
+    }
+
     /// A disk that fails as it is told to.
     #[derive(Default)]
     struct Faults {

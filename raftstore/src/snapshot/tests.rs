@@ -438,6 +438,25 @@ async fn a_transfer_that_stops_gives_up_its_place() {
 }
 
 #[tokio::test]
+async fn a_snapshot_whose_numbers_none_can_follow_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = store(&dir.path().join("source"), 50, SlotRange::ALL);
+    let sent = package(&engine, &dir.path().join("out")).manifest.clone();
+    let receiver = receiver(&dir.path().join("in"), Duration::from_secs(60));
+    let garbled = |error: TransportError| matches!(error, TransportError::Garbled(_));
+    let mut descriptor = sent.descriptor.clone();
+    descriptor.epoch.version = u64::MAX;
+    let body = Writer::new().bytes(&descriptor.encode()).finish();
+    assert!(receiver.offer(1, body, |_| Ok(())).is_err_and(garbled));
+    let session = offer(&receiver, 1).unwrap();
+    let mut manifest = sent.clone();
+    manifest.applied.log_id = Some(LogId { term: 1, index: u64::MAX });
+    let vote = crate::types::vote_in(neokv_encoding::raft::Vote::default());
+    let end = Writer::new().u64(session).vote(&vote).bytes(&manifest.encode()).finish();
+    assert!(receiver.end(1, end).await.is_err_and(garbled));
+}
+
+#[tokio::test]
 async fn chunks_out_of_order_end_the_transfer() {
     let dir = tempfile::tempdir().unwrap();
     let receiver = receiver(dir.path(), Duration::from_secs(60));
