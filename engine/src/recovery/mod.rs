@@ -22,7 +22,8 @@
 //!
 //! What was never promised is cut off together with everything behind it, so that RocksDB finds one
 //! state of the past and nothing of a later one. The bytes that were cut off are kept beside the
-//! log, with `.cut` behind its name, until the next cut.
+//! log, with `.cut` behind its name, until the next cut. If the disk has no room for them, those
+//! that were never synced are dropped, and those that were keep the store from opening.
 //!
 //! A batch counts as one only if its note has the tag of this directory. So bytes of a client that
 //! look like a record of the log, inside a torn record, prove nothing.
@@ -42,7 +43,7 @@ mod scan;
 mod tests;
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use neokv_encoding::synced::Tag;
@@ -115,7 +116,8 @@ pub(crate) fn recover(dir: &Path, tag: &Tag, damaged: DamagedLog) -> Result<()> 
                      dropped"
                 );
             }
-            cut(dir, &logs, hole.at)
+            let keep = if synced { Keep::Always } else { Keep::IfThereIsRoom };
+            cut(dir, &logs, hole.at, keep, copy)
         }
     }
 }
@@ -165,7 +167,7 @@ pub(crate) fn log_of(dir: &Path, write: u64) -> Result<Option<(u64, u64)>> {
                 }
             }
             // RocksDB has deleted it meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(EngineError::from_io(&path, error)),
         }
     }
@@ -188,35 +190,95 @@ fn logs(dir: &Path) -> Result<Vec<Numbered>> {
     Ok(logs)
 }
 
-/// Cuts everything from a place on off the logs.
-fn cut(dir: &Path, logs: &[Numbered], from: Place) -> Result<()> {
-    for old in kept(dir)? {
-        fs::remove_file(&old).map_err(|e| EngineError::from_io(&old, e))?;
+/// Copies what is left of one file to another.
+type CopyRest = fn(&mut File, &mut File) -> io::Result<u64>;
+
+/// Whether what is cut off may go without a copy if the disk has no room for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// It was synced: somebody may still want to read it.
+    Always,
+    /// It was never promised.
+    IfThereIsRoom,
+}
+
+/// Cuts everything from a place on off the logs. A crash at any instruction loses nothing: the next
+/// start finds the same hole and goes on, or finds nothing behind it any more.
+fn cut(dir: &Path, logs: &[Numbered], from: Place, keep: Keep, copy: CopyRest) -> Result<()> {
+    // Files of this cut, if a crash has interrupted it, have greater numbers: logs that an earlier
+    // cut has shortened are older than any hole that is found after it.
+    for (number, old) in kept(dir)? {
+        if number < from.number {
+            fs::remove_file(&old).map_err(|e| EngineError::from_io(&old, e))?;
+        }
     }
-    // The newest log first: after a crash in between, the hole is still there to be found.
+    // The newest log first, and the one with the hole last, so that no start in between takes what
+    // stands behind the hole for a continuation.
     for (log, (_, path)) in logs.iter().enumerate().skip(from.log).rev() {
-        let length = if log == from.log { from.offset } else { 0 };
-        shorten(dir, path, length).map_err(|e| EngineError::from_io(path, e))?;
+        let cut = if log == from.log && from.offset > 0 {
+            shorten(dir, path, from.offset, keep, copy)
+        } else {
+            move_aside(dir, path)
+        };
+        cut.map_err(|e| EngineError::from_io(path, e))?;
     }
     Ok(())
 }
 
-/// What earlier cuts have kept.
-fn kept(dir: &Path) -> Result<Vec<PathBuf>> {
+/// What cuts have kept, with the numbers of the logs.
+fn kept(dir: &Path) -> Result<Vec<Numbered>> {
     let entries = fs::read_dir(dir).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
-    let paths = entries.map_err(|e| EngineError::from_io(dir, e))?;
-    let paths = paths.into_iter().map(|entry| entry.path());
-    Ok(paths.filter(|path| path.to_string_lossy().ends_with(".log.cut")).collect())
+    let entries = entries.map_err(|e| EngineError::from_io(dir, e))?;
+    let numbered = entries.into_iter().filter_map(|entry| {
+        let number = entry.file_name().to_str()?.strip_suffix(".log.cut")?.parse().ok()?;
+        Some((number, entry.path()))
+    });
+    Ok(numbered.collect())
+}
+
+/// Keeps a whole log under the name of what was cut off. That needs no space.
+fn move_aside(dir: &Path, log: &Path) -> io::Result<()> {
+    let length = log.metadata()?.len();
+    // An empty one holds nothing; a crash may have left it here behind the move.
+    if length > 0 {
+        fs::rename(log, log.with_extension("log.cut"))?;
+        // RocksDB sees by this file that the number is taken.
+        File::create(log)?;
+    }
+    File::open(dir)?.sync_all()
 }
 
 /// Ends a log after its first bytes, and keeps the others in a file beside it.
-fn shorten(dir: &Path, log: &Path, length: u64) -> io::Result<()> {
+fn shorten(dir: &Path, log: &Path, length: u64, keep: Keep, copy: CopyRest) -> io::Result<()> {
     let mut file = File::options().read(true).write(true).open(log)?;
     file.seek(SeekFrom::Start(length))?;
-    let mut kept = File::create(log.with_extension("log.cut"))?;
-    io::copy(&mut file, &mut kept)?;
-    kept.sync_all()?;
-    File::open(dir)?.sync_all()?;
+    let beside = log.with_extension("log.cut");
+    let copied = File::create(&beside).and_then(|mut kept| {
+        copy(&mut file, &mut kept)?;
+        kept.sync_all()?;
+        File::open(dir)?.sync_all()
+    });
+    if let Err(error) = copied {
+        let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        if !is_full || keep == Keep::Always {
+            return Err(error);
+        }
+        // Half a copy would take the space that the store needs.
+        fs::remove_file(&beside).or_else(|error| match error.kind() {
+            ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })?;
+        let lost = file.metadata()?.len() - length;
+        tracing::warn!(
+            file = %log.display(), offset = length, lost,
+            "the disk is full: so many bytes that were never synced are dropped without a copy"
+        );
+    }
     file.set_len(length)?;
     file.sync_all()
+}
+
+/// The copy of a file as the system makes it.
+fn copy(from: &mut File, to: &mut File) -> io::Result<u64> {
+    io::copy(from, to)
 }

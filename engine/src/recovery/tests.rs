@@ -272,6 +272,67 @@ fn what_is_cut_off_is_kept_beside_the_log() {
     assert_eq!(logs(dir.path()).unwrap().len(), 2, "the copy is not a log");
 }
 
+/// Three logs, the first with a hole that nobody was promised, and where the hole begins.
+fn holed() -> (tempfile::TempDir, [Vec<u8>; 3], usize) {
+    let (mut first, ends) = (log(&batches()), ends(&batches()));
+    first[ends[2]..ends[3]].fill(0);
+    let later = [log(&[batch(11, 1, 50, 4)]), log(&[batch(12, 1, 70, 4)])];
+    let dir = dir(&[&first, &later[0], &later[1]]);
+    let [second, third] = later;
+    (dir, [first, second, third], ends[2])
+}
+
+fn hole_of(dir: &Path) -> Place {
+    let Outcome::Missing { hole, synced: false, .. } = read(&logs(dir).unwrap(), &TAG).unwrap()
+    else {
+        panic!("a hole")
+    };
+    hole.at
+}
+
+#[test]
+fn a_cut_that_a_crash_interrupts_loses_nothing() {
+    let (dir, whole, at) = holed();
+    // What an earlier cut has kept goes; no other file does.
+    fs::write(dir.path().join("000003.log.cut"), b"old").unwrap();
+    let crash: CopyRest = |_, to| {
+        io::Write::write_all(to, b"half").unwrap();
+        Err(io::Error::other("crash"))
+    };
+    let from = hole_of(dir.path());
+    cut(dir.path(), &logs(dir.path()).unwrap(), from, Keep::IfThereIsRoom, crash).unwrap_err();
+    assert_eq!(hole_of(dir.path()), from, "it is still there to be found");
+    recover(dir.path(), &TAG, DamagedLog::Refuse).unwrap();
+    let file = |name: &str| fs::read(dir.path().join(name)).unwrap();
+    assert_eq!(file("000004.log"), whole[0][..at]);
+    assert_eq!(file("000004.log.cut"), whole[0][at..]);
+    for (name, bytes) in [("000005.log", &whole[1]), ("000006.log", &whole[2])] {
+        assert_eq!(file(name), b"");
+        assert_eq!(file(&format!("{name}.cut")), *bytes, "{name}");
+    }
+    assert!(!dir.path().join("000003.log.cut").exists());
+}
+
+#[test]
+fn without_room_for_a_copy_only_what_was_never_synced_is_dropped() {
+    let full: CopyRest = |_, to| {
+        io::Write::write_all(to, b"half").unwrap();
+        Err(ErrorKind::StorageFull.into())
+    };
+    let (dir, whole, at) = holed();
+    let from = hole_of(dir.path());
+    let all = logs(dir.path()).unwrap();
+    let error = cut(dir.path(), &all, from, Keep::Always, full).unwrap_err();
+    assert!(matches!(error, EngineError::NoSpace { .. }), "{error}");
+    let file = |name: &str| fs::read(dir.path().join(name)).unwrap();
+    assert_eq!(file("000004.log"), whole[0], "it waits for space");
+    cut(dir.path(), &all, from, Keep::IfThereIsRoom, full).unwrap();
+    assert_eq!(file("000004.log"), whole[0][..at]);
+    assert!(!dir.path().join("000004.log.cut").exists(), "half a copy helps nobody");
+    assert_eq!(file("000006.log.cut"), whole[2], "a whole log needs no space");
+    assert_eq!(read(&logs(dir.path()).unwrap(), &TAG).unwrap(), Outcome::Whole);
+}
+
 #[test]
 fn damage_is_refused_by_name_unless_it_is_accepted() {
     let mut bytes = log(&batches());
