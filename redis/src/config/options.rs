@@ -182,7 +182,7 @@ const SYNC: &[Choice] = &[
     ("no", "the operating system decides: a power cut may take more"),
 ];
 const DAMAGED_LOG: &[Choice] = &[
-    ("refuse", "keep the data as they are and end: acknowledged writes may be in that part"),
+    ("refuse", "keep the data as they are and end: everything behind the damage would be lost"),
     ("accept", "serve what stands before the damage; the rest is kept in *.log.cut"),
 ];
 const LOG_FORMAT: &[Choice] = &[("text", "for people"), ("json", "one object per line")];
@@ -257,7 +257,8 @@ options! {
     sync: Sync = "sync", Storage, Word(SYNC), "always", "appendfsync",
         "When an acknowledged write is on disk.";
     damaged_log: DamagedLog = "damaged-log", Storage, Word(DAMAGED_LOG), "refuse", "damaged-log",
-        "What a start does when a part of the write-ahead log is damaged that was synced before.";
+        "What a start does when a part of the write-ahead log is damaged that was synced before, \
+         whatever --sync says. What was not synced yet is dropped with a warning.";
     disk_reserve: u64 = "disk-reserve", Storage,
         Bytes { min: 0, max: 1024 * GIB }, "256mb", "disk-reserve",
         "Refuse writes that need space while the disk has less free than this; reads and deletes \
