@@ -45,5 +45,5 @@ impl fmt::Display for Epoch {
 }
 
 pub(crate) fn read<T: Trace>(r: &mut Reader<'_, T>) -> Result<Epoch> {
-    r.group(EPOCH, |r| Ok(Epoch { version: r.u64(VERSION)?, conf_ver: r.u64(CONF_VER)? }))
+    r.group(EPOCH, |r| Ok(Epoch { version: r.counter(VERSION)?, conf_ver: r.counter(CONF_VER)? }))
 }

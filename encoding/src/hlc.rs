@@ -15,8 +15,9 @@
 /// Bits of the counter.
 pub const COUNTER_BITS: u32 = 16;
 
-/// The greatest number of milliseconds that fits: in the year 10889.
-pub const MAX_MS: u64 = (1 << 48) - 1;
+/// The greatest number of milliseconds that a stamp is made from: in the year 4199. Behind it there
+/// is room for more commands than a Region ever sees before a stamp is refused when it is read.
+pub const MAX_MS: u64 = (1 << 46) - 1;
 
 /// The first stamp of a millisecond. Milliseconds beyond [`MAX_MS`] count as [`MAX_MS`].
 pub fn from_ms(ms: u64) -> u64 {

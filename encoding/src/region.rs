@@ -257,5 +257,5 @@ pub(crate) fn read_applied<T: Trace>(r: &mut Reader<'_, T>) -> Result<Applied> {
     raft::read_version(r)?;
     let log_id = raft::read_log_id_option(r)?;
     let membership = r.group(MEMBERSHIP, raft::read_membership)?;
-    Ok(Applied { log_id, membership, clock: r.u64(CLOCK)? })
+    Ok(Applied { log_id, membership, clock: r.counter(CLOCK)? })
 }

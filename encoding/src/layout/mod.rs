@@ -24,6 +24,10 @@ pub(crate) mod show;
 
 use crate::error::DecodeError;
 
+/// Where terms, indexes, epochs and clocks end. None gets near it by counting, so a greater one is
+/// damage, and whoever adds to one that was read does not run over.
+pub(crate) const COUNTER_LIMIT: u64 = 1 << 63;
+
 /// Result of reading a field or a format.
 pub(crate) type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -155,6 +159,17 @@ impl<'a, T: Trace> Reader<'a, T> {
     number!(u16, u16, 2);
     number!(u32, u32, 4);
     number!(u64, u64, 8);
+
+    /// Reads a number that grows by small steps, so that what follows it can be computed: it is
+    /// below [`COUNTER_LIMIT`].
+    #[inline]
+    pub fn counter(&mut self, field: &'static Field) -> Result<u64> {
+        let value = self.u64(field)?;
+        if value < COUNTER_LIMIT {
+            return Ok(value);
+        }
+        Err(DecodeError::Invalid { what: field.name, why: "no counter grows to 2^63" })
+    }
 
     /// Reads `len` raw bytes.
     #[inline]

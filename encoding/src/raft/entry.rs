@@ -200,7 +200,7 @@ pub(crate) enum Body<'a> {
 fn read_header<T: Trace>(r: &mut Reader<'_, T>) -> Result<(PayloadKind, LogId)> {
     read_version(r)?;
     let kind = r.tag(KIND, PayloadKind::from_code)?;
-    Ok((kind, LogId { term: r.u64(TERM)?, index: r.u64(INDEX)? }))
+    Ok((kind, LogId { term: r.counter(TERM)?, index: r.counter(INDEX)? }))
 }
 
 pub(crate) fn read<'a, T: Trace>(r: &mut Reader<'a, T>) -> Result<(LogId, Body<'a>)> {

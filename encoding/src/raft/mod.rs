@@ -195,7 +195,7 @@ pub(crate) fn read_log_id_option<T: Trace>(r: &mut Reader<'_, T>) -> Result<Opti
 }
 
 pub(crate) fn read_log_id<T: Trace>(r: &mut Reader<'_, T>) -> Result<LogId> {
-    Ok(LogId { term: r.u64(TERM)?, index: r.u64(INDEX)? })
+    Ok(LogId { term: r.counter(TERM)?, index: r.counter(INDEX)? })
 }
 
 pub(crate) fn read_log_id_record<T: Trace>(r: &mut Reader<'_, T>) -> Result<LogId> {
@@ -205,7 +205,7 @@ pub(crate) fn read_log_id_record<T: Trace>(r: &mut Reader<'_, T>) -> Result<LogI
 
 pub(crate) fn read_vote<T: Trace>(r: &mut Reader<'_, T>) -> Result<Vote> {
     read_version(r)?;
-    let term = r.u64(TERM)?;
+    let term = r.counter(TERM)?;
     let committed = r.tag(COMMITTED, boolean)?;
     let node = r.group(NODE, |r| read_option(r, |r| r.u64(NODE_ID)))?;
     Ok(Vote { term, node, committed })

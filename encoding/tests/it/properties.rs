@@ -38,6 +38,11 @@ fn number() -> impl Strategy<Value = u64> {
     prop_oneof![0_u64..4, Just(u64::MAX), Just(1 << 56), any::<u64>()]
 }
 
+/// A number that is counted up: terms, indexes, epochs, clocks.
+fn counter() -> impl Strategy<Value = u64> {
+    number().prop_map(|number| number >> 1)
+}
+
 fn score() -> impl Strategy<Value = f64> {
     let special = prop::sample::select(vec![
         0.0,
@@ -56,7 +61,7 @@ fn user() -> impl Strategy<Value = UserKey> {
 }
 
 fn log_id() -> impl Strategy<Value = LogId> {
-    (number(), number()).prop_map(|(term, index)| LogId { term, index })
+    (counter(), counter()).prop_map(|(term, index)| LogId { term, index })
 }
 
 fn membership() -> impl Strategy<Value = Membership> {
@@ -83,11 +88,11 @@ fn descriptor() -> impl Strategy<Value = Descriptor> {
 }
 
 fn epoch() -> impl Strategy<Value = Epoch> {
-    (number(), number()).prop_map(|(version, conf_ver)| Epoch { version, conf_ver })
+    (counter(), counter()).prop_map(|(version, conf_ver)| Epoch { version, conf_ver })
 }
 
 fn applied() -> impl Strategy<Value = Applied> {
-    (prop::option::of(log_id()), membership(), number())
+    (prop::option::of(log_id()), membership(), counter())
         .prop_map(|(log_id, membership, clock)| Applied { log_id, membership, clock })
 }
 
@@ -164,7 +169,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         (log_id(), payload()).prop_map(|(log_id, payload)| Entry { log_id, payload }.encode()),
         descriptor().prop_map(|value| value.encode()),
         request().prop_map(|request| request.encode_to_vec()),
-        (log_id(), membership(), number()).prop_map(|(id, membership, clock)| Applied {
+        (log_id(), membership(), counter()).prop_map(|(id, membership, clock)| Applied {
             log_id: Some(id),
             membership,
             clock
@@ -312,16 +317,16 @@ proptest! {
     fn values_round_trip(
         meta in metadata_value(), d in descriptor(), m in membership(), id in log_id(),
         payload in payload(), node in prop::option::of(number()), committed in any::<bool>(),
-        n in number(), part in word(), manifest in manifest(),
+        n in number(), count in counter(), part in word(), manifest in manifest(),
     ) {
         prop_assert_eq!(Metadata::decode(&meta.encode()).unwrap(), meta);
         let string = v1::encode_value(n, &part);
         prop_assert_eq!(v1::decode_value(&string).unwrap(), (n, &part[..]));
         prop_assert_eq!(Descriptor::decode(&d.encode()).unwrap(), d);
         prop_assert_eq!(Membership::decode(&m.encode()).unwrap(), m.clone());
-        let applied = Applied { log_id: Some(id), membership: m, clock: n };
+        let applied = Applied { log_id: Some(id), membership: m, clock: count };
         prop_assert_eq!(Applied::decode(&applied.encode()).unwrap(), applied);
-        let vote = Vote { term: n, node, committed };
+        let vote = Vote { term: count, node, committed };
         prop_assert_eq!(Vote::decode(&vote.encode()).unwrap(), vote);
         prop_assert_eq!(LogId::decode(&id.encode()).unwrap(), id);
         let stats = SlotStats { keys: n };
@@ -329,6 +334,42 @@ proptest! {
         prop_assert_eq!(Manifest::decode(&manifest.encode()).unwrap(), manifest);
         let entry = Entry { log_id: id, payload };
         prop_assert_eq!(Entry::decode(&entry.encode().into()).unwrap(), entry);
+    }
+
+    /// Whoever reads a term, an index, an epoch or a clock computes the next one.
+    #[test]
+    fn what_is_counted_up_is_refused_before_it_runs_over(
+        big in (1_u64 << 63)..=u64::MAX, small in 0_u64..(1 << 63), m in membership(),
+        d in descriptor(),
+    ) {
+        let invalid = |what| Err(DecodeError::Invalid { what, why: "no counter grows to 2^63" });
+        for (id, what) in [
+            (LogId { term: big, index: small }, "term"),
+            (LogId { term: small, index: big }, "index"),
+        ] {
+            prop_assert_eq!(LogId::decode(&id.encode()).map(drop), invalid(what));
+            let entry = Entry { log_id: id, payload: Payload::Blank }.encode();
+            prop_assert_eq!(Entry::decode_log_id(&entry).map(drop), invalid(what));
+            prop_assert_eq!(Entry::decode(&entry.into()).map(drop), invalid(what));
+            let applied = Applied { log_id: Some(id), ..Applied::default() };
+            prop_assert_eq!(Applied::decode(&applied.encode()).map(drop), invalid(what));
+            let membership = Membership { log_id: Some(id), ..m.clone() };
+            prop_assert_eq!(Membership::decode(&membership.encode()).map(drop), invalid(what));
+        }
+        let vote = Vote { term: big, node: None, committed: false };
+        prop_assert_eq!(Vote::decode(&vote.encode()).map(drop), invalid("term"));
+        let applied = Applied { clock: big, ..Applied::default() };
+        prop_assert_eq!(Applied::decode(&applied.encode()).map(drop), invalid("clock"));
+        for (epoch, what) in [
+            (Epoch { version: big, conf_ver: small }, "version"),
+            (Epoch { version: small, conf_ver: big }, "conf_ver"),
+        ] {
+            let descriptor = Descriptor { epoch, ..d.clone() };
+            prop_assert_eq!(Descriptor::decode(&descriptor.encode()).map(drop), invalid(what));
+            let payload = Payload::Command { epoch, command: Bytes::new() };
+            let entry = Entry { log_id: LogId::default(), payload }.encode();
+            prop_assert_eq!(Entry::decode(&entry.into()).map(drop), invalid(what));
+        }
     }
 
     #[test]
