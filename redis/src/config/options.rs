@@ -283,13 +283,13 @@ options! {
          With more than one, all keys of a command must be in one Region, or CROSSSLOT.";
     raft_log_bytes: u64 = "raft-log-bytes", Raft,
         Bytes { min: MIB, max: 1024 * GIB }, "64mb", "raft-log-bytes",
-        "Log that all Regions together keep, in bytes. Above it the applied entries of the largest \
-         logs are purged, oldest first, down to half. A replica that lacks purged entries gets a \
-         snapshot instead.";
+        "Log that all Regions together keep, in bytes. Above it, applied entries of the largest \
+         logs are purged down to half, oldest first, but for those that a live follower lacks; \
+         above twice as much those too, and the follower gets a snapshot.";
     raft_log_entries: u64 = "raft-log-entries", Raft,
         Count { min: 100, max: 100_000_000 }, "100000", "raft-log-entries",
-        "Log that each Region keeps, in entries. Above it the Region purges applied entries, \
-         oldest first, down to half, also while raft-log-bytes is not reached.";
+        "Log that each Region keeps, in entries. It is purged in the same way, whichever of the \
+         two limits is reached first.";
     proposer_bytes: usize = "proposer-bytes", Raft,
         Bytes { min: 4 * KIB, max: 16 * MIB }, "1mb", "proposer-bytes",
         "Commands that wait are gathered into one log entry up to this size, in bytes.";
