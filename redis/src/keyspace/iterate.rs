@@ -9,6 +9,7 @@
 //! made them.
 
 use bytes::Bytes;
+use neokv_encoding::DecodeError;
 use neokv_encoding::double;
 use neokv_encoding::family::Family;
 use neokv_encoding::key::prefix_end;
@@ -16,6 +17,10 @@ use neokv_engine::{Cursor, Direction, KeyRange, Read};
 
 use super::Collection;
 use crate::error::CommandError;
+
+/// A row of the score index ends inside its score.
+const NO_SCORE: DecodeError =
+    DecodeError::Invalid { what: "score index", why: "a row begins with eight bytes of score" };
 
 /// A subkey and its value.
 pub type RowRef<'r> = (&'r [u8], &'r [u8]);
@@ -126,11 +131,11 @@ impl<'a> Scores<'a> {
 
     /// The next score and member, borrowed until the following call.
     pub fn next_ref(&mut self) -> Result<Option<(f64, &[u8])>, CommandError> {
-        let skip = self.prefix.len();
-        Ok(self.cursor.next()?.and_then(|(key, _)| {
-            let (score, member) = key.get(skip..)?.split_first_chunk::<8>()?;
-            Some((double::decode(u64::from_be_bytes(*score)), member))
-        }))
+        let Some((key, _)) = self.cursor.next()? else { return Ok(None) };
+        // A row that is too short must not look like the end of the index.
+        let position = key.get(self.prefix.len()..).and_then(|row| row.split_first_chunk::<8>());
+        let (score, member) = position.ok_or(NO_SCORE)?;
+        Ok(Some((double::decode(u64::from_be_bytes(*score)), member)))
     }
 
     /// The next score and member.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use neokv_encoding::double;
+use neokv_encoding::family::Family;
 use neokv_engine::Direction;
 use neokv_raftstore::SplitMix64;
 
@@ -417,4 +418,14 @@ fn a_damaged_size_is_a_fault_and_no_panic() {
         let fault = bench.try_write(command).unwrap_err().to_string();
         assert!(fault.contains("its size is not the number of its rows"), "{command}: {fault}");
     }
+}
+
+#[test]
+fn a_damaged_row_of_the_index_is_not_its_end() {
+    let mut bench = Bench::new();
+    bench.run("ZADD z 1 a 2 b");
+    let zset = bench.view().collection(&Bytes::from_static(b"z"), rows::TYPE).unwrap().unwrap();
+    bench.put(Family::ZsetScore, &[zset.prefix(), &[0xbf][..]].concat(), Vec::new());
+    let reply = bench.run("ZRANGE z 0 -1");
+    assert!(reply.starts_with("ERR a stored record is damaged: "), "{reply}");
 }
