@@ -57,8 +57,8 @@
 //!
 //! * Numbers are big-endian (inside protobuf messages, protobuf's order).
 //! * A decoder accepts exactly what an encoder writes. Everything else is a [`DecodeError`], never
-//!   a panic, and no count in the bytes is trusted before that many bytes are there. Terms, indexes,
-//!   epochs and clocks are below 2^63, so that the next one can be computed.
+//!   a panic, and no count in the bytes is trusted before that many bytes are there. Terms,
+//!   indexes, epochs and clocks are below 2^63, so that the next one can be computed.
 //! * On the hot path nothing is copied: [`metadata::MetadataRef`], [`key::SubkeyRef`] and
 //!   [`key::ScoreRef`] borrow, and [`raft::Entry::decode`] shares the buffer it was given.
 //! * Each layout is written once (`layout.rs`): the decoder that the server runs is what `explain`

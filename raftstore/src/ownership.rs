@@ -2,13 +2,13 @@
 //!
 //! The records of Regions say who owns what. They change in two ways: by entries of the log, which
 //! only divide what their Region owns anyway, and by installs, creations and removals of replicas,
-//! which clear data and give ranges to another Region. The latter look at the records under the lock
-//! of [`Ownership`], one at a time.
+//! which clear data and give ranges to another Region. The latter look at the records under the
+//! lock of [`Ownership`], one at a time.
 //!
 //! Creations and removals are short and hold the lock to their end. An install is long: it *claims*
-//! its shape under the lock, from the moment in which the snapshot has arrived until its records are
-//! written. No replica may be created, no other snapshot be accepted, and no rows be cleared that
-//! overlap a claimed shape; everything else goes on.
+//! its shape under the lock, from the moment in which the snapshot has arrived until its records
+//! are written. No replica may be created, no other snapshot be accepted, and no rows be cleared
+//! that overlap a claimed shape; everything else goes on.
 //!
 //! ```text
 //!   install      ─lock─┐claim ════ files taken in ════ records written ═┐
@@ -31,8 +31,8 @@ pub(crate) struct Ownership {
     claims: Arc<Mutex<Claims>>,
 }
 
-/// Shapes that Regions are about to have. Their lock is held for a moment only: a claim may end on a
-/// thread that must not wait for the disk.
+/// Shapes that Regions are about to have. Their lock is held for a moment only: a claim may end on
+/// a thread that must not wait for the disk.
 #[derive(Default)]
 struct Claims {
     next: u64,

@@ -164,8 +164,8 @@ pub(crate) fn log_id(term: u64, index: u64) -> LogId {
 /// Where a number comes from on which this program counts on: an index, a term, a part of an epoch.
 ///
 /// A sum that overflows is a panic, so numbers that are too large for a next one are refused where
-/// they come in. What a peer may send is half of what may be on disk, so that nothing that was taken
-/// from a peer and counted on can be refused at the next start.
+/// they come in. What a peer may send is half of what may be on disk, so that nothing that was
+/// taken from a peer and counted on can be refused at the next start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// This store's own records.

@@ -2,8 +2,8 @@
 //!
 //! Every batch names the last write before it and the last one that was synced
 //! ([`neokv_encoding::synced`]). So the batches form a chain, through all log files, and a missing
-//! batch is noticed by those after it. Where the chain has lost its beginning, the number of the log
-//! that held the synced write tells whether it is missing too.
+//! batch is noticed by those after it. Where the chain has lost its beginning, the number of the
+//! log that held the synced write tells whether it is missing too.
 
 use neokv_encoding::synced::SyncedNote;
 

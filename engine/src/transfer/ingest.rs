@@ -41,8 +41,8 @@ pub(super) fn sum(path: &Path) -> Result<(u64, u32)> {
     }
 }
 
-/// Checks that a file is as it was sent. Reads all of it: for files whose bytes were not summed while
-/// they arrived, or that have been through a crash since.
+/// Checks that a file is as it was sent. Reads all of it: for files whose bytes were not summed
+/// while they arrived, or that have been through a crash since.
 ///
 /// # Errors
 /// Another size or checksum: the file must be fetched again.
@@ -97,8 +97,8 @@ impl Engine {
     /// Hands the files to RocksDB, all of one family in one step.
     ///
     /// RocksDB takes files in while it holds all writes of the store up, and first flushes the
-    /// memtable if that touches their range, as the removal of the old data does. So the memtable is
-    /// flushed before, while others write on.
+    /// memtable if that touches their range, as the removal of the old data does. So the memtable
+    /// is flushed before, while others write on.
     fn take_in(&self, files: &[RangeFile]) -> Result<()> {
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);

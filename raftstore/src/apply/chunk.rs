@@ -119,8 +119,8 @@ impl<M: StateMachine> Chunk<M> {
         }
     }
 
-    /// Runs a step; its failure or panic ends the chunk and stops the Region: this replica cannot go
-    /// on without differing from the others.
+    /// Runs a step; its failure or panic ends the chunk and stops the Region: this replica cannot
+    /// go on without differing from the others.
     fn run<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T, ApplyError>) -> Option<T> {
         let failure = match catch(|| step(self)) {
             Ok(Ok(done)) => return Some(done),

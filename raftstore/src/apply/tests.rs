@@ -263,8 +263,8 @@ fn a_write_that_fails_stops_its_regions() {
     assert_eq!((applied(&applier), value(&engine, 1)), (0, 0));
 }
 
-/// Writes a row for an entry of epoch version 1, fails for any other, and notes whether the lock was
-/// held.
+/// Writes a row for an entry of epoch version 1, fails for any other, and notes whether the lock
+/// was held.
 struct Creates {
     creation: Arc<Mutex<()>>,
     was_held: Mutex<Vec<bool>>,

@@ -187,8 +187,9 @@ impl<M: StateMachine> Inner<M> {
         {
             // A split may be about to create the very same replica: it has written it before this,
             // or finds it after. Entries of all Regions wait for this lock, so the rows are cleared
-            // before it, and the sync comes after it. Rows that were nobody's then still are: a split
-            // gives its child only what the parent had, and the first check would have refused that.
+            // before it, and the sync comes after it. Rows that were nobody's then still are: a
+            // split gives its child only what the parent had, and the first check would have
+            // refused that.
             let _one_at_a_time = self.creation.lock();
             self.check_new(new, &ownership)?;
             let mut batch = self.engine.log_batch();

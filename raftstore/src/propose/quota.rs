@@ -5,8 +5,8 @@
 //! the caller gets it back. So a thousand Regions together use no more memory than one may.
 //!
 //! Commands that an entry left out come back to the queue. They were let in before, so they are
-//! never refused, but they count again: what comes after them waits. How many they can be is bounded
-//! by the entries in flight.
+//! never refused, but they count again: what comes after them waits. How many they can be is
+//! bounded by the entries in flight.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

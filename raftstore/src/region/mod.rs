@@ -111,8 +111,8 @@ impl<M: StateMachine> Region<M> {
     /// The caller decides when the rest goes: it can send the first replies on before more of them
     /// come.
     ///
-    /// The commands are queued when this returns; the future only waits for what becomes of them. So
-    /// a caller can give work to many Regions before it waits for the first.
+    /// The commands are queued when this returns; the future only waits for what becomes of them.
+    /// So a caller can give work to many Regions before it waits for the first.
     ///
     /// # Errors
     ///
@@ -302,8 +302,8 @@ impl<M: StateMachine> Region<M> {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Stopped`] with the cause, [`ReadError::StaleEpoch`] if the replica has left this
-    /// store.
+    /// [`ReadError::Stopped`] with the cause, [`ReadError::StaleEpoch`] if the replica has left
+    /// this store.
     pub async fn wait_serving(&self) -> Result<(), ReadError> {
         self.published.wait_serving().await;
         if self.is_serving() { Ok(()) } else { Err(self.not_serving().into()) }

@@ -24,8 +24,8 @@
 //!   does the install again at the next start, before any group runs. The files stay (hard links
 //!   are taken in) until the records are durable.
 //! * **Beside everything else.** An install runs on a thread of its own, holds no lock that other
-//!   Regions need, and reads no rows: its files are linked and given to RocksDB. Other Regions of the store
-//!   are written, read, created, split and removed meanwhile.
+//!   Regions need, and reads no rows: its files are linked and given to RocksDB. Other Regions of
+//!   the store are written, read, created, split and removed meanwhile.
 //! * **What others own is left alone.** An install clears what the Region had and will have, except
 //!   what another Region of this store owns by now.
 //!

@@ -157,9 +157,9 @@ impl Receiver {
         Ok(())
     }
 
-    /// Gives a Region's transfer a place, if there is one. Returns the transfers that it ends, whose
-    /// files are removed when they are dropped. (A transfer that is refused is dropped after the
-    /// lock, too: an argument outlives the locals.)
+    /// Gives a Region's transfer a place, if there is one. Returns the transfers that it ends,
+    /// whose files are removed when they are dropped. (A transfer that is refused is dropped after
+    /// the lock, too: an argument outlives the locals.)
     pub(super) fn take_place(
         &self,
         region: u64,

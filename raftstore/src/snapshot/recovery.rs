@@ -169,8 +169,8 @@ fn makes_sense<M: StateMachine>(
     Ok(lives && newer && fits)
 }
 
-/// Does an interrupted install again. Its files were whole before the crash; they are read once more
-/// to be sure that they still are.
+/// Does an interrupted install again. Its files were whole before the crash; they are read once
+/// more to be sure that they still are.
 fn resume<M: StateMachine>(
     engine: &Engine,
     machine: &M,

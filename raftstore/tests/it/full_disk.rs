@@ -23,9 +23,11 @@ fn small_disk(test: &str) -> Option<PathBuf> {
         return Some(disk.into());
     }
     let disk = tempfile::tempdir().unwrap();
+    let disk = disk.path().display();
     let script = format!(
-        "mount -t tmpfs -o size=128m tmpfs {disk} || exit 99; export {DISK}={disk}; exec \"$0\" \"$@\"",
-        disk = disk.path().display()
+        "mount -t tmpfs -o size=128m tmpfs {disk} || exit 99
+         export {DISK}={disk}
+         exec \"$0\" \"$@\""
     );
     let status = Process::new("unshare")
         .args(["--mount", "--map-root-user", "sh", "-c", &script])

@@ -192,6 +192,28 @@ async fn refuses_old_epoch(node: &Node, region: &Region<Toy>, begun: &ReadPoint,
     assert!(kept.iter().chain(&moved).all(|key| sum(&node.engine, *key) < 1 << 40));
 }
 
+/// Reads the counters until `stop`: they only grow.
+async fn reads_grow(node: Arc<Node>, keys: Vec<u8>, stop: Arc<AtomicBool>) {
+    let mut seen = vec![0; keys.len()];
+    while !stop.load(Ordering::Relaxed) {
+        for (key, seen) in keys.iter().zip(&mut seen) {
+            let region = until_region(&node, *key).await;
+            let Ok(point) = region.read_now(region.descriptor().epoch) else { continue };
+            tokio::task::yield_now().await;
+            match region.read_latest(&point, |engine, _| sum(engine, *key)) {
+                Ok(sum) => {
+                    assert!(sum >= *seen);
+                    *seen = sum;
+                }
+                Err(ReadError::StaleEpoch { descriptor }) => {
+                    assert!(descriptor.epoch.version > point.descriptor.epoch.version);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn splits_under_load_lose_and_double_nothing() {
     let node = Arc::new(Node::alone(|_| {}).await);
@@ -211,31 +233,7 @@ async fn splits_under_load_lose_and_double_nothing() {
             })
         })
         .collect();
-    // Readers see counters that only grow.
-    let reader = tokio::spawn({
-        let (node, stop, keys) = (Arc::clone(&node), Arc::clone(&stop), keys.clone());
-        async move {
-            let mut seen = vec![0; keys.len()];
-            while !stop.load(Ordering::Relaxed) {
-                for (key, seen) in keys.iter().zip(&mut seen) {
-                    let region = until_region(&node, *key).await;
-                    let Ok(point) = region.read_now(region.descriptor().epoch) else { continue };
-                    tokio::task::yield_now().await;
-                    match region.read_latest(&point, |engine, _| sum(engine, *key)) {
-                        Ok(sum) => {
-                            assert!(sum >= *seen);
-                            *seen = sum;
-                        }
-                        Err(ReadError::StaleEpoch { descriptor }) => {
-                            let version = point.descriptor.epoch.version;
-                            assert!(descriptor.epoch.version > version);
-                        }
-                        Err(error) => panic!("{error}"),
-                    }
-                }
-            }
-        }
-    });
+    let reader = tokio::spawn(reads_grow(Arc::clone(&node), keys.clone(), Arc::clone(&stop)));
     let mut regions = BTreeSet::from([1]);
     for child in 2..=9u64 {
         tokio::time::sleep(Duration::from_millis(20)).await;

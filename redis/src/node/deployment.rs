@@ -29,9 +29,10 @@ pub struct Deployment {
     pub store_id: u64,
     /// The cluster's id; `None` lets the first start choose one at random.
     pub cluster_id: Option<u64>,
-    /// The slots of the Regions that the first start makes, each with one replica. Later starts make
-    /// what a first one that was killed has left out ([`missing_regions`]). Only for a store that
-    /// has the whole keyspace: elsewhere a Region that is missing may just be on another store.
+    /// The slots of the Regions that the first start makes, each with one replica. Later starts
+    /// make what a first one that was killed has left out ([`missing_regions`]). Only for a store
+    /// that has the whole keyspace: elsewhere a Region that is missing may just be on another
+    /// store.
     pub first_ranges: Vec<SlotRange>,
     /// How other stores are reached.
     pub transport: Arc<dyn Transport>,
@@ -69,7 +70,7 @@ fn equal_ranges(regions: u16) -> Vec<SlotRange> {
 /// ```text
 /// killed start, cut in 4   [ Region 1 ][ Region 2 ]                        two were not made
 /// next start, cut in 3     [    range    ][    range    ][    range    ]
-/// it makes                                 [  Region 3  ][   Region 4   ]  the ranges less what is here
+/// it makes                                 [  Region 3  ][   Region 4   ]  ranges less Regions
 /// ```
 ///
 /// Whatever the ranges were at the first start, so no slot is left without a Region, and none is in

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Where a majority must confirm the read first, that is waited for before the blocking pool is: a
-//! Region that hears nothing from its majority keeps nobody else from reading. All Regions of a read
-//! are asked at the same time.
+//! Region that hears nothing from its majority keeps nobody else from reading. All Regions of a
+//! read are asked at the same time.
 //!
 //! A read over several Regions runs on the blocking pool, one Region after the other, and its
 //! replies become one. Each part sees its own Region at one instant; there is no instant that all

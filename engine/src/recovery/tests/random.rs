@@ -1,5 +1,5 @@
-//! Random histories of batches, syncs and logs, damaged at random: nothing that was synced is cut off
-//! without a word, and what was never synced keeps no store from opening.
+//! Random histories of batches, syncs and logs, damaged at random: nothing that was synced is cut
+//! off without a word, and what was never synced keeps no store from opening.
 
 use super::*;
 
