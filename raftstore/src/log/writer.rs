@@ -726,7 +726,7 @@ mod tests {
         fixture.engine.write_log(batch, Durability::Synced).unwrap();
         let error = open().unwrap_err();
         assert!(
-            matches!(error, StoreError::DamagedLog { index: found, .. } if found == index),
+            matches!(&error, StoreError::Record { what, .. } if *what == "log entry"),
             "{error}"
         );
     }

@@ -179,7 +179,7 @@ fn a_full_disk_says_what_is_true() {
     let (acknowledged, error) = fill(&mut c);
     assert!(error.contains("outcome unknown: the disk is full"), "{error}");
     assert_eq!(error.matches(" may ").count(), 1, "{error}");
-    assert!(error.contains("look whether it did"), "{error}");
+    assert!(error.contains("look before you send it again"), "{error}");
     server.kill().unwrap();
     // Recovery writes what it has read from the log, for which there is no room now.
     let _full = std::fs::write(&rest, vec![1; 128 << 20]);
