@@ -17,7 +17,7 @@
 //! Replies are handed on in the client's order, after each round as far as they are known without a
 //! gap. Those that are held meanwhile are bounded for the connection, whatever the number of
 //! Regions: a Region for whose replies there is no room goes in the next round
-//! ([`round`](super::round)).
+//! ([`round`]).
 
 use std::time::Instant;
 
