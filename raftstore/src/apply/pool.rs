@@ -9,10 +9,10 @@
 //! answer    replies            replies            replies          and again for those with a rest
 //! ```
 //!
-//! What waits for a thread is written together, whatever Regions it belongs to: under load an
-//! engine write, and waking those who wait, cost the more the more often they happen. So a pipeline
-//! over many Regions costs about what it costs over one. Nothing waits for company: a chunk that
-//! finds the thread idle goes alone.
+//! What waits for a thread is written together, whatever Regions it belongs to. An engine write has
+//! a cost of its own, and so has waking those who wait: a pipeline over many Regions pays both once
+//! for each write instead of once for each Region. Nothing is held back: a chunk that finds the
+//! thread idle goes alone.
 //!
 //! A chunk that fails, or that has a defect, ends its own Region; the others of the write go on.
 

@@ -8,11 +8,11 @@
 //! replies    +OK     :1       +OK     :2       :1                            in the client's order
 //! ```
 //!
-//! All Regions work on their part at the same time, so a pipeline over many costs about what it
-//! costs over one. Within a Region, and so for every key, writes take effect in the client's order;
-//! between Regions there is no order. What has not taken effect in one round (the Region was split,
-//! or the entry was full) is routed again in the next, after *all* Regions have answered: of two
-//! writes to one key the second never overtakes the first.
+//! All Regions work on their part at the same time, so a pipeline over many waits for the disk a
+//! few times, not once for each. Within a Region, and so for every key, writes take effect in the
+//! client's order; between Regions there is no order. What has not taken effect in one round (the
+//! Region was split, or the entry was full) is routed again in the next, after *all* Regions have
+//! answered: of two writes to one key the second never overtakes the first.
 //!
 //! Replies are handed on in the client's order, after each round as far as they are known without a
 //! gap. Those that are held meanwhile are bounded for the connection, whatever the number of
