@@ -150,7 +150,7 @@ impl Config {
             clock: Clock::default(),
             execution: Execution::Threads,
             raft_threads: 1,
-            apply_threads: 1,
+            apply_threads: 2,
             entry_bytes: 1 << 20,
             entry_commands: 4096,
             window: 3,

@@ -306,7 +306,7 @@ options! {
         "Threads that drive Raft. They are apart from the clients' threads, so that heartbeats \
          never wait behind a reply.";
     apply_threads: usize = "apply-threads", Runtime,
-        Count { min: 1, max: 256 }, "1", "apply-threads",
+        Count { min: 1, max: 256 }, "2", "apply-threads",
         "Threads that apply committed entries; each Region uses one of them.";
     background_jobs: u16 = "background-jobs", Runtime,
         Count { min: 1, max: 64 }, "2", "background-jobs",
