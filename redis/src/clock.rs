@@ -1,7 +1,9 @@
-//! The wall clock of this machine.
+//! The wall clock of this machine, in microseconds: for TIME and INFO, which tell the time as the
+//! machine has it.
 //!
-//! It decides what reads see as expired, what the cleaner proposes, and what TIME and INFO tell.
-//! It never enters apply: there, time comes from the log entry.
+//! Nothing else uses it. Expiry is judged, and entries are stamped, by the time of the Region
+//! ([`Region::now_ms`](neokv_raftstore::Region::now_ms)), which never goes back and does not follow
+//! a jump of this clock at once.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,12 +11,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[must_use]
 pub fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-/// Milliseconds since 1970.
-#[must_use]
-pub fn now_ms() -> u64 {
-    u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Microseconds since 1970.
