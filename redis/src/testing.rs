@@ -1,5 +1,5 @@
-//! What tests share: a bench for commands, and stand-ins for the process ([`TestHost`]) and the
-//! cluster ([`FixedTopology`]).
+//! What tests share: a bench for commands, stand-ins for the process ([`TestHost`]) and the
+//! cluster ([`FixedTopology`]), and nodes with real stores ([`stores`]).
 //!
 //! A [`Bench`] is a store in a temporary directory, driven the way the server drives one.
 //! Writes are encoded as log entries and applied by [`RedisMachine`]; reads run over a snapshot.
@@ -19,6 +19,7 @@
 //! | map, pairs | `{"a": 1, "b": 2}` |
 
 mod host;
+pub(crate) mod stores;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

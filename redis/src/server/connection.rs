@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use neokv_resp::Parser;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
@@ -126,7 +126,7 @@ pub async fn serve(context: Arc<Context>, stream: TcpStream, client: Arc<Client>
 }
 
 impl Connection {
-    fn new(context: Arc<Context>, stream: TcpStream, client: Arc<Client>) -> Connection {
+    pub(super) fn new(context: Arc<Context>, stream: TcpStream, client: Arc<Client>) -> Connection {
         let needs_password = context.needs_password();
         let mut parser = Parser::new(context.limits.parser);
         parser.set_unauthenticated(needs_password);
@@ -293,6 +293,31 @@ impl Connection {
                 timer.as_mut().reset((clock + idle).into());
             }
             Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits for `work`, but no longer than the connection lasts: CLIENT KILL ends the wait at
+    /// once, and so does a connection that breaks. A client that has closed only its sending side
+    /// may still want the reply, so that ends nothing. `work` itself is dropped.
+    pub(super) async fn while_open<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, CloseReason> {
+        let mut work = pin!(work);
+        let mut broken = pin!(self.stream.ready(Interest::ERROR));
+        poll_fn(|cx| {
+            // First, because it mostly has nothing to wait for.
+            if let Poll::Ready(outcome) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(outcome));
+            }
+            if self.client.poll_closing(cx.waker()) && self.client.is_killed() {
+                return Poll::Ready(Err(CloseReason::Killed));
+            }
+            broken
+                .as_mut()
+                .poll(cx)
+                .map(|ready| Err(ready.err().map_or(CloseReason::Closed, CloseReason::Io)))
         })
         .await
     }

@@ -18,10 +18,10 @@
 //! Rows are read through the Region only, which looks at its shape again when they have been read:
 //! if it has been split meanwhile, the result is thrown away and the read starts again.
 
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
@@ -31,12 +31,13 @@ use neokv_raftstore::{ReadError, ReadPoint, Region};
 use neokv_resp::Reply;
 use tokio::sync::SemaphorePermit;
 use tokio::task::JoinError;
+use tokio::time::Instant;
 
 use super::Context;
 use super::connection::{CloseReason, Connection};
 use super::dispatch::Call;
 use super::pipeline::error_reply;
-use super::routing::{Destination, NoRoute, Place, Route, read_refused};
+use super::routing::{Destination, Failed, NoRoute, Place, Route, read_refused};
 use crate::command::declare::{Merge, ReadHandler, ReadMode};
 use crate::command::{Args, Outcome};
 use crate::error::CommandError;
@@ -51,25 +52,8 @@ const BUDGET: ReadBudget = ReadBudget { rows: 1024, bytes: 256 << 10 };
 /// After so many rows, the connection's batch lets others have the thread.
 const ROWS_PER_TURN: u32 = 4096;
 
-/// Why an attempt to read came to nothing.
-enum Failed {
-    /// As for any command; the client has not been told.
-    NoRoute(NoRoute),
-    /// The connection ends.
-    Close(CloseReason),
-}
-
-impl From<NoRoute> for Failed {
-    fn from(why: NoRoute) -> Failed {
-        Failed::NoRoute(why)
-    }
-}
-
-impl From<CloseReason> for Failed {
-    fn from(why: CloseReason) -> Failed {
-        Failed::Close(why)
-    }
-}
+/// Why a Region does not permit a read, with the slot of the read, for MOVED.
+type NotPermitted = (u16, ReadError);
 
 impl Connection {
     /// Runs a read where its mode says, and answers it.
@@ -110,26 +94,28 @@ impl Connection {
         handler: ReadHandler,
         mode: ReadMode,
     ) -> Result<(), Failed> {
-        let route = self.route(call)?;
-        let read = match (route, mode) {
-            (Routed::Every(regions, merge), _) => {
+        let part = match self.route(call)? {
+            Routed::One(part) => part,
+            Routed::Every(regions, merge) => {
                 return self.read_every(call, handler, regions, merge).await;
             }
-            (Routed::One(part), _) => self.permitted(part).await?,
         };
+        let read = self.permitted(part).await?;
         if mode == ReadMode::Blocking {
             return self.read_blocking(call, handler, read).await;
         }
-        if mode == ReadMode::Budgeted {
-            return self.read_budgeted(call, handler, read).await;
+        let ran = read.run(mode, &self.context, handler, &self.args);
+        let Ran { outcome, rows } = ran.map_err(|error| self.no_read(read.slot, &error))?;
+        self.rows_read += rows;
+        match outcome {
+            Some(outcome) => self.answer(call, outcome),
+            // The budget was not enough.
+            None => self.read_blocking(call, handler, read).await?,
         }
-        let outcome = if mode == ReadMode::Latest {
-            read.run_latest(&self.context, handler, &self.args)
-        } else {
-            read.run(&self.context, handler, &self.args)
-        };
-        let outcome = outcome.map_err(|error| self.no_read(read.slot, &error))?;
-        self.answer(call, outcome);
+        if self.rows_read >= ROWS_PER_TURN {
+            self.rows_read = 0;
+            tokio::task::yield_now().await;
+        }
         Ok(())
     }
 
@@ -144,9 +130,38 @@ impl Connection {
 
     /// Permission to read a Region as of now: at once where its replica is the only voter, else
     /// confirmed by a majority.
-    async fn permitted(&mut self, part: Part) -> Result<RegionRead, NoRoute> {
+    async fn permitted(&mut self, part: Part) -> Result<RegionRead, Failed> {
+        let asking = self.ask(part);
+        let asked = self.wait_for_permission(asking).await?;
+        Ok(asked.map_err(|(slot, error)| self.no_read(slot, &error))?)
+    }
+
+    /// Asks a Region for permission to read it, unless it is not asked again in this batch.
+    fn ask(
+        &mut self,
+        part: Part,
+    ) -> impl Future<Output = Result<RegionRead, NotPermitted>> + use<> {
+        let refused = self.wait.unready(part.destination.descriptor.id).cloned();
         let (slot, seed) = (part.slot, self.session.seed());
-        part.ask(seed).await.map_err(|error| self.no_read(slot, &error))
+        async move {
+            match refused {
+                Some(error) => Err((slot, error)),
+                None => part.ask(seed).await.map_err(|error| (slot, error)),
+            }
+        }
+    }
+
+    /// Waits until Regions have answered, and notes how long they took if they refused.
+    async fn wait_for_permission<T>(
+        &mut self,
+        asking: impl Future<Output = Result<T, NotPermitted>>,
+    ) -> Result<Result<T, NotPermitted>, CloseReason> {
+        let began = Instant::now();
+        let asked = self.while_open(asking).await?;
+        if let Err((_, error)) = &asked {
+            self.wait.refused(began.elapsed(), error);
+        }
+        Ok(asked)
     }
 
     /// What to do about a read that is not possible, or whose result does not count.
@@ -156,27 +171,6 @@ impl Connection {
             ReadError::StaleEpoch { .. } | ReadError::NotReady { .. } => NoRoute::NotYet(reply),
             _ => NoRoute::Refused(reply),
         }
-    }
-
-    /// Runs a read of many rows here if its budget is enough for it, else on the blocking pool.
-    async fn read_budgeted(
-        &mut self,
-        call: Call,
-        handler: ReadHandler,
-        read: RegionRead,
-    ) -> Result<(), Failed> {
-        let ran = read.run_budgeted(&self.context, handler, &self.args);
-        let (outcome, rows) = ran.map_err(|error| self.no_read(read.slot, &error))?;
-        self.rows_read += rows;
-        match outcome {
-            Some(outcome) => self.answer(call, outcome),
-            None => self.read_blocking(call, handler, read).await?,
-        }
-        if self.rows_read >= ROWS_PER_TURN {
-            self.rows_read = 0;
-            tokio::task::yield_now().await;
-        }
-        Ok(())
     }
 
     /// Runs a read of one Region on the blocking pool.
@@ -192,7 +186,8 @@ impl Connection {
         // meanwhile, it says so afterwards.
         read.renew();
         let slot = read.slot;
-        let work = move |context: &Context, args: &Args| read.run(context, handler, args);
+        let work =
+            move |context: &Context, args: &Args| read.run_on_snapshot(context, handler, args);
         self.on_blocking_pool(call, slot, work).await
     }
 
@@ -204,15 +199,14 @@ impl Connection {
         regions: Vec<Destination>,
         merge: Merge,
     ) -> Result<(), Failed> {
-        let asked = regions.into_iter().map(|destination| {
-            let (part, seed) = (Part::whole(destination), self.session.seed());
-            let slot = part.slot;
-            async move { part.ask(seed).await.map_err(|error| (slot, error)) }
-        });
-        let asked: Vec<_> = asked.collect();
-        let reads: Result<Vec<RegionRead>, _> = join_all(asked).await.into_iter().collect();
+        // All Regions are asked before the first answer is waited for.
+        let asking = regions.into_iter().map(|destination| self.ask(Part::whole(destination)));
+        let asking = join_all(asking);
+        let asking = async { asking.await.into_iter().collect() };
+        let reads = self.wait_for_permission(asking).await?;
         // A Region that this node has just ceased to lead is left out next time.
-        let mut reads = reads.map_err(|(slot, error)| self.no_read(slot, &error).again())?;
+        let mut reads: Vec<RegionRead> =
+            reads.map_err(|(slot, error)| self.no_read(slot, &error).again())?;
         let context = self.context.clone();
         let _permit = self.permit(&context).await?;
         reads.iter_mut().for_each(RegionRead::renew);
@@ -221,7 +215,7 @@ impl Connection {
             // Together they may take as much as one reply may.
             let (mut replies, mut bytes) = (Vec::with_capacity(reads.len()), 0);
             for read in reads {
-                let reply = match read.run(context, handler, args)? {
+                let reply = match read.run_on_snapshot(context, handler, args)? {
                     Ok(reply) => reply,
                     Err(error) => return Ok(Err(error)),
                 };
@@ -275,17 +269,10 @@ impl Connection {
         Ok(())
     }
 
-    /// The right to read on the blocking pool, for which others may be waiting too. A connection
-    /// that is killed does not wait on.
+    /// The right to read on the blocking pool, for which others may be waiting too.
     async fn permit<'c>(&self, context: &'c Context) -> Result<SemaphorePermit<'c>, CloseReason> {
-        let mut turn = pin!(context.blocking_reads.acquire());
-        poll_fn(|cx| {
-            if self.client.poll_closing(cx.waker()) && self.client.is_killed() {
-                return Poll::Ready(Err(CloseReason::Killed));
-            }
-            turn.as_mut().poll(cx).map_err(|_closed| CloseReason::Stopping)
-        })
-        .await
+        let permit = self.while_open(context.blocking_reads.acquire()).await?;
+        permit.map_err(|_closed| CloseReason::Stopping)
     }
 }
 
@@ -338,25 +325,50 @@ struct RegionRead {
     seed: u64,
 }
 
+/// What came of a handler that ran on a connection's thread.
+struct Ran {
+    /// Its outcome; `None` if its budget was not enough, so that it has to run again.
+    outcome: Option<Outcome>,
+    /// The rows of a budgeted read, which took their time in any case.
+    rows: u32,
+}
+
 impl RegionRead {
     /// Goes on after a wait.
     fn renew(&mut self) {
         self.region.renew(&mut self.point);
     }
 
-    /// Runs a handler that looks up one record, on the newest state.
-    fn run_latest(
+    /// Runs a handler here, on the rows that its mode names.
+    fn run(
         &self,
+        mode: ReadMode,
         context: &Context,
         handler: ReadHandler,
         args: &Args,
-    ) -> Result<Outcome, ReadError> {
-        self.region
-            .read_latest(&self.point, |read, now| handler(&self.view(context, read, now), args))
+    ) -> Result<Ran, ReadError> {
+        match mode {
+            // One look-up: the newest state is one state.
+            ReadMode::Latest => {
+                let outcome = self.region.read_latest(&self.point, |read, now| {
+                    handler(&self.view(context, read, now), args)
+                })?;
+                Ok(Ran { outcome: Some(outcome), rows: 0 })
+            }
+            // Only what is in memory, and not more than the budget.
+            ReadMode::Budgeted => self.region.read_budgeted(&self.point, BUDGET, |read, now| {
+                let outcome = handler(&self.view(context, read, now), args);
+                Ran { outcome: (!read.is_spent()).then_some(outcome), rows: read.rows_read() }
+            }),
+            ReadMode::Snapshot | ReadMode::Blocking => {
+                let outcome = self.run_on_snapshot(context, handler, args)?;
+                Ok(Ran { outcome: Some(outcome), rows: 0 })
+            }
+        }
     }
 
     /// Runs a handler on one state for all that it reads.
-    fn run(
+    fn run_on_snapshot(
         &self,
         context: &Context,
         handler: ReadHandler,
@@ -364,20 +376,6 @@ impl RegionRead {
     ) -> Result<Outcome, ReadError> {
         self.region
             .read_snapshot(&self.point, |read, now| handler(&self.view(context, read, now), args))
-    }
-
-    /// Runs a handler on what is in memory, within [`BUDGET`]; `None` if that was not enough. Also
-    /// returns how many rows were read, which take their time in any case.
-    fn run_budgeted(
-        &self,
-        context: &Context,
-        handler: ReadHandler,
-        args: &Args,
-    ) -> Result<(Option<Outcome>, u32), ReadError> {
-        self.region.read_budgeted(&self.point, BUDGET, |read, now| {
-            let outcome = handler(&self.view(context, read, now), args);
-            ((!read.is_spent()).then_some(outcome), read.rows_read())
-        })
     }
 
     fn view<'a>(&self, context: &'a Context, read: &'a dyn Read, now_ms: u64) -> View<'a> {

@@ -39,6 +39,7 @@ use neokv_resp::Reply;
 use tokio::time::Instant;
 
 use super::Context;
+use super::connection::CloseReason;
 use crate::command::declare::keys::keys;
 use crate::command::declare::{Merge, Scope};
 use crate::command::{Args, Command};
@@ -115,10 +116,32 @@ impl NoRoute {
     }
 }
 
+/// Why an attempt to run a command came to nothing. The client has not been told.
+pub(super) enum Failed {
+    /// The command does not run now.
+    NoRoute(NoRoute),
+    /// The connection ends.
+    Close(CloseReason),
+}
+
+impl From<NoRoute> for Failed {
+    fn from(why: NoRoute) -> Failed {
+        Failed::NoRoute(why)
+    }
+}
+
+impl From<CloseReason> for Failed {
+    fn from(why: CloseReason) -> Failed {
+        Failed::Close(why)
+    }
+}
+
 /// How long the commands of a batch have waited for their Regions.
 #[derive(Default)]
 pub struct RouteWait {
     waited: Duration,
+    /// What the Regions said that are not asked again, by id.
+    unready: BTreeMap<u64, ReadError>,
 }
 
 impl RouteWait {
@@ -131,6 +154,23 @@ impl RouteWait {
         tokio::time::sleep(PAUSE).await;
         self.waited += began.elapsed();
         true
+    }
+
+    /// Notes that a Region refused a read after `time`, which counts as waiting: a Region without
+    /// its majority says so only at its deadline. If it has been waited for long enough, the Region
+    /// is not asked again: each command behind this one would wait for as long.
+    pub fn refused(&mut self, time: Duration, error: &ReadError) {
+        self.waited += time;
+        if let ReadError::NotReady { region, .. } = error
+            && self.is_over()
+        {
+            self.unready.insert(*region, error.clone());
+        }
+    }
+
+    /// What a Region said that is not asked again.
+    pub fn unready(&self, region: u64) -> Option<&ReadError> {
+        self.unready.get(&region)
     }
 
     /// Whether it has been long enough.
@@ -424,6 +464,20 @@ mod tests {
             code(read(ReadError::Stopped { region: 1, why: "damage".into() })),
             "CLUSTERDOWN"
         );
+    }
+
+    #[test]
+    fn a_region_that_was_waited_for_long_enough_is_not_asked_again() {
+        let refusal = ReadError::NotReady { region: 1, why: "its majority does not answer" };
+        let mut wait = RouteWait::default();
+        wait.refused(LONGEST_WAIT / 2, &refusal);
+        assert!(!wait.is_over() && wait.unready(1).is_none());
+        wait.refused(LONGEST_WAIT / 2, &refusal);
+        assert!(wait.is_over());
+        assert_eq!((wait.unready(1), wait.unready(2)), (Some(&refusal), None));
+        // One that is led elsewhere by now is looked up, which takes no time.
+        wait.refused(Duration::ZERO, &ReadError::NotLeader { region: 3, leader: None });
+        assert_eq!(wait.unready(3), None);
     }
 
     #[test]

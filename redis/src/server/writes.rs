@@ -28,7 +28,7 @@ use super::connection::{CloseReason, Connection};
 use super::dispatch::Call;
 use super::gathered::{Answer, Group, Submission};
 use super::round::{self, Part as _, ReplyRoom};
-use super::routing::{Destination, NoRoute, Route, changing, every_region, write_refused};
+use super::routing::{Destination, Failed, NoRoute, Route, changing, every_region, write_refused};
 use crate::command::declare::{Merge, Scope};
 use crate::keyspace::NAMESPACE;
 use crate::keyspace::reply_limit::reply_bytes;
@@ -144,11 +144,11 @@ impl Connection {
         }
         let is_small = groups.iter().all(|group| group.may_answer() == 0);
         let outcomes = if is_small || groups.len() == 1 {
-            propose_all(groups).await
+            self.while_open(propose_all(groups)).await?
         } else {
             let room =
                 ReplyRoom { limit: self.context.limits.held_replies, held: submission.held() };
-            let (outcomes, left) = round::run(groups, room).await;
+            let (outcomes, left) = self.while_open(round::run(groups, room)).await?;
             for Group { places, commands, .. } in left {
                 submission.reopen(places.into_iter().zip(commands));
             }
@@ -212,8 +212,9 @@ impl Connection {
                     self.answer(call, Ok(reply));
                     return Ok(());
                 }
-                Err(NoRoute::Refused(reply)) => (reply, true),
-                Err(NoRoute::NotYet(reply)) => (reply, false),
+                Err(Failed::Close(reason)) => return Err(reason),
+                Err(Failed::NoRoute(NoRoute::Refused(reply))) => (reply, true),
+                Err(Failed::NoRoute(NoRoute::NotYet(reply))) => (reply, false),
             };
             if self.client.is_killed() {
                 return Err(CloseReason::Killed);
@@ -238,29 +239,26 @@ impl Connection {
         call: Call,
         merge: Merge,
         has_begun: &mut bool,
-    ) -> Result<Reply, NoRoute> {
+    ) -> Result<Reply, Failed> {
         let regions = every_region(&self.context)?;
         let mut replies = Vec::with_capacity(regions.len());
         for destination in &regions {
             if self.client.is_killed() {
-                return Err(NoRoute::NotYet(changing()));
+                return Err(CloseReason::Killed.into());
             }
             let slot = destination.descriptor.slots.start;
-            let reply = match self.propose_one(call, destination).await {
+            let reply = match self.while_open(self.propose_one(call, destination)).await? {
                 Ok(Done::Reply(reply)) => reply,
-                Ok(Done::Misrouted(_)) => return Err(NoRoute::NotYet(changing())),
+                Ok(Done::Misrouted(_)) => return Err(NoRoute::NotYet(changing()).into()),
                 // Nothing happened there. It serves soon, or another node leads it by now.
                 Err(error @ (ProposeError::NotReady { .. } | ProposeError::NotLeader { .. })) => {
-                    return Err(NoRoute::NotYet(write_refused(
-                        &*self.context.topology,
-                        slot,
-                        &error,
-                    )));
+                    let reply = write_refused(&*self.context.topology, slot, &error);
+                    return Err(NoRoute::NotYet(reply).into());
                 }
                 Err(error) => {
                     if !*has_begun && is_refusal(&error) {
                         let reply = write_refused(&*self.context.topology, slot, &error);
-                        return Err(NoRoute::Refused(reply));
+                        return Err(NoRoute::Refused(reply).into());
                     }
                     // What happened in the Regions before stays: that must not look like a refusal.
                     let error = if *has_begun {

@@ -1,0 +1,215 @@
+//! What a connection does whose Region has lost its majority, or is no longer here. The tests run
+//! the connection themselves, so they know where it waits.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::poll;
+use neokv_encoding::slot::slot_of;
+use neokv_resp::client::{Decoder, Value, encode_command};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::node::deployment::TopologySource;
+use crate::node::{Deployment, Node};
+use crate::testing::FixedTopology;
+use crate::testing::stores::{TwoStores, settings};
+
+/// One key for each Region.
+const KEYS: [&str; 2] = ["key:0", "key:3"];
+
+/// A test that takes longer has found something that waits for ever.
+const FOR_EVER: Duration = Duration::from_secs(60);
+
+/// A connection that nobody serves yet, and the client's end of it.
+async fn connect(context: &Arc<Context>) -> (Connection, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connecting = TcpStream::connect(listener.local_addr().unwrap());
+    let (theirs, accepted) = tokio::join!(connecting, listener.accept());
+    let (stream, peer) = accepted.unwrap();
+    let local = stream.local_addr().unwrap();
+    let client = context.clients.admit(usize::MAX, peer, local).unwrap();
+    (Connection::new(Arc::clone(context), stream, client), theirs.unwrap())
+}
+
+/// Lets these commands arrive together, a line each.
+fn arrive(connection: &mut Connection, lines: &[&str]) {
+    for line in lines {
+        encode_command(&line.split(' ').collect::<Vec<_>>(), &mut connection.input);
+    }
+}
+
+/// The replies that wait to be sent, as text.
+fn replies(connection: &mut Connection) -> Vec<String> {
+    let (mut decoder, mut replies) = (Decoder::default(), Vec::new());
+    let mut output: BytesMut = connection.output.lend();
+    while let Some(reply) = decoder.next(&mut output).unwrap() {
+        replies.push(match reply {
+            Value::Integer(number) => number.to_string(),
+            other => other.as_text().unwrap_or("nil").to_owned(),
+        });
+    }
+    replies
+}
+
+/// Runs these commands as one batch and returns their replies.
+async fn run(connection: &mut Connection, lines: &[&str]) -> Vec<String> {
+    arrive(connection, lines);
+    let ran = tokio::time::timeout(FOR_EVER, connection.run_batch()).await;
+    ran.expect("it waits for ever").unwrap();
+    replies(connection)
+}
+
+#[test]
+fn the_keys_are_in_different_regions() {
+    assert_eq!(KEYS.map(|key| slot_of(key.as_bytes()) < 8192), [true, false]);
+}
+
+#[tokio::test]
+async fn a_read_without_its_majority_ends_with_an_error() {
+    let stores = TwoStores::open().await;
+    let context = Arc::clone(stores.node.context());
+    let (mut connection, _theirs) = connect(&context).await;
+    let [first, second] = KEYS;
+    let set = [format!("SET {first} 1"), format!("SET {second} 2")];
+    assert_eq!(run(&mut connection, &[&set[0], &set[1]]).await, ["OK", "OK"]);
+    assert_eq!(run(&mut connection, &["DBSIZE"]).await, ["2"]);
+
+    stores.cut();
+    // No place on the blocking pool is free: whoever wants one before its majority has answered
+    // waits for ever.
+    let places = u32::try_from(context.blocking_reads.available_permits()).unwrap();
+    let taken = context.blocking_reads.acquire_many(places).await.unwrap();
+    let gets = [format!("GET {first}"), format!("GET {second}")];
+    let lines = ["KEYS *", &gets[0], &gets[1], &gets[0], "DBSIZE"];
+    let replies = run(&mut connection, &lines).await;
+    drop(taken);
+    let refusal = "TRYAGAIN region 1 is not ready to serve: its majority does not answer";
+    // The Region that needs nobody else is read all the same.
+    assert_eq!(replies, [refusal, refusal, "2", refusal, refusal]);
+
+    drop((connection, context));
+    stores.stop().await;
+}
+
+#[tokio::test]
+async fn client_kill_ends_a_wait_for_a_majority_at_once() {
+    let stores = TwoStores::open().await;
+    let context = Arc::clone(stores.node.context());
+    stores.cut();
+    let key = KEYS[0];
+    for line in [&format!("GET {key}"), "KEYS *", &format!("SET {key} v"), "FLUSHALL"] {
+        let (mut connection, _theirs) = connect(&context).await;
+        let client = Arc::clone(&connection.client);
+        arrive(&mut connection, &[line]);
+        let mut batch = pin!(connection.run_batch());
+        assert!(poll!(&mut batch).is_pending(), "{line}");
+        client.close();
+        assert!(poll!(&mut batch).is_pending(), "{line}: a server that stops lets it finish");
+        client.kill();
+        let ended = poll!(&mut batch);
+        assert!(matches!(ended, Poll::Ready(Err(CloseReason::Killed))), "{line}: {ended:?}");
+    }
+    drop(context);
+    stores.stop().await;
+}
+
+/// Without an end the batch would answer the client that is gone.
+#[tokio::test]
+async fn a_connection_that_breaks_ends_a_wait_for_a_majority() {
+    let stores = TwoStores::open().await;
+    let context = Arc::clone(stores.node.context());
+    stores.cut();
+    let key = KEYS[0];
+    for line in [&format!("GET {key}"), "KEYS *", &format!("SET {key} v"), "FLUSHALL"] {
+        let (mut connection, theirs) = connect(&context).await;
+        arrive(&mut connection, &[line]);
+        let mut batch = pin!(connection.run_batch());
+        assert!(poll!(&mut batch).is_pending(), "{line}");
+        // The end of the process resets the connection.
+        theirs.set_zero_linger().unwrap();
+        drop(theirs);
+        let ended = batch.await;
+        assert!(matches!(ended, Err(CloseReason::Closed)), "{line}: {ended:?}");
+    }
+    drop(context);
+    stores.stop().await;
+}
+
+/// Runs a read, `INFO` and `lines` as one batch and returns the replies to the last. INFO lets
+/// others have the thread: by then the connection has a route to the Region, and `meanwhile`
+/// happens.
+async fn run_around(
+    connection: &mut Connection,
+    meanwhile: impl Future<Output = ()>,
+    lines: &[&str],
+) -> Vec<String> {
+    arrive(connection, &["GET a", "INFO server"]);
+    arrive(connection, lines);
+    {
+        let mut batch = pin!(connection.run_batch());
+        assert!(poll!(&mut batch).is_pending());
+        meanwhile.await;
+        batch.await.unwrap();
+    }
+    replies(connection).split_off(2)
+}
+
+/// Destroys a Region and gives its slots to a new one, which is empty.
+async fn replace(context: &Context, region: u64) {
+    let mut descriptor = (*context.store.region(region).unwrap().descriptor()).clone();
+    context.store.destroy(region).await.unwrap();
+    descriptor.id += 1;
+    descriptor.peers.iter_mut().for_each(|peer| peer.id += 1);
+    let region = context.store.bootstrap(descriptor).await.unwrap();
+    region.wait_serving().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_whose_region_is_destroyed_goes_to_the_one_that_owns_its_slot() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(&dir, &[]), Deployment::standalone(1)).await.unwrap();
+    let context = Arc::clone(node.context());
+    let (mut connection, _theirs) = connect(&context).await;
+    assert_eq!(run(&mut connection, &["SET a 1"]).await, ["OK"]);
+    // The client notices only that the data is gone: no command is refused.
+    let replies = run_around(&mut connection, replace(&context, 1), &["GET a", "DBSIZE"]).await;
+    assert_eq!(replies, ["nil", "0"]);
+    let replies = run_around(&mut connection, replace(&context, 2), &["SET a 2", "GET a"]).await;
+    assert_eq!(replies, ["OK", "2"]);
+    drop((connection, context));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_command_whose_slot_no_region_owns_any_more_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(&dir, &[]), Deployment::standalone(1)).await.unwrap();
+    let context = Arc::clone(node.context());
+    let (mut connection, _theirs) = connect(&context).await;
+    let destroyed = async { context.store.destroy(1).await.unwrap() };
+    let lines = ["GET a", "SET a 2", "DBSIZE", "FLUSHALL"];
+    let replies = run_around(&mut connection, destroyed, &lines).await;
+    assert_eq!(replies, ["CLUSTERDOWN Hash slot not served"; 4]);
+    drop((connection, context));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_command_whose_region_has_moved_to_another_store_is_sent_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let topology: TopologySource = Box::new(|_, _| Arc::new(FixedTopology));
+    let deployment = Deployment { topology, ..Deployment::standalone(1) };
+    let node = Node::open(settings(&dir, &[]), deployment).await.unwrap();
+    let context = Arc::clone(node.context());
+    let (mut connection, _theirs) = connect(&context).await;
+    let destroyed = async { context.store.destroy(1).await.unwrap() };
+    let replies = run_around(&mut connection, destroyed, &["GET a", "SET a 2"]).await;
+    let moved = format!("MOVED {} 10.0.0.7:6379", slot_of(b"a"));
+    assert_eq!(replies, [moved.as_str(); 2]);
+    drop((connection, context));
+    node.stop().await;
+}
