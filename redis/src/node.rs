@@ -30,7 +30,7 @@ use std::time::Duration;
 use neokv_encoding::identity::Identity;
 use neokv_encoding::slot::SlotRange;
 use neokv_engine::{Engine, Options};
-use neokv_raftstore::{ReadError, Store, Sync as LogSync};
+use neokv_raftstore::{ReadError, Region, Store, Sync as LogSync};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -150,7 +150,7 @@ impl Node {
     pub async fn failed(&self) -> NodeError {
         loop {
             for region in self.context.store.regions() {
-                if let Some(why) = region.stopped() {
+                if let Some(why) = failure(&region) {
                     return NodeError::RegionStopped { region: region.id(), why };
                 }
             }
@@ -178,6 +178,16 @@ impl Node {
         self.context.store.shutdown().await;
         flush(self.context.engine.clone()).await;
         tracing::info!("stopped");
+    }
+}
+
+/// Why a Region cannot go on. One that is removed from this store has stopped too, but has not
+/// failed: who still holds it is told to route again.
+fn failure(region: &Region<RedisMachine>) -> Option<Arc<str>> {
+    region.stopped()?;
+    match region.read_now(region.descriptor().epoch) {
+        Err(ReadError::Stopped { why, .. }) => Some(why),
+        _ => None,
     }
 }
 

@@ -2,7 +2,6 @@
 //! them, or none.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -13,10 +12,10 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Deployment, Node, NodeError};
-use crate::config::{self, Request};
+use super::{Deployment, Node, NodeError, failure};
 use crate::machine::LogCommand;
 use crate::server::Context;
+use crate::testing::stores::settings;
 
 /// The first slots of the Regions, and their end.
 const BOUNDS: [u16; 4] = [0, 5000, 11000, 16384];
@@ -105,14 +104,9 @@ fn ranges() -> Vec<SlotRange> {
 
 /// A node that does not serve yet. Its first start makes Regions of these ranges.
 async fn open(dir: &TempDir, options: &[&str], ranges: &[SlotRange]) -> Result<Node, NodeError> {
-    let words = ["neokv", "--port", "0", "--dir"].iter().chain(options).map(OsString::from);
-    let mut arguments: Vec<OsString> = words.collect();
-    arguments.insert(4, dir.path().join("data").into_os_string());
-    let Ok(Request::Serve(settings)) = config::load(arguments, []) else {
-        panic!("the options are wrong")
-    };
     let first_ranges = ranges.to_vec();
-    Node::open(settings, Deployment { first_ranges, ..Deployment::standalone(1) }).await
+    let deployment = Deployment { first_ranges, ..Deployment::standalone(1) };
+    Node::open(settings(dir, options), deployment).await
 }
 
 /// The strings of an array.
@@ -364,6 +358,26 @@ async fn a_node_whose_region_has_stopped_says_so() {
     assert!(reply.starts_with("CLUSTERDOWN") && reply.contains("has stopped"), "{reply}");
     assert_eq!(server.text(&format!("SET {} v", KEYS[0])).await, "OK", "others go on");
     drop(context);
+    server.stop().await;
+}
+
+/// Whoever still holds it sees that it has stopped.
+#[tokio::test]
+async fn a_region_that_is_removed_has_not_failed() {
+    let mut server = Fixture::start(&[]).await;
+    let context = Arc::clone(server.node.context());
+    let region = context.store.region_of_slot(slot_of(KEYS[1].as_bytes())).unwrap();
+    context.store.destroy(region.id()).await.unwrap();
+    assert!(region.stopped().is_some());
+    assert_eq!(failure(&region), None);
+    assert_eq!(server.text(&format!("SET {} v", KEYS[0])).await, "OK", "others go on");
+    // The next one that stops has failed, and is the one that the node tells of.
+    let id = stop_region(&context, KEYS[2]).await;
+    let NodeError::RegionStopped { region: failed, .. } = server.node.failed().await else {
+        panic!("another failure")
+    };
+    assert_eq!(failed, id);
+    drop((context, region));
     server.stop().await;
 }
 
