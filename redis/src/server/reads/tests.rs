@@ -132,7 +132,7 @@ async fn a_connection_that_breaks_ends_a_wait_for_a_majority() {
         // The end of the process resets the connection.
         theirs.set_zero_linger().unwrap();
         drop(theirs);
-        let ended = batch.await;
+        let ended = tokio::time::timeout(FOR_EVER, batch).await.expect("it waits for ever");
         assert!(matches!(ended, Err(CloseReason::Closed)), "{line}: {ended:?}");
     }
     drop(context);
