@@ -8,7 +8,7 @@
 //!
 //! Whether it stands alone or is one of many is in the [`Deployment`] that it is opened with.
 //!
-//! The order of stopping is the order of dependence: nothing that is still used is taken away.
+//! A stop follows the order of dependence: nothing is closed while something else uses it.
 //! Every acknowledged write is durable before its OK, so a stop saves nothing that a crash would
 //! lose; it only spares the next start some work.
 //!
@@ -45,7 +45,7 @@ use crate::process::memory_limit::memory_limit;
 use crate::server::{Context, ContextSource, Server, report};
 use crate::{cleaner, metrics, process};
 
-/// How often is looked whether a Region has stopped.
+/// How often the node checks whether a Region has failed.
 const WATCH: Duration = Duration::from_millis(250);
 /// How often metrics are sampled.
 const SAMPLE: Duration = Duration::from_secs(1);
@@ -72,10 +72,13 @@ impl Node {
     pub async fn open(settings: Settings, deployment: Deployment) -> Result<Node, NodeError> {
         let Deployment { store_id, cluster_id, first_ranges, transport, topology } = deployment;
         let config = &settings.config;
+        // The engine claims the directory and recovers what is in it; the Raft store starts the
+        // groups of the Regions that are there.
         let (engine, identity) = open_engine(config.clone(), store_id, cluster_id).await?;
         let store_config = store_config(config, store_id);
         let machine = Arc::new(RedisMachine::new(bounds(config, &store_config)));
         let store = Store::open(engine.clone(), machine, store_config, transport).await?;
+        // Regions that are missing are made; a failure must not leave groups running.
         if let Err(error) = start_regions(&store, &first_ranges).await {
             store.shutdown().await;
             return Err(error);
@@ -144,9 +147,9 @@ impl Node {
         &self.context
     }
 
-    /// Waits until a Region has stopped, which it does not do by itself unless it cannot go on: its
-    /// log or data are damaged, or the program is. For a server that stands alone: a part of its
-    /// keyspace is no longer served.
+    /// Waits until a Region has failed, and returns why: its log or data are damaged, or the
+    /// program has a defect. A server that stands alone ends then, because it no longer serves a
+    /// part of its keyspace. A Region that was removed from this store has not failed.
     pub async fn failed(&self) -> NodeError {
         loop {
             for region in self.context.store.regions() {
@@ -169,9 +172,10 @@ impl Node {
         if let Some(sampler) = self.sampler.take() {
             sampler.abort();
         }
+        // No connection writes any more; the cleaner still may, so it ends before the Raft store.
         self.stop.send_replace(true);
         if let Some(cleaner) = self.cleaner.take() {
-            // A cleaner that crashed has stopped too.
+            // A cleaner that panicked has stopped too.
             let _stopped = cleaner.await;
         }
         drop(self.disk_watcher.take());
@@ -181,8 +185,8 @@ impl Node {
     }
 }
 
-/// Why a Region cannot go on. One that is removed from this store has stopped too, but has not
-/// failed: who still holds it is told to route again.
+/// Why a Region has failed, if it has. A Region that was removed from this store has stopped too,
+/// but it has not failed: it asks its callers to route again.
 fn failure(region: &Region<RedisMachine>) -> Option<Arc<str>> {
     region.stopped()?;
     match region.read_now(region.descriptor().epoch) {
@@ -236,8 +240,8 @@ async fn sample(context: Arc<Context>) {
     }
 }
 
-/// Publishes the metrics. Reading the facts asks the disk, so it must not hold up a thread that
-/// serves.
+/// Publishes the metrics. Collecting the facts reads from the disk, so it does not run on a thread
+/// that serves connections.
 async fn publish(context: Arc<Context>) {
     if let Err(error) =
         tokio::task::spawn_blocking(move || metrics::publish(&report::facts(&context))).await

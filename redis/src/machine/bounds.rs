@@ -3,8 +3,8 @@
 //! A command of a few bytes can ask for much: `SETRANGE key 536870911 x` writes half a gigabyte.
 //! Applying it takes about three times what it writes: the row in the batch, its record for
 //! RocksDB, and the memtable. An entry that does not fit into memory kills the process on every
-//! replica, and kills it again at the restart. So the leader says in the entry how
-//! much may be written, by the memory that its process may really use:
+//! replica, and kills it again at the restart. So the leader writes into the entry how much its
+//! commands may write. It derives that from the memory that its process may really use:
 //!
 //! ```text
 //! least of: memory of the machine · limits of the control groups · address space limit
@@ -27,7 +27,7 @@ pub struct Bounds {
     pub command_bytes: u64,
 }
 
-/// Many times what the largest ordinary entry, of a megabyte of small commands, writes.
+/// Many times what the largest ordinary entry writes, which is a megabyte of small commands.
 const ENTRY_BYTES: u64 = 32 << 20;
 
 /// Room for replacing a string of 512 MB, or for storing a set of some million members.
@@ -40,7 +40,7 @@ const LEAST_COMMAND_BYTES: u64 = 16 << 20;
 const SHARE: u64 = 6;
 
 impl Default for Bounds {
-    /// The bounds where memory is plenty.
+    /// The bounds of a process with plenty of memory.
     fn default() -> Bounds {
         Bounds { entry_bytes: ENTRY_BYTES, command_bytes: MOST_COMMAND_BYTES }
     }

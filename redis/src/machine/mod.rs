@@ -20,8 +20,8 @@
 //!   answer; what would be more fails and is undone. Once the commands of an entry have written and
 //!   answered [`Bounds::entry_bytes`], or one has failed that way, those behind are left out of it:
 //!   they have no effect and no reply, and the leader proposes them again. So an entry takes
-//!   bounded memory to apply, however much its few bytes ask for (`EXPIRE` writes a whole string
-//!   again, `SUNIONSTORE` a whole set). The leader writes both bounds into the entry, and what is
+//!   bounded memory to apply, whatever its commands ask for (`EXPIRE` writes a whole string again,
+//!   `SUNIONSTORE` a whole set). The leader writes both bounds into the entry, and what is
 //!   counted follows from state and entry alone ([`Batch::metered`](neokv_engine::Batch::metered),
 //!   [`reply_bytes`]), so all replicas stop at the same command. That makes the count a part of
 //!   what an entry means: if a new release of a handler counted differently, replicas of the two
@@ -31,7 +31,7 @@
 //!   proposed. The server routes them again.
 //! * **A failing command** leaves nothing behind: its writes are undone, and the error is its
 //!   reply. An entry that cannot be understood, or a store that cannot be read, stops the Region
-//!   instead: guessing would split the replicas.
+//!   instead: if each replica guessed, they would diverge.
 
 mod bounds;
 mod request;
@@ -101,21 +101,24 @@ impl StateMachine for RedisMachine {
         cx: &mut ApplyContext<'_>,
         payload: &Bytes,
     ) -> Result<Vec<Outcome<Reply>>, ApplyError> {
+        // The entry's time: never before that of the entry before it.
         let request = decode(payload)?;
         let base = request.hlc.max(cx.clock);
         let total = request.commands.len();
-        // What the clock shows afterwards, and with it every version that the entry uses, must fit.
+        // The clock after the entry. Every version that the entry uses is below it, so all of them
+        // fit if it does.
         let clock = u64::try_from(total).ok().and_then(|total| base.checked_add(total));
         let clock = clock.ok_or_else(|| {
             ApplyError::Undecodable(format!("a clock of {base} leaves no versions"))
         })?;
+        // The bounds are those of the leader, whatever memory this replica has.
         let bounds = Bounds::of_entry(request.enough_bytes, request.command_bytes);
         let entry = EntryContext { base, seed: request.seed, command_bytes: bounds.command_bytes };
         let mut outcomes = Vec::with_capacity(total);
         let (mut position, mut spent) = (0u64, 0u64);
         cx.batch.start_meter();
         for command in request.commands {
-            // The first command is always carried out, so that every entry gets on.
+            // The first command is always carried out, so that every entry makes progress.
             let written = u64::try_from(cx.batch.metered()).unwrap_or(u64::MAX);
             if position > 0 && written + spent >= bounds.entry_bytes {
                 break;
@@ -130,6 +133,7 @@ impl StateMachine for RedisMachine {
                     return Err(ApplyError::Undecodable("a command of an unknown kind".to_owned()));
                 }
             };
+            // Replies count like writes, and so does work that was undone.
             if let Outcome::Reply(reply) = &effect.outcome {
                 let answered = reply_bytes(reply);
                 cx.answered += answered;
@@ -216,7 +220,9 @@ impl EntryContext {
         let mut tx = self.tx(cx, position, namespace);
         match handler(&mut tx, args) {
             Ok(reply) => Ok(CommandEffect::reply(reply)),
+            // The store cannot be read or written: the Region stops.
             Err(error) if error.is_fault() => Err(fault(error)),
+            // The command fails: its writes are undone, and the error is its reply.
             Err(error) => {
                 tx.rollback().map_err(fault)?;
                 let exceeded = matches!(error, CommandError::LimitExceeded);
@@ -249,8 +255,8 @@ impl EntryContext {
     }
 }
 
-/// Whether the Region may carry out the command: whether it owns all of its keys, or, for a command
-/// that is meant for all of the Region, still is what the server saw.
+/// Whether the Region may carry out the command. A command about keys: it owns all of them. A
+/// command about the whole Region: its range is still the one that the server saw.
 fn belongs_here(cx: &ApplyContext<'_>, command: &Command, args: &[Bytes]) -> bool {
     match command.scope() {
         Scope::Keys if cx.descriptor.slots == SlotRange::ALL => cx.owns(0),

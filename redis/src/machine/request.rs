@@ -1,9 +1,9 @@
-//! Commands on their way into the log.
+//! How commands are encoded into a log entry.
 //!
 //! The bytes are those of the protobuf message `RedisWriteRequest`. They are written here by hand,
 //! straight from the client's arguments: building the message first would cost several allocations
-//! per command on the busiest path there is. Decoding uses the generated code, and a test holds the
-//! two against each other.
+//! per command on the busiest path of the server. Decoding uses the generated code, and a test
+//! compares the two.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use neokv_encoding::proto;
@@ -24,7 +24,7 @@ pub enum LogCommand {
         /// Its words, as the client sent them. Their number fits the arity.
         args: Vec<Bytes>,
     },
-    /// The cleaner's: remove these keys, if they are still expired.
+    /// A command of the cleaner: it removes these keys if they are still expired.
     Purge {
         /// The namespace of the keys.
         namespace: u32,

@@ -56,7 +56,7 @@ impl Deployment {
     }
 }
 
-/// So many ranges (at least one) that share all slots.
+/// All slots in so many ranges of about the same size, at least one.
 fn equal_ranges(regions: u16) -> Vec<SlotRange> {
     let regions = u32::from(regions.max(1));
     // The quotient is at most the number of slots, which is an u16.
@@ -73,8 +73,8 @@ fn equal_ranges(regions: u16) -> Vec<SlotRange> {
 /// it makes                                 [  Region 3  ][   Region 4   ]  ranges less Regions
 /// ```
 ///
-/// Whatever the ranges were at the first start, so no slot is left without a Region, and none is in
-/// two. Regions that are here stay as they are: they may have been split or merged.
+/// So no slot is left without a Region and none is in two, whatever the ranges of the first start
+/// were. Regions that are here stay as they are: they may have been split or merged.
 pub(super) fn missing_regions(
     store: u64,
     ranges: &[SlotRange],
@@ -87,7 +87,7 @@ pub(super) fn missing_regions(
     (first_id..).zip(gaps).map(|(id, slots)| lone_region(store, id, slots)).collect()
 }
 
-/// The parts of a range that are not taken. Those that are come in their order.
+/// The parts of a range that are not taken. `taken` is sorted.
 fn gaps(range: SlotRange, taken: &[SlotRange]) -> Vec<SlotRange> {
     let (mut gaps, mut start) = (Vec::new(), range.start);
     for taken in taken.iter().filter(|taken| taken.start < range.end && taken.end > range.start) {

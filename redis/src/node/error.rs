@@ -12,8 +12,8 @@ use neokv_raftstore::StoreError;
 use crate::metrics::MetricsError;
 use crate::server::ListenError;
 
-/// Recovery writes to files what it reads from the log, and an empty store writes its first
-/// records: neither can be done later, so a start on a full disk fails.
+/// The advice for a full disk. Recovery writes what it reads from the log to files, and an empty
+/// store writes its first records. Neither can wait, so a start on a full disk fails.
 const FREE_SPACE: &str = "free some space on that disk, then start neokv again; nothing is lost";
 
 /// Why a node cannot start.
@@ -53,7 +53,7 @@ pub enum NodeError {
     /// The metrics endpoint cannot be opened.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
-    /// Something of the operating system cannot be had.
+    /// The operating system refused a thread, a signal handler or another resource.
     #[error("cannot start {what}: {source}")]
     Runtime {
         /// What.

@@ -1,9 +1,9 @@
-//! Buffers that pass from connection to connection.
+//! A pool of buffers that connections share.
 //!
 //! Ten thousand idle connections with buffers of their own would hold a gigabyte for nothing. So a
 //! connection takes a buffer when it has something to do and gives it back when it waits with
-//! nothing in it. The pool belongs to the thread: no lock, and the buffer that comes back last,
-//! still in the processor's cache, goes out first.
+//! nothing in it. Each thread has a pool of its own, so there is no lock. The buffer that came back
+//! last goes out first: it is still in the processor's cache.
 
 use std::cell::RefCell;
 
@@ -26,8 +26,8 @@ pub fn take() -> BytesMut {
     POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| BytesMut::with_capacity(CAPACITY))
 }
 
-/// Gives back what is not needed now. Buffers that have grown, and those whose memory is still
-/// shared with an argument somewhere, are dropped instead.
+/// Gives a buffer back. One that has grown, or whose memory an argument still shares, is dropped
+/// instead.
 pub fn give(mut buffer: BytesMut) {
     buffer.clear();
     // Fails if somebody still holds a part of it.

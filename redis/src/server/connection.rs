@@ -9,9 +9,9 @@
 //!        └──► send the rest ───┴───────────────────────┴────────────────────────┴──► closed
 //! ```
 //!
-//! A task of the runtime runs this for each connection. Waiting means waiting for all that can
-//! happen at once: bytes from the client, room for replies that it did not take yet, CLIENT KILL
-//! and the end of the server, and the idle timeout.
+//! Each connection has a task of the runtime, which runs this loop. When it waits, it waits for
+//! several events at once, and the first one ends the wait: bytes from the client, room in the
+//! socket for unsent replies, CLIENT KILL, the stop of the server, the idle timeout.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -38,7 +38,7 @@ use crate::stats::ConnectionStats;
 /// Most bytes that are read at once.
 const READ_MAX: usize = 256 << 10;
 
-/// How long a connection that ends may take to deliver its last replies.
+/// How long the last replies of a connection that ends may take to be sent.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a connection ended.
@@ -82,13 +82,13 @@ pub(super) struct Connection {
     /// How long the commands of this batch have waited for their Regions.
     pub(super) wait: RouteWait,
     pub(super) stats: ConnectionStats,
-    /// Rows read on this thread since others had it.
+    /// Rows read since the connection last yielded its thread.
     pub(super) rows_read: u32,
     /// When the last command ended, or the batch began.
     pub(super) clock: Instant,
     /// The last command's position in the table.
     pub(super) last_command: usize,
-    /// Bytes to read at once: grows while the client fills it.
+    /// Bytes to read at once. It grows while the client fills it.
     chunk: usize,
     timer: Option<Pin<Box<Sleep>>>,
     /// The client has closed its side: nothing more will come.
@@ -161,7 +161,8 @@ impl Connection {
         }
     }
 
-    /// Runs what has arrived, sends the replies, and gets more.
+    /// One round of the loop: runs the commands that have arrived, sends the replies, and reads
+    /// more.
     async fn turn(&mut self) -> Result<(), CloseReason> {
         self.run_batch().await?;
         self.flush()?;
@@ -171,12 +172,12 @@ impl Connection {
         if self.session.closing {
             return Err(CloseReason::Finished);
         }
-        // A client that always sends more must let others have the thread, too.
+        // Other connections get the thread even if this client always sends more.
         tokio::task::coop::consume_budget().await;
         self.receive().await
     }
 
-    /// Reads, waiting until there is something. Unsent replies leave meanwhile.
+    /// Waits until bytes have arrived, and reads them. Unsent replies are sent meanwhile.
     async fn receive(&mut self) -> Result<(), CloseReason> {
         loop {
             if self.client.is_closing() {
@@ -196,7 +197,7 @@ impl Connection {
         }
     }
 
-    /// Sends what the socket takes now. A client that takes something is not idle.
+    /// Sends as much as the socket takes now. A client that takes replies is not idle.
     pub(super) fn flush(&mut self) -> Result<(), CloseReason> {
         let before = self.output.len();
         self.output.flush(&self.stream, &mut self.stats)?;
@@ -206,16 +207,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what is there.
+    /// Reads what has arrived, without waiting.
     pub(super) fn read_some(&mut self) -> Result<ReadOutcome, CloseReason> {
         if self.end_of_stream {
             return Ok(ReadOutcome::End);
         }
         self.make_room();
         let room = self.input.capacity() - self.input.len();
-        // Polled, not tried: after a read that got less than there was room for, tokio knows that
-        // nothing is left, which saves a system call per command. Nobody is woken by this poll; who
-        // waits polls the stream again.
+        // The read is polled, not tried: after a read that did not fill its room, tokio knows that
+        // nothing is left, which saves a system call per command. This poll wakes nobody: a wait
+        // polls the stream again.
         let mut nobody = std::task::Context::from_waker(Waker::noop());
         match pin!(self.stream.read_buf(&mut self.input)).poll(&mut nobody) {
             Poll::Ready(Ok(0)) => {
@@ -224,12 +225,14 @@ impl Connection {
             }
             Poll::Ready(Ok(read)) => {
                 self.stats.received(read);
+                // It was filled: there may be more, so the next read asks for more.
                 if read >= room {
                     self.chunk = (self.chunk * 2).min(READ_MAX);
                 }
                 Ok(ReadOutcome::Bytes)
             }
             Poll::Pending => Ok(ReadOutcome::Nothing),
+            // A signal came in between. The caller reads again after a wait, which ends at once.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
                 Ok(ReadOutcome::Nothing)
             }
@@ -237,8 +240,8 @@ impl Connection {
         }
     }
 
-    /// Room for the next read. An announced argument makes it grow with what has arrived, never
-    /// ahead of it.
+    /// Makes room for the next read. For a large argument the room grows with the bytes that have
+    /// arrived, never with the length that the client has announced.
     fn make_room(&mut self) {
         if self.input.capacity() == 0 && self.chunk == buffers::CAPACITY {
             self.input = buffers::take();
@@ -248,13 +251,13 @@ impl Connection {
         let room = if wanted > 0 {
             wanted.clamp(self.chunk / 2, self.chunk.max(there))
         } else {
-            // There may be more in the buffer than is read at once.
+            // The buffer may hold more bytes than are read at once.
             self.chunk.saturating_sub(there).max(self.chunk / 2)
         };
         self.input.reserve(room);
     }
 
-    /// Before waiting: gives back what is not needed.
+    /// Gives empty buffers back, before a wait.
     fn return_buffers(&mut self) {
         self.output.return_buffer();
         if self.input.is_empty() {
@@ -271,13 +274,16 @@ impl Connection {
         let (stream, client, clock, timer) =
             (&self.stream, &self.client, self.clock, &mut self.timer);
         poll_fn(|cx| {
+            // CLIENT KILL, or the server stops.
             if client.poll_closing(cx.waker()) {
                 return Poll::Ready(WaitOutcome::Killed);
             }
+            // Both directions are polled, so that either wakes this task.
             let readable = more && stream.poll_read_ready(cx).is_ready();
             if readable || (unsent && stream.poll_write_ready(cx).is_ready()) {
                 return Poll::Ready(WaitOutcome::Ready);
             }
+            // The idle timeout, if there is one.
             while !idle.is_zero() {
                 let timer = timer.get_or_insert_with(|| {
                     Box::pin(tokio::time::sleep_until((clock + idle).into()))
@@ -285,8 +291,8 @@ impl Connection {
                 if timer.as_mut().poll(cx).is_pending() {
                     break;
                 }
-                // The timer is not moved with every command: when it fires, it looks how long ago
-                // the last one was.
+                // A command does not move the timer, which would cost time. When the timer fires,
+                // the connection checks how long ago the last command was, and may set it again.
                 if clock.elapsed() >= idle {
                     return Poll::Ready(WaitOutcome::Idle);
                 }
@@ -298,8 +304,8 @@ impl Connection {
     }
 
     /// Waits for `work`, but no longer than the connection lasts: CLIENT KILL ends the wait at
-    /// once, and so does a connection that breaks. A client that has closed only its sending side
-    /// may still want the reply, so that ends nothing. `work` itself is dropped.
+    /// once, and so does a connection that breaks; `work` is dropped then. A client that has closed
+    /// only its sending side may still want the reply, so the wait goes on.
     pub(super) async fn while_open<T>(
         &self,
         work: impl Future<Output = T>,
@@ -307,7 +313,7 @@ impl Connection {
         let mut work = pin!(work);
         let mut broken = pin!(self.stream.ready(Interest::ERROR));
         poll_fn(|cx| {
-            // First, because it mostly has nothing to wait for.
+            // First, because most work is done at once.
             if let Poll::Ready(outcome) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(outcome));
             }
@@ -322,7 +328,7 @@ impl Connection {
         .await
     }
 
-    /// Delivers the last replies, for a while.
+    /// Sends the last replies, for at most [`CLOSE_TIMEOUT`].
     async fn flush_before_close(&mut self) {
         let _gave_up = tokio::time::timeout(CLOSE_TIMEOUT, async {
             while !self.output.is_empty() {

@@ -103,7 +103,7 @@ impl Context {
         }
     }
 
-    /// Whether a client must authenticate before other commands.
+    /// Whether a client must authenticate before it runs other commands.
     pub fn needs_password(&self) -> bool {
         self.password.is_some()
     }
@@ -121,7 +121,8 @@ impl Context {
     }
 }
 
-/// Twice the processors: enough to keep disks busy, too few to fill memory with half-built replies.
+/// Twice the number of processors: enough to keep disks busy, too few to fill memory with
+/// unfinished replies.
 fn blocking_reads() -> usize {
     std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2)
 }

@@ -6,7 +6,7 @@
 //!   └────────┴────────────┴───────────────────────┴──────────────────────────┴─────► Refusal
 //! ```
 //!
-//! Where the command's keys are comes after this, in [`routing`](super::routing).
+//! A command that may run is then routed to the Region of its keys: [`routing`](super::routing).
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -65,16 +65,19 @@ pub fn resolve(context: &Context, session: &mut Session, args: &Args) -> Result<
         }
     };
     let refuse = |text: String| Refusal::Error { position: Some(position), text };
+    // A wrong number of arguments is refused before a missing password, as in Redis.
     command.check_arity(args).map_err(|error| refuse(error.to_string()))?;
     if !session.authenticated && !command.has(Flag::NoAuth) {
         return Err(refuse(NOAUTH.to_owned()));
     }
+    // After a refused MULTI, everything up to EXEC or DISCARD is refused too.
     if let Some(text) = session.transaction.refuses(command.name) {
         return Err(refuse(text.to_owned()));
     }
     if session.no_database && !matches!(command.handler, Handler::Session(_)) {
         return Err(refuse(NO_DATABASE.to_owned()));
     }
+    // A command that may need more space is refused on a disk that is nearly full.
     if command.has(Flag::DenyOom) {
         context.disk.check().map_err(|error| refuse(error.to_string()))?;
     }
@@ -95,8 +98,8 @@ fn unlisted(session: &mut Session, args: &Args) -> Refusal {
 }
 
 /// Whether these are words of an HTTP request. A web page can make a browser send one to any port
-/// that the browser reaches, with commands in its body: the connection must end before the body is
-/// read.
+/// that the browser reaches, with commands in its body. So the connection ends before the body is
+/// run.
 #[must_use]
 pub fn is_http(args: &Args) -> bool {
     args.first().is_some_and(|name| {

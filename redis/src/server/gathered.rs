@@ -1,4 +1,4 @@
-//! The writes of one connection that wait for each other, and then for their replies.
+//! The writes that a connection gathers and then proposes together, and their replies.
 
 use bytes::Bytes;
 use neokv_resp::Reply;
@@ -17,7 +17,7 @@ pub struct GatheredWrites {
     bytes: usize,
 }
 
-/// Writes on their way, in the order in which the client sent them.
+/// Writes that are proposed together, in the order in which the client sent them.
 #[derive(Default)]
 pub struct Submission {
     /// What is known of each write.
@@ -52,7 +52,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Bytes of memory that it takes, about.
+    /// About how many bytes of memory it takes.
     fn bytes(&self) -> u64 {
         let (Answer::Called(reply) | Answer::Rejected(reply)) = self;
         reply_bytes(reply)
@@ -80,18 +80,18 @@ impl Group {
 }
 
 impl GatheredWrites {
-    /// Whether none waits.
+    /// Whether no write waits.
     pub fn is_empty(&self) -> bool {
         self.submission.writes.is_empty()
     }
 
-    /// Whether those that wait are as many as may wait.
+    /// Whether as many writes wait as may wait.
     pub fn is_full(&self, limits: &ServerLimits) -> bool {
         self.bytes >= limits.pipeline_bytes
             || self.submission.writes.len() >= limits.pipeline_commands
     }
 
-    /// Adds one.
+    /// Adds a write.
     pub fn push(&mut self, call: Call, access: Access, args: Vec<Bytes>) {
         self.bytes += args.iter().map(Bytes::len).sum::<usize>();
         let Submission { writes, open, .. } = &mut self.submission;
@@ -106,7 +106,7 @@ impl GatheredWrites {
         std::mem::take(&mut self.submission)
     }
 
-    /// Gives a finished submission back, whose memory the next one can use.
+    /// Takes a finished submission back, so that the next one uses its memory.
     pub fn reuse(&mut self, mut submission: Submission) {
         submission.writes.clear();
         submission.open.clear();
@@ -127,12 +127,12 @@ impl Submission {
         std::mem::take(&mut self.open)
     }
 
-    /// Puts commands back that have not taken effect.
+    /// Puts back commands that have not taken effect.
     pub fn reopen(&mut self, commands: impl IntoIterator<Item = (usize, LogCommand)>) {
         self.open.extend(commands);
     }
 
-    /// Restores the order of commands that were put back by several Regions.
+    /// Sorts the open commands, after several Regions have put some back.
     pub fn sort(&mut self) {
         self.open.sort_unstable_by_key(|(place, _)| *place);
     }

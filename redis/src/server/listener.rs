@@ -1,12 +1,12 @@
 //! Accepting connections, refusing too many, and ending them all.
 //!
 //! One task per address accepts. A connection beyond the limit gets one line and is closed: `-ERR
-//! max number of clients reached`. When the process is out of file descriptors the task pauses,
-//! instead of turning in circles at full speed: the waiting connection stays in the kernel's queue.
+//! max number of clients reached`. When the process has no file descriptor left, the task pauses
+//! before it tries again; meanwhile the connection waits in the kernel's queue.
 //!
 //! Accepted sockets have TCP_NODELAY (a reply must not wait for the next one) and inherit
-//! keep-alive from the listening socket, by which the kernel finds out about peers that vanished
-//! without a word.
+//! keep-alive from the listening socket, so that the kernel detects peers that vanished without
+//! closing.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -82,9 +82,9 @@ impl Server {
         self.port
     }
 
-    /// Accepts nobody any more, lets every connection finish the commands that it has received, and
-    /// waits up to `timeout` for them. Returns how many connections were left then; they end with
-    /// the runtime.
+    /// Stops: accepts no new connection, lets every connection finish the commands that it has
+    /// received, and waits up to `timeout` for that. Returns how many connections are left; they
+    /// end with the runtime.
     pub async fn stop(self, timeout: Duration) -> usize {
         let _nobody_listens = self.stop.send(true);
         for acceptor in self.acceptors {
@@ -123,7 +123,7 @@ async fn accept(context: Arc<Context>, listener: TcpListener, mut stopped: watch
 /// Starts serving a connection, or refuses it.
 fn admit(context: &Arc<Context>, stream: TcpStream, peer: SocketAddr) {
     context.stats.connections.fetch_add(1, Ordering::Relaxed);
-    // It may already be gone again, which its first read will tell.
+    // The client may have gone already: the first read will tell.
     let _gone = stream.set_nodelay(true);
     let local = stream.local_addr().unwrap_or(peer);
     match context.clients.admit(context.limits.clients, peer, local) {
@@ -137,7 +137,8 @@ fn admit(context: &Arc<Context>, stream: TcpStream, peer: SocketAddr) {
     }
 }
 
-/// Says why, as far as the empty send buffer of a new socket takes it, which is far enough.
+/// Tells the client why it is refused. The send buffer of a new socket is empty, so one write sends
+/// the line.
 fn refuse(stream: TcpStream) {
     if let Ok(mut stream) = stream.into_std() {
         let _gone = stream.write_all(b"-ERR max number of clients reached\r\n");

@@ -10,21 +10,21 @@
 //! # Order
 //!
 //! One connection's commands take effect and answer in the order in which they were sent, also when
-//! pipelined. Writes that follow each other wait in [`writes`] and travel together; whatever is
-//! not a write first waits for the writes before it. So a read sees its own connection's writes,
-//! and a pipeline of a hundred SETs costs one log entry.
+//! pipelined. Writes that follow each other are gathered in [`writes`] and proposed together. A
+//! command of another kind waits for the writes before it. So a read sees its own connection's
+//! writes, and a pipeline of a hundred SETs costs one log entry.
 //!
 //! # What a connection costs
 //!
-//! * **No lock is shared between connections** on the way of a command. Statistics are counted in
-//!   the connection and added to shared atomics once per batch ([`crate::stats`]); the client list
+//! * **Commands take no lock that connections share.** Statistics are counted in the connection and
+//!   added to shared atomics once per batch ([`crate::stats`]); the client list
 //!   ([`crate::clients`]) is touched when a client comes and goes.
 //! * **One read and one write system call per batch**: everything that has arrived is parsed and
 //!   run before the replies, encoded into one buffer, are written.
-//! * **No thread is changed** for a read that is short and in memory. A command declared `Budgeted`
-//!   tries that first, within a budget; what is beyond it, and every command declared `Blocking`,
-//!   runs on the blocking pool, a limited number at a time, so that it cannot hold up other
-//!   connections.
+//! * **A short read stays on its thread** if its rows are in memory. A command declared `Budgeted`
+//!   tries that first, within a budget. A read that exceeds it, and every command declared
+//!   `Blocking`, runs on the blocking pool, a limited number at a time, so that it delays no other
+//!   connection.
 //! * **Idle connections hold no buffers**: these come from a pool of the thread ([`buffers`]) when
 //!   bytes arrive.
 //!

@@ -1,8 +1,8 @@
-//! Replies on their way to the client.
+//! The replies that wait to be sent to a client.
 //!
-//! Replies are encoded one behind the other into one buffer, which is sent with one system call
-//! when the batch is done, or sooner if it grows: see [`pressure`](super::pressure) for what
-//! happens when the client does not read.
+//! Replies are encoded one after the other into one buffer. It is sent with one system call when
+//! the batch is done, or sooner if it grows. [`pressure`](super::pressure) tells what happens when
+//! the client does not read.
 
 use std::io;
 
@@ -37,7 +37,7 @@ impl Output {
         reply.write(protocol, self.buffer());
     }
 
-    /// The buffer, for those who write replies themselves.
+    /// The buffer, for callers that encode replies themselves.
     pub fn buffer(&mut self) -> &mut BytesMut {
         if self.buffer.capacity() == 0 {
             self.buffer = buffers::take();
@@ -81,7 +81,7 @@ impl Output {
         Ok(())
     }
 
-    /// Nothing is unsent and nothing is expected soon: the buffer goes back to the pool.
+    /// Gives the buffer back to the pool if nothing is unsent. Called before a wait.
     pub fn return_buffer(&mut self) {
         if self.buffer.is_empty() && self.buffer.capacity() != 0 {
             buffers::give(std::mem::take(&mut self.buffer));

@@ -36,8 +36,8 @@ impl Connection {
             match self.parser.parse(&mut self.input, &mut self.args) {
                 Ok(true) => self.run_command().await?,
                 Ok(false) if self.writes.is_empty() => break,
-                // More may have come while their replies waited for the client: nobody else looks
-                // at it.
+                // Settling may read more input, while replies wait for the client. So the loop
+                // parses once more after it.
                 Ok(false) => self.settle().await?,
                 Err(error) => self.refuse_bytes(&error).await?,
             }
@@ -49,7 +49,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers bytes that are no command. Nobody knows where the next command begins, so the
+    /// Answers bytes that are no command. The start of the next command is unknown, so the
     /// connection ends.
     async fn refuse_bytes(&mut self, error: &ProtocolError) -> Result<(), CloseReason> {
         self.settle().await?;
@@ -87,7 +87,7 @@ impl Connection {
         }
         // Arguments share the input's memory, which can grow in place only without them.
         self.args.clear();
-        // However long the pipeline, others get their turn.
+        // Other connections get their turn, however long this pipeline is.
         tokio::task::coop::consume_budget().await;
         self.relieve().await
     }
@@ -96,7 +96,8 @@ impl Connection {
     async fn run_session(&mut self, call: Call) -> Result<(), CloseReason> {
         self.settle().await?;
         if call.command.group == CommandGroup::Server {
-            // INFO and CONFIG RESETSTAT count what this connection has done, and take their time.
+            // INFO and CONFIG RESETSTAT must see what this connection has counted. They take a
+            // while, so other connections go first.
             self.stats.flush(&self.context.stats);
             tokio::task::yield_now().await;
         }
@@ -109,7 +110,7 @@ impl Connection {
                 };
                 handler(&mut cx, &self.args)
             }
-            // The arity of a container asks for a second word, by which a subcommand is found.
+            // Cannot be: the arity of a container asks for a second word, which names a subcommand.
             _ => Err(CommandError::WrongArity(call.command.name)),
         };
         self.answer(call, outcome);
@@ -156,7 +157,7 @@ impl Connection {
         }
     }
 
-    /// Counts calls that have just ended; they took the time since the last ones ended.
+    /// Counts calls that have just ended. Their time is the time since the calls before them ended.
     pub(super) fn count(&mut self, position: usize, calls: u64) {
         let now = Instant::now();
         let time = now.saturating_duration_since(self.clock);

@@ -10,8 +10,8 @@
 //! unsent >= high water    socket ──read──► input    ╳     output ──send──► socket
 //! ```
 //!
-//! So a client can always finish sending, and what it makes the server keep is what it has sent,
-//! the high water mark and one reply: requests are kept, not the replies that they ask for, which
+//! So a client can always finish sending. The server keeps what the client has sent, unsent replies
+//! up to the high water mark, and one reply more. It keeps requests, not the replies to them, which
 //! may be a thousand times as big.
 //!
 //! Two limits end a connection: its own bytes (`client-output-buffer-limit`), and those of all
@@ -25,8 +25,8 @@ use std::time::Duration;
 use super::connection::{CLOSE_TIMEOUT, CloseReason, Connection, ReadOutcome, WaitOutcome};
 
 impl Connection {
-    /// Called between commands, and between a command and the writes before it: goes on at once
-    /// below the high water mark.
+    /// Called between commands, and between rounds of writes. Below the high water mark it returns
+    /// at once; above it, it waits until the client has taken enough.
     #[inline]
     pub(super) async fn relieve(&mut self) -> Result<(), CloseReason> {
         if self.output.len() < self.context.limits.high_water {
@@ -35,8 +35,8 @@ impl Connection {
         self.wait_for_client().await
     }
 
-    /// Called between replies that are there already: above the high water mark, sends what the
-    /// client takes.
+    /// Called between replies that are known already. Above the high water mark it sends what the
+    /// socket takes, without waiting.
     #[inline]
     pub(super) fn send_excess(&mut self) -> Result<(), CloseReason> {
         if self.output.len() < self.context.limits.high_water {
@@ -46,7 +46,7 @@ impl Connection {
         self.check_buffers()
     }
 
-    /// Sends, and keeps what comes in, until the client has taken enough.
+    /// Sends replies and keeps the requests that arrive, until the client has taken enough.
     #[cold]
     async fn wait_for_client(&mut self) -> Result<(), CloseReason> {
         loop {
@@ -61,7 +61,7 @@ impl Connection {
                 continue;
             }
             self.client.note(self.clock, self.last_command, self.input.len(), self.output.len());
-            // A client that sends nothing more, and takes nothing for a while, is gone.
+            // A client that has closed its sending side and takes no replies for a while is gone.
             let timeout = if self.end_of_stream { CLOSE_TIMEOUT } else { Duration::MAX };
             match tokio::time::timeout(timeout, self.wait())
                 .await
@@ -100,7 +100,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The connection ends: what it has buffered no longer counts.
+    /// Takes this connection out of the common limit, at its end.
     pub(super) fn release_buffers(&mut self) {
         self.context.account(self.buffered, 0);
         self.buffered = 0;

@@ -3,20 +3,23 @@
 //! ```text
 //!             ┌─ Latest, Snapshot ───────────────────────────────► here
 //! route ─ read┼─ Budgeted ── within the budget, in memory? ─ yes ─► here
-//!  point      │                    no: thrown away, again ──┐
+//!  point      │                    no: discarded, again ───┐
 //!             └─ Blocking ─────────────────────────────────┴────► blocking pool, a few at a time
 //! ```
 //!
-//! Where a majority must confirm the read first, that is waited for before the blocking pool is: a
-//! Region that hears nothing from its majority keeps nobody else from reading. All Regions of a
-//! read are asked at the same time.
+//! A Region with several voters asks its majority before it permits a read. The connection waits
+//! for the permission before it waits for a place on the blocking pool, so a Region without its
+//! majority takes no place from other reads. All Regions of a read are asked at the same time.
+//!
+//! A Region without its majority refuses the read at its deadline, and the client gets TRYAGAIN.
+//! CLIENT KILL ends the wait at once, and so does a connection that breaks.
 //!
 //! A read over several Regions runs on the blocking pool, one Region after the other, and its
 //! replies become one. Each part sees its own Region at one instant; there is no instant that all
 //! share, as there is none in a cluster of Redis.
 //!
-//! Rows are read through the Region only, which looks at its shape again when they have been read:
-//! if it has been split meanwhile, the result is thrown away and the read starts again.
+//! Only the Region reads rows. It compares its shape after the read with its shape before: if it
+//! was split meanwhile, the result is discarded and the read starts again.
 
 #[cfg(test)]
 mod tests;
@@ -46,10 +49,11 @@ use crate::keyspace::reply_limit::reply_bytes;
 use crate::keyspace::{NAMESPACE, View, ViewSource};
 use crate::machine::RedisMachine;
 
-/// What a budgeted read may read on a connection's thread, where others wait for their turn.
+/// The most that a budgeted read may read on the connection's thread, which other connections
+/// share.
 const BUDGET: ReadBudget = ReadBudget { rows: 1024, bytes: 256 << 10 };
 
-/// After so many rows, the connection's batch lets others have the thread.
+/// After reading so many rows, a connection yields its thread to the others.
 const ROWS_PER_TURN: u32 = 4096;
 
 /// Why a Region does not permit a read, with the slot of the read, for MOVED.
@@ -68,6 +72,7 @@ impl Connection {
             let reply = match self.try_read(call, handler, mode).await {
                 Ok(()) => return Ok(()),
                 Err(Failed::Close(reason)) => return Err(reason),
+                // Another node serves it, or none does. The client is told at once.
                 Err(Failed::NoRoute(NoRoute::Refused(reply))) => {
                     self.router.forget();
                     self.redirect(call, &reply);
@@ -75,12 +80,14 @@ impl Connection {
                 }
                 Err(Failed::NoRoute(NoRoute::NotYet(reply))) => reply,
             };
-            // Its Region has been split, or is about to serve.
+            // Its Region was split, is about to serve, or has no majority: after a pause it is
+            // looked up again.
             self.router.forget();
             if self.client.is_killed() {
                 return Err(CloseReason::Killed);
             }
             if !self.wait.pause().await {
+                // The batch has waited long enough.
                 self.redirect(call, &reply);
                 return Ok(());
             }
@@ -164,11 +171,13 @@ impl Connection {
         Ok(asked)
     }
 
-    /// What to do about a read that is not possible, or whose result does not count.
+    /// What follows from a read that is not possible, or whose result does not count.
     fn no_read(&self, slot: u16, error: &ReadError) -> NoRoute {
         let reply = read_refused(&*self.context.topology, slot, error);
         match error {
+            // That may be over soon.
             ReadError::StaleEpoch { .. } | ReadError::NotReady { .. } => NoRoute::NotYet(reply),
+            // Another node leads the Region, or it has stopped.
             _ => NoRoute::Refused(reply),
         }
     }
@@ -182,8 +191,9 @@ impl Connection {
     ) -> Result<(), Failed> {
         let context = self.context.clone();
         let _permit = self.permit(&context).await?;
-        // What it reads is as new as when it was asked for, or newer. If the Region has changed
-        // meanwhile, it says so afterwards.
+        // Time has passed since the Region permitted the read, so the read sees newer rows, and
+        // judges expiry by a later instant. If the Region has changed meanwhile, it says so
+        // afterwards.
         read.renew();
         let slot = read.slot;
         let work =
@@ -212,7 +222,7 @@ impl Connection {
         reads.iter_mut().for_each(RegionRead::renew);
         let seed = self.session.seed();
         self.on_blocking_pool(call, 0, move |context, args| {
-            // Together they may take as much as one reply may.
+            // All replies together may be as large as one reply may be.
             let (mut replies, mut bytes) = (Vec::with_capacity(reads.len()), 0);
             for read in reads {
                 let reply = match read.run_on_snapshot(context, handler, args)? {
@@ -231,7 +241,7 @@ impl Connection {
     }
 
     /// Runs `work` on the blocking pool and answers with its outcome. The reply is encoded there
-    /// too, behind those that are waiting to be sent. `slot` is for MOVED.
+    /// too, into the output buffer, behind the replies that wait to be sent. `slot` is for MOVED.
     async fn on_blocking_pool(
         &mut self,
         call: Call,
@@ -242,6 +252,7 @@ impl Connection {
         let context = self.context.clone();
         let (args, mut buffer) = (std::mem::take(&mut self.args), self.output.lend());
         let before = buffer.len();
+        // Arguments and output buffer go to the other thread and come back with the outcome.
         let task = move || -> (Vec<Bytes>, BytesMut, Result<Option<String>, ReadError>) {
             let failure = work(&context, &args).map(|outcome| {
                 let reply = outcome.unwrap_or_else(|error| error_reply(&error));
@@ -256,7 +267,8 @@ impl Connection {
         };
         let (args, mut buffer, failure) = tokio::task::spawn_blocking(task).await.map_err(lost)?;
         self.args = args;
-        // CLIENT REPLY OFF and SKIP: the client wants no reply.
+        // After CLIENT REPLY OFF or SKIP the client wants no reply. A read that has to run again
+        // has written none.
         if failure.is_ok() && !self.session.end_command() {
             buffer.truncate(before);
         }
@@ -269,7 +281,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The right to read on the blocking pool, for which others may be waiting too.
+    /// Waits for a place on the blocking pool, behind those that asked for one before.
     async fn permit<'c>(&self, context: &'c Context) -> Result<SemaphorePermit<'c>, CloseReason> {
         let permit = self.while_open(context.blocking_reads.acquire()).await?;
         permit.map_err(|_closed| CloseReason::Stopping)
@@ -327,14 +339,14 @@ struct RegionRead {
 
 /// What came of a handler that ran on a connection's thread.
 struct Ran {
-    /// Its outcome; `None` if its budget was not enough, so that it has to run again.
+    /// Its outcome. `None`: its budget was not enough, so it has to run again.
     outcome: Option<Outcome>,
-    /// The rows of a budgeted read, which took their time in any case.
+    /// The rows that a budgeted read has read; they took time even if there is no outcome.
     rows: u32,
 }
 
 impl RegionRead {
-    /// Goes on after a wait.
+    /// Brings the instant of the read up to date, after a wait.
     fn renew(&mut self) {
         self.region.renew(&mut self.point);
     }

@@ -1,4 +1,4 @@
-//! Reading the [`Facts`]: the one place that asks Regions, engine, counters, allocator and kernel.
+//! Collects the [`Facts`]. No other place asks Regions, engine, counters, allocator and kernel.
 
 use std::sync::atomic::Ordering;
 
@@ -13,11 +13,12 @@ use crate::clock;
 use crate::facts::{ExpiryFacts, Facts, RaftFacts, ServerFacts};
 use crate::process::usage::{Cpu, Memory};
 
-/// Keys with an expiry are counted one by one up to here; beyond it RocksDB's estimate has to do.
+/// Up to so many keys with an expiry are counted one by one. Beyond that, RocksDB's estimate is
+/// used.
 const COUNTED_EXPIRES: u64 = 1_000;
 
-/// Everything that INFO and the metrics tell. Asks engine, kernel and allocator: a millisecond or
-/// so.
+/// Everything that INFO and the metrics tell. It takes about a millisecond, because it asks engine,
+/// kernel and allocator.
 #[must_use]
 pub fn facts(context: &Context) -> Facts {
     let engine = context.engine.stats();

@@ -1,45 +1,45 @@
-//! How much of a round is under way at once, by the replies that it may bring.
+//! How many Regions of a round work at once, by the size of the replies that may come.
 //!
-//! A few bytes of pipeline can ask for much: each `SPOP key 1000000` is answered with what the key
-//! held. An entry stops when its commands have answered 32 MiB, but a round has an entry in every
-//! Region, and all replies are held until they can be handed on in the client's order. So a round
-//! begins with as many Regions as have room for their replies, and the others follow as soon as it
-//! is known that the first ones needed less:
+//! A short pipeline can ask for large replies: each `SPOP key 1000000` is answered with what the
+//! key held. An entry stops when its commands have answered 32 MiB, but a round has an entry in
+//! every Region, and all replies are held until they can be handed on in the client's order. So a
+//! round begins with as many Regions as have room for their replies, and the others follow as soon
+//! as it is known that the first ones needed less:
 //!
 //! ```text
 //! held: replies that wait for an earlier one     the size that they have
 //! in flight: commands that answer stored data    32 MiB for each Region
-//! in flight: commands that answer OK or a number nothing to speak of
+//! in flight: commands that answer OK or a number next to nothing
 //!                                          sum   at most client-output-buffer-limit
 //! ```
 //!
 //! That is the bound for one connection, whatever the number of Regions, as for its unsent replies.
-//! The first Region of a round goes in any case, so every round gets on; and the last command of
+//! The first Region of a round goes in any case, so every round makes progress. The last command of
 //! each entry may answer more than was left for it, by as much as one command may gather
-//! ([`Bounds::command_bytes`](crate::machine::Bounds::command_bytes)). What found no room goes in
-//! the next round, when the replies before it have been handed on.
+//! ([`Bounds::command_bytes`](crate::machine::Bounds::command_bytes)). A Region for which there was
+//! no room goes in the next round, when the replies before it have been handed on.
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-/// The replies that a round may hold, and those that it holds.
+/// How many bytes of replies a round may hold, and how many it holds.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyRoom {
-    /// Bytes that there may be.
+    /// The most bytes that it may hold.
     pub limit: u64,
-    /// Bytes of replies that are there.
+    /// The bytes that it holds.
     pub held: u64,
 }
 
-/// What a part of a round may bring, and what it has brought, in bytes of replies.
+/// A part of a round: the commands for one Region.
 pub trait Part {
     /// What comes of it.
     type Outcome;
 
-    /// What its replies may take.
+    /// The most bytes that its replies may take.
     fn may_answer(&self) -> u64;
 
-    /// What its replies have taken.
+    /// The bytes that its replies have taken.
     fn answered(outcome: &Self::Outcome) -> u64;
 
     /// Runs it.
@@ -55,7 +55,8 @@ pub async fn run<P: Part>(parts: Vec<P>, room: ReplyRoom) -> (Vec<P::Outcome>, V
     let mut outcomes = Vec::with_capacity(parts.len());
     let mut waiting = parts;
     loop {
-        // Begin what fits. One that asks for less may overtake: it goes to another Region.
+        // Begin the parts for which there is room. A part that asks for less may overtake one that
+        // waits: it goes to another Region.
         let mut left = Vec::new();
         for part in waiting {
             let bytes = part.may_answer();
@@ -68,7 +69,7 @@ pub async fn run<P: Part>(parts: Vec<P>, room: ReplyRoom) -> (Vec<P::Outcome>, V
             }
         }
         waiting = left;
-        // Then wait for one, which makes room.
+        // Wait for one to end: it gives back the room that it has not used.
         let Some((bytes, outcome)) = in_flight.next().await else {
             return (outcomes, waiting);
         };

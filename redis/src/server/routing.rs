@@ -1,8 +1,8 @@
-//! Which Regions a command goes to, and what to say when it is not served here.
+//! Which Regions a command goes to, and the reply when it is not served here.
 //!
 //! A command's declaration says which Regions it concerns
-//! ([`Scope`]): that of its keys, of a slot, or every one. Keys
-//! have slots by their bytes, and a slot is in one Region:
+//! ([`Scope`]): the one of its keys, the one of a slot, or every one. The bytes of a key decide its
+//! slot, and a slot belongs to one Region:
 //!
 //! | situation | answer |
 //! | --- | --- |
@@ -16,17 +16,18 @@
 //! | the disk is full | `OOM`: nothing happened |
 //! | the outcome of a write is unknown | `ERR outcome unknown`: it may have happened |
 //! | its Region is being split, or is about to serve | it waits a little; then one of the above |
+//! | the majority of its Region does not answer | `TRYAGAIN`, after the deadline of the Region |
 //!
-//! **Every Region** is every one that this node leads, as for a node of Redis Cluster: DBSIZE and
-//! FLUSHALL concern what is here, and a client asks each node. A Region of which nobody knows the
-//! leader is asked nevertheless, so that the command fails instead of answering for a part.
+//! **Every Region** means every Region that this node leads, as for a node of Redis Cluster: DBSIZE
+//! and FLUSHALL concern what is here, and a client asks each node. A Region whose leader is unknown
+//! is asked too, so that the command fails instead of answering for a part.
 //!
 //! # Regions change meanwhile
 //!
-//! What a route says may be wrong a moment later: the Region may have been split. So every route
-//! names the descriptor that it was made from, the Region compares its epoch when the command runs,
-//! and a command that comes back is routed again. The client notices nothing but the time, unless
-//! that is longer than [`LONGEST_WAIT`].
+//! A route may be wrong a moment later: the Region may have been split, or removed from this store.
+//! So every route names the descriptor that it was made from, the Region compares the epoch when
+//! the command runs, and a command that comes back is routed again. The client notices only a
+//! delay, unless the wait is longer than [`LONGEST_WAIT`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,18 +51,18 @@ const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 const NOT_SERVED: &str = "CLUSTERDOWN Hash slot not served";
 const CHANGING: &str = "TRYAGAIN the regions are changing; nothing happened";
 
-/// For so long the commands of a batch wait for Regions that change or are about to serve, all of
-/// them together.
+/// How long all commands of a batch together wait for Regions that change, are about to serve, or
+/// have no majority.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// Time between two looks at a Region that is waited for.
+/// Pause before a Region that is waited for is looked up again.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Finds Regions for one connection. It remembers those that it has found, but only for a batch of
-/// commands: Regions change.
+/// commands, because Regions change.
 ///
-/// A slot that it has found goes to the same Region until it forgets. So two writes about one key
-/// that are routed one after the other go to the same place, and keep their order there.
+/// Until it forgets, the same slot leads to the same Region. So two writes to one key that are
+/// routed one after the other go to the same Region and keep their order there.
 #[derive(Default)]
 pub struct Router {
     /// By their first slots.
@@ -140,12 +141,12 @@ impl From<CloseReason> for Failed {
 #[derive(Default)]
 pub struct RouteWait {
     waited: Duration,
-    /// What the Regions said that are not asked again, by id.
+    /// The refusals of the Regions that are not asked again, by Region.
     unready: BTreeMap<u64, ReadError>,
 }
 
 impl RouteWait {
-    /// Waits for a moment. False, at once, if it has been long enough.
+    /// Waits for a moment. Returns false at once if the batch has waited long enough.
     pub async fn pause(&mut self) -> bool {
         if self.is_over() {
             return false;
@@ -156,9 +157,10 @@ impl RouteWait {
         true
     }
 
-    /// Notes that a Region refused a read after `time`, which counts as waiting: a Region without
-    /// its majority says so only at its deadline. If it has been waited for long enough, the Region
-    /// is not asked again: each command behind this one would wait for as long.
+    /// Notes that a Region refused a read after `time`. The time counts as waiting, because a
+    /// Region without its majority refuses only at its deadline. Once the batch has waited long
+    /// enough, a Region that is not ready is not asked again: each command behind would wait as
+    /// long.
     pub fn refused(&mut self, time: Duration, error: &ReadError) {
         self.waited += time;
         if let ReadError::NotReady { region, .. } = error
@@ -168,12 +170,12 @@ impl RouteWait {
         }
     }
 
-    /// What a Region said that is not asked again.
+    /// The refusal of a Region that is not asked again.
     pub fn unready(&self, region: u64) -> Option<&ReadError> {
         self.unready.get(&region)
     }
 
-    /// Whether it has been long enough.
+    /// Whether the batch has waited long enough.
     pub fn is_over(&self) -> bool {
         self.waited >= LONGEST_WAIT
     }
@@ -213,6 +215,7 @@ impl Router {
         access: Access,
     ) -> Result<Route<'_>, NoRoute> {
         match command.scope() {
+            // The Region of the first key; the other keys must be there too.
             Scope::Keys => {
                 let slot = keys(command.keys, args).next().map_or(0, |key| slot_of(key));
                 let destination = self.find(context, command, slot, access)?;
@@ -224,6 +227,7 @@ impl Router {
                 if regions.len() > 1 {
                     return Ok(Route::Every(regions, merge));
                 }
+                // A single Region needs no merge.
                 let only = regions.pop().ok_or_else(not_served)?;
                 let slot = only.descriptor.slots.start;
                 Ok(Route::One(Place::new(self.remember(only), slot)))
@@ -237,6 +241,7 @@ impl Router {
                 let destination = self.find(context, command, slot, access)?;
                 Ok(Route::One(Place::new(destination, slot)))
             }
+            // Such commands run on the connection and are not routed.
             Scope::Server => Err(not_served()),
         }
     }
@@ -265,8 +270,8 @@ impl Router {
         self.known.entry(start).insert_entry(found).into_mut()
     }
 
-    /// The first Region that this node leads and that reaches beyond `slot`. If there is none, the
-    /// end of the last one, where nothing is left to be found.
+    /// The first Region that this node leads and that ends behind `slot`. If there is none, the end
+    /// of the last Region, where nothing is left to find.
     fn route_from(&mut self, context: &Context, slot: u16) -> Result<Route<'_>, NoRoute> {
         let mut regions = every_region(context)?;
         let at = regions.iter().position(|region| region.descriptor.slots.end > slot);
@@ -308,7 +313,7 @@ fn region_of_slot(
     access: Access,
 ) -> Result<Destination, NoRoute> {
     let Some(region) = context.store.region_of_slot(slot) else {
-        // Somewhere else, or nowhere for the moment in which a split takes place.
+        // It is elsewhere, or nowhere for the moment of a split.
         let info = context.topology.region_of_slot(slot).filter(|info| !info.is_here);
         return Err(match info {
             Some(info) => NoRoute::Refused(moved(&*context.topology, slot, info.leader)),
@@ -323,20 +328,22 @@ fn region_of_slot(
         return Ok(Destination { region, descriptor });
     };
     match &error {
-        // It leads; whoever reads asks its majority.
+        // It leads, with other voters: a read asks the majority later.
         ReadError::NeedsQuorum { .. } => Ok(Destination { region, descriptor }),
         // The replica says itself what a follower may answer.
         ReadError::NotLeader { .. } if access.allows_follower(command) => {
             Ok(Destination { region, descriptor })
         }
+        // The client is sent to the leader, or told that the Region has stopped.
         ReadError::NotLeader { leader: Some(_), .. } | ReadError::Stopped { .. } => {
             Err(NoRoute::Refused(read_refused(&*context.topology, slot, &error)))
         }
+        // It starts, changes its shape, or elects a leader.
         _ => Err(NoRoute::NotYet(read_refused(&*context.topology, slot, &error))),
     }
 }
 
-/// Whether this node leads a Region, or may: nobody is known to lead it.
+/// Whether this node leads a Region, or may lead it because no leader is known.
 fn may_lead(info: &RegionInfo) -> bool {
     info.is_here && (info.is_led_here || info.leader.is_none())
 }
@@ -346,6 +353,7 @@ fn may_lead(info: &RegionInfo) -> bool {
 /// # Errors
 /// [`NoRoute::NotYet`] while a split is under way, so that every slot is covered exactly once.
 pub fn every_region(context: &Context) -> Result<Vec<Destination>, NoRoute> {
+    // The end of the slots seen so far: the next Region must begin there.
     let mut covered = 0;
     let mut regions = Vec::new();
     for info in context.topology.regions() {
@@ -369,7 +377,8 @@ pub fn every_region(context: &Context) -> Result<Vec<Destination>, NoRoute> {
     if regions.is_empty() { Err(not_served()) } else { Ok(regions) }
 }
 
-/// Refuses keys that are not where the first one is.
+/// Refuses keys that are elsewhere than the first one: in cluster mode in another slot, otherwise
+/// in another Region.
 fn check_same_place(
     cluster_mode: bool,
     destination: &Destination,

@@ -40,7 +40,7 @@ use crate::topology::Topology;
 type GroupOutcome = (Vec<usize>, Result<Progress<LogCommand, Reply>, ProposeError>);
 
 impl Connection {
-    /// Adds a write to those that wait, which may make them go.
+    /// Adds a write to those that wait. If as many wait as may, they are proposed.
     pub(super) async fn gather(&mut self, call: Call) -> Result<(), CloseReason> {
         if let Scope::EveryRegion(merge) = call.command.scope() {
             self.settle().await?;
@@ -65,14 +65,14 @@ impl Connection {
             let groups = self.groups(&mut submission, is_last);
             let is_progress = self.propose(&mut submission, groups).await?;
             if is_last && !is_progress {
-                // Their Regions have changed all the time.
+                // Their Regions changed in every round, so they are refused.
                 for (place, _) in submission.take_open() {
                     submission.answer(place, Answer::Rejected(changing()));
                 }
             }
             self.answer_writes(&mut submission)?;
-            // What did not take effect goes when not too many replies wait for the client, so that
-            // one which does not read them gets no more of them made.
+            // The next round begins when few enough replies wait for the client: for a client that
+            // does not read them, no more are made.
             self.relieve().await?;
             if submission.is_finished() {
                 break;
@@ -81,6 +81,7 @@ impl Connection {
                 return Err(CloseReason::Killed);
             }
             if !is_progress {
+                // The Regions need a moment to change.
                 self.wait.pause().await;
             }
         }
@@ -96,12 +97,14 @@ impl Connection {
         while let Some((place, command)) = open.next() {
             match self.route_write(submission, place, &command) {
                 Ok(destination) => add(&mut groups, destination, place, command),
+                // This command and all behind it wait for the next round.
                 Err(NoRoute::NotYet(_)) if !is_last => {
                     submission.reopen([(place, command)]);
                     submission.reopen(open);
                     self.router.forget();
                     break;
                 }
+                // It is not served here, or its Region was waited for long enough.
                 Err(NoRoute::Refused(reply) | NoRoute::NotYet(reply)) => {
                     submission.answer(place, Answer::Rejected(reply));
                 }
@@ -127,7 +130,7 @@ impl Connection {
                 write.slot = to.slot;
                 Ok(to.destination)
             }
-            // Commands for every Region are not gathered.
+            // Cannot be: commands for every Region are not gathered.
             Route::Every(..) => Err(NoRoute::Refused(changing())),
         }
     }
@@ -159,8 +162,8 @@ impl Connection {
         for (places, outcome) in outcomes {
             match outcome {
                 Ok(Progress { done, rest }) => {
-                    // One outcome per command is the proposer's promise; without it no reply could
-                    // be told from another.
+                    // The proposer promises one outcome for each command. Otherwise no reply could
+                    // be assigned to its command.
                     if done.is_empty() || done.len() + rest.len() != places.len() {
                         return Err(CloseReason::Panicked);
                     }
@@ -172,14 +175,17 @@ impl Connection {
                                 called.push(place);
                                 has_answers = true;
                             }
+                            // The Region was split: it is routed again.
                             Done::Misrouted(command) => {
                                 submission.reopen([(place, command)]);
                                 has_changed = true;
                             }
                         }
                     }
+                    // The entry was full: the rest goes in the next round.
                     submission.reopen(left.iter().copied().zip(rest));
                 }
+                // The whole group failed, and every command of it is answered with the error.
                 Err(error) => {
                     has_changed = true;
                     for place in places {
@@ -202,8 +208,8 @@ impl Connection {
         Ok(has_answers)
     }
 
-    /// Runs a write in every Region, one after the other. The first that fails ends it. If the
-    /// Regions change meanwhile it starts over: such commands do no harm when they are repeated.
+    /// Runs a write in every Region, one after the other. The first Region that fails ends it. If
+    /// the Regions change meanwhile, it starts over: such commands do no harm when repeated.
     async fn write_every(&mut self, call: Call, merge: Merge) -> Result<(), CloseReason> {
         let mut has_begun = false;
         loop {
@@ -221,6 +227,7 @@ impl Connection {
             }
             if is_final || !self.wait.pause().await {
                 if has_begun {
+                    // It is neither done nor undone, which must not look like a refusal.
                     let why = "some regions have done it, others are changing".into();
                     let error = ProposeError::Unknown { why };
                     self.answer(call, Ok(write_refused(&*self.context.topology, 0, &error)));
@@ -376,8 +383,8 @@ async fn propose_all(mut groups: Vec<Group>) -> Vec<GroupOutcome> {
         })
         .collect();
     let mut outcomes = Vec::with_capacity(proposals.len());
-    // The last one first: Regions answer about in the order in which they were asked, and a task
-    // that waits for the first would be woken by every one of them.
+    // Waits for the last one first. Regions answer about in the order in which they were asked, so
+    // most answers are there when the last one wakes this task.
     for proposal in proposals.into_iter().rev() {
         outcomes.push(proposal.await);
     }
