@@ -58,19 +58,19 @@ fn a_kill_loses_nothing_that_was_acknowledged() {
     assert_eq!(server.connect().call("GET counter"), bulk("100"));
 }
 
-/// Recovery may take minutes, and the operator may change their mind.
+/// Recovery may take minutes, and the operator may want to stop it.
 #[test]
 fn sigterm_ends_a_server_that_is_still_opening() {
     let dir = directory();
     let server = Server::start(dir.path(), &[]);
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
-    // A log file that nobody writes to holds recovery up for ever.
+    // Recovery waits for ever for a log file that is a pipe without a writer.
     let fifo = dir.path().join("999999.log");
     assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
     let path = dir.path().to_str().expect("UTF-8");
     let mut child = neokv(&["--port", "0", "--dir", path]).spawn().expect("spawn neokv");
-    // Opens once recovery has opened the other end.
+    // The pipe can be opened for writing once recovery has opened it for reading.
     const NONBLOCK: i32 = 0o4000;
     let give_up = Instant::now() + DEADLINE;
     let _end = loop {
@@ -309,7 +309,7 @@ fn a_full_disk_refuses_growth_but_reads_and_deletes() {
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
 
-    // No disk has this much free space, so the reserve is never there.
+    // No disk has this much free space, so every write that needs space is refused.
     let server = Server::start(dir.path(), &["--disk-reserve", "1024gb"]);
     let mut client = server.connect();
     assert!(text(&client.call("SET a 2")).starts_with("OOM "), "growth is refused");
@@ -334,7 +334,7 @@ fn metrics_are_served_where_they_are_asked_for() {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that the kernel has just found to be free.
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     listener.local_addr().expect("an address").port()

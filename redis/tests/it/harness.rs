@@ -1,7 +1,7 @@
 //! Starts the real `neokv` on a free port in a directory of its own, and speaks to it.
 //!
 //! A [`Server`] kills its child by the child's own id when it is dropped, also when a test panics.
-//! The deadlines here end a test that would hang; no test passes or fails by how fast something is.
+//! The deadlines here end a test that would hang. No test measures how fast something is.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use neokv_resp::client::{Value, decode, encode_command};
 
-/// How long anything may take before the test is given up.
+/// How long a test waits for anything before it fails.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running server.

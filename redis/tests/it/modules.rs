@@ -1,5 +1,5 @@
-//! The modules of this crate use each other in one direction: each only those above it in the list
-//! below, which is that of the crate's documentation.
+//! The modules of this crate use each other in one direction. Each uses only the modules above it
+//! in the list below, which is the list of the crate's documentation.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ const ORDER: &[&str] = &[
     "node",
 ];
 
-/// Rust files below a directory, those of tests aside.
+/// The Rust files below a directory, except files of tests.
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).expect("a readable directory") {
         let path = entry.expect("an entry").path();

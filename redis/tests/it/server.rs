@@ -83,8 +83,8 @@ fn a_mixed_pipeline_answers_in_order() {
     expect(&mut stream, &replies);
 }
 
-/// Short ranges are read where the connection runs, long ones apart: their replies keep the order
-/// of the commands, and each reply its own connection's writes.
+/// Short ranges are read on the connection's thread, long ones on the blocking pool. Their replies
+/// keep the order of the commands, and each read sees the writes before it.
 #[test]
 fn short_and_long_ranges_answer_in_order() {
     let (_dir, server) = start(&[]);
@@ -260,7 +260,7 @@ fn connection_commands_answer_as_redis_does() {
     let mut stream = socket(&server);
     for (command, reply) in CONNECTION {
         stream.write_all(&commands(&[command])).expect("send");
-        // In the table, the line ends inside a reply that is not one line are blanks.
+        // In the table, a blank stands for a line end inside a reply of several lines.
         let one_line = matches!(reply.as_bytes().first(), Some(b'+' | b'-' | b':'));
         let lines = if one_line { (*reply).to_owned() } else { reply.replace(' ', "\r\n") };
         expect(&mut stream, &format!("{}\r\n", lines.replace("{}", "1")));
@@ -280,7 +280,7 @@ fn nothing_is_done_without_the_password() {
         Value::Error("WRONGPASS invalid username-password pair or user is disabled.".into());
     assert_eq!(client.call("AUTH wrong"), wrong);
     assert_eq!(client.call("AUTH other secret"), wrong);
-    // In one pipeline: what follows AUTH is allowed.
+    // In one pipeline, the commands behind AUTH are allowed.
     client.send(&["GET a", "AUTH secret", "SET a 1", "GET a"]);
     let replies: Vec<_> = (0..4).filter_map(|_| client.reply()).collect();
     let ok = Value::Simple("OK".into());
@@ -314,7 +314,7 @@ fn one_connection_too_many_is_told_so() {
     assert_eq!(read_to_end(&mut socket(&server)), "-ERR max number of clients reached\r\n");
     assert_eq!(second.call("QUIT"), Value::Simple("OK".into()));
     assert_eq!(second.reply(), None);
-    // The place is free once the server has noticed, which its list shows.
+    // The place is free when the server has noticed the end; then its list is shorter.
     while text(&first.call("CLIENT LIST")).lines().count() > 1 {}
     assert_eq!(server.connect().call("PING"), Value::Simple("PONG".into()));
 }
@@ -352,7 +352,7 @@ fn a_killed_connection_runs_no_further_command() {
         Value::Integer(n) => n,
         unexpected => panic!("{unexpected:?}"),
     };
-    // Each pair is a trip through the log.
+    // The read makes each write an entry of its own, so the pipeline takes a while.
     one.send(&["INCR n", "GET n"].repeat(20_000));
     while counted(&mut other) == 0 {}
     let kill = format!("CLIENT KILL ID {id}");
@@ -502,8 +502,8 @@ fn a_client_that_sends_without_reading_is_closed_at_the_limit() {
     let mut watcher = server.connect();
     let mut stream = socket(&server);
     let request = commands(&[&format!("ECHO {}", "v".repeat(64 << 10))]);
-    // Far more than the kernel's buffers hold. The server closes before all is sent, which the
-    // sender notices or not.
+    // Far more than the kernel's buffers hold. The server closes before all is sent; the sender may
+    // or may not notice.
     for _ in 0..2000 {
         if stream.write_all(&request).is_err() {
             break;
@@ -513,7 +513,7 @@ fn a_client_that_sends_without_reading_is_closed_at_the_limit() {
     assert!(text(&watcher.call("INFO clients")).contains("connected_clients:1\r\n"));
 }
 
-/// A reader that is merely slow gets everything, though it is far more than the limit.
+/// A slow reader gets all replies, although together they are far larger than the limit.
 #[test]
 fn a_slow_reader_is_waited_for() {
     let (_dir, server) = start(&["--client-output-buffer-limit", "4mb"]);
