@@ -41,6 +41,12 @@ const LOG_DATA: u8 = 3;
 /// Bytes that a note takes at the end of a batch: type, length in one byte, and the note.
 pub(crate) const NOTE_RECORD: usize = 2 + NOTE_LENGTH;
 
+/// Bytes at the end of a note's record that name the last synced write and its log.
+const SYNCED_FIELDS: usize = 16;
+
+/// Bytes at the end of a note's record that name the log of the last synced write.
+const LOG_FIELD: usize = 8;
+
 /// Added by RocksDB to a rotated CRC, so that a CRC over bytes that hold CRCs stays a good one.
 const MASK_DELTA: u32 = 0xa282_ead8;
 
@@ -159,6 +165,57 @@ pub(crate) fn note(batch: &[u8], tag: &Tag) -> Option<SyncedNote> {
     (note.tag == *tag).then_some(note)
 }
 
+/// The last write that a note calls synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SyncedWrite {
+    /// Its sequence number.
+    pub(crate) write: u64,
+    /// The number of the log that holds it, as in [`SyncedNote::log`]; `None` if that part of the
+    /// note is lost.
+    pub(crate) log: Option<u64>,
+}
+
+impl From<SyncedNote> for SyncedWrite {
+    fn from(note: SyncedNote) -> SyncedWrite {
+        SyncedWrite { write: note.synced, log: Some(note.log) }
+    }
+}
+
+/// What a note says whose first part is the end of this fragment. The tag must be part of it: the
+/// fragment may be bytes of a client.
+pub(crate) fn note_begin(fragment: &[u8], tag: &Tag) -> Option<SyncedWrite> {
+    let opening = opening(tag);
+    // Where the note is cut is unknown, and it is of use only if the synced write stands before.
+    (NOTE_RECORD - LOG_FIELD..NOTE_RECORD).find_map(|length| {
+        let (_, note) = fragment.split_at_checked(fragment.len().checked_sub(length)?)?;
+        let fields = note.get(NOTE_RECORD - SYNCED_FIELDS..).filter(|_| note.starts_with(&opening));
+        let (write, _) = fields?.split_first_chunk::<8>()?;
+        Some(SyncedWrite { write: u64::from_be_bytes(*write), log: None })
+    })
+}
+
+/// What a note says whose last part is the end of this fragment. The caller knows that RocksDB has
+/// written the fragment, and that it is the last of a batch: as much of the tag as is here must
+/// fit, and that may be nothing.
+pub(crate) fn note_end(fragment: &[u8], tag: &Tag) -> Option<SyncedWrite> {
+    let length = fragment.len().min(NOTE_RECORD);
+    let (_, note) = fragment.split_at_checked(fragment.len() - length)?;
+    let opening = opening(tag);
+    let is_note = note.starts_with(opening.get(NOTE_RECORD - length..).unwrap_or_default());
+    let (_, fields) = note.split_at_checked(length.checked_sub(SYNCED_FIELDS)?)?;
+    let (write, log) = fields.split_first_chunk::<8>().filter(|_| is_note)?;
+    let log = u64::from_be_bytes(log.try_into().ok()?);
+    Some(SyncedWrite { write: u64::from_be_bytes(*write), log: Some(log) })
+}
+
+/// The bytes with which every note's record of a directory begins.
+fn opening(tag: &Tag) -> Vec<u8> {
+    let note = SyncedNote { tag: *tag, before: 0, synced: 0, log: 0 }.encode();
+    let length = u8::try_from(NOTE_LENGTH).unwrap_or(u8::MAX);
+    let numbers = SYNCED_FIELDS + 8;
+    [LOG_DATA, length].into_iter().chain(note.into_iter().take(NOTE_LENGTH - numbers)).collect()
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -205,6 +262,25 @@ pub(crate) mod tests {
         assert_eq!(super::note(&batch[..batch.len() - 1], &[7; 16]), None);
         assert_eq!(super::note(&[&batch[..], &[0]].concat(), &[7; 16]), None);
         assert_eq!(super::note(&batch[9..], &[7; 16]), None);
+    }
+
+    #[test]
+    fn a_part_of_a_note_says_what_it_holds() {
+        let note = SyncedNote { tag: [7; 16], before: 20, synced: 10, log: 4 };
+        let batch = [&b"whatever"[..], &[3, 41], &note.encode()].concat();
+        for at in 0..=batch.len() {
+            let (begin, end) = batch.split_at(at);
+            let left = batch.len() - at;
+            // The first part needs all but the log, and is no part if nothing is lost.
+            let expected = (1..=8).contains(&left).then_some(SyncedWrite { write: 10, log: None });
+            assert_eq!(note_begin(begin, &[7; 16]), expected, "cut at {at}");
+            assert_eq!(note_begin(begin, &[8; 16]), None, "another directory's, cut at {at}");
+            // The last part needs the last two numbers.
+            let expected = (left >= 16).then_some(SyncedWrite { write: 10, log: Some(4) });
+            assert_eq!(note_end(end, &[7; 16]), expected, "cut at {at}");
+            // Of another directory's note nothing is heard if any of its tag is there.
+            assert_eq!(note_end(end, &[8; 16]).is_some(), (16..=24).contains(&left), "cut at {at}");
+        }
     }
 
     #[test]

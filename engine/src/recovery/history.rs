@@ -7,6 +7,8 @@
 
 use neokv_encoding::synced::SyncedNote;
 
+use crate::wal::SyncedWrite;
+
 /// A place in the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -28,13 +30,14 @@ pub(super) struct Hole {
 }
 
 impl Hole {
-    /// Whether the write that this note calls synced is missing.
-    fn swallows_synced(&self, note: SyncedNote) -> bool {
+    /// Whether this write is missing.
+    fn swallows(&self, synced: SyncedWrite) -> bool {
         match self.after {
-            Some(after) => note.synced > after,
+            Some(after) => synced.write > after,
             // No log has a good batch before the hole. Then the synced write is missing, unless the
-            // log that held it was deleted: that happens once its writes are in data files.
-            None => note.synced > 0 && note.log >= self.at.number,
+            // log that held it was deleted: that happens once its writes are in data files. Where
+            // the note lost the name of the log, it does not refuse a start that may be legal.
+            None => synced.write > 0 && synced.log.is_some_and(|log| log >= self.at.number),
         }
     }
 }
@@ -65,12 +68,12 @@ struct Missing {
 }
 
 impl Missing {
-    fn new(hole: Hole, behind: Place, note: SyncedNote) -> Missing {
-        Missing { hole, behind, synced: hole.swallows_synced(note) }
+    fn new(hole: Hole, behind: Place, synced: SyncedWrite) -> Missing {
+        Missing { hole, behind, synced: hole.swallows(synced) }
     }
 
-    fn hear(&mut self, note: SyncedNote) {
-        self.synced |= self.hole.swallows_synced(note);
+    fn hear(&mut self, synced: SyncedWrite) {
+        self.synced |= self.hole.swallows(synced);
     }
 }
 
@@ -121,10 +124,10 @@ impl History {
             }
             Some(note) => {
                 if let Some(missing) = &mut self.missing {
-                    return missing.hear(note);
+                    return missing.hear(note.into());
                 }
                 if let Some(hole) = self.hole_before(at, note) {
-                    self.missing = Some(Missing::new(hole, at, note));
+                    self.missing = Some(Missing::new(hole, at, note.into()));
                     return;
                 }
                 // The bad bytes belong to a write that failed.
@@ -161,12 +164,12 @@ impl History {
         self.torn.get_or_insert(Hole { at, what, after: self.last });
     }
 
-    /// A batch behind bad bytes of the same log.
-    pub(super) fn behind(&mut self, offset: u64, note: SyncedNote) {
+    /// A batch, or a part of one, behind bad bytes of the same log.
+    pub(super) fn behind(&mut self, offset: u64, synced: SyncedWrite) {
         let at = self.place(offset);
         match (&mut self.missing, self.torn) {
-            (Some(missing), _) => missing.hear(note),
-            (None, Some(hole)) => self.missing = Some(Missing::new(hole, at, note)),
+            (Some(missing), _) => missing.hear(synced),
+            (None, Some(hole)) => self.missing = Some(Missing::new(hole, at, synced)),
             (None, None) => {}
         }
     }

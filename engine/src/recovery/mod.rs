@@ -20,6 +20,9 @@
 //!   12.log  ██████████▒  15.log  ████   15 misses nothing: the write had failed → open
 //! ```
 //!
+//! Logs that RocksDB does not need any more do not count: after a crash some may be left and others
+//! gone. RocksDB's MANIFEST tells which they are.
+//!
 //! What was never promised is cut off together with everything behind it, so that RocksDB finds one
 //! state of the past and nothing of a later one. The bytes that were cut off are kept beside the
 //! log, with `.cut` behind its name, until the next cut. If the disk has no room for them, those
@@ -29,7 +32,9 @@
 //! look like a record of the log, inside a torn record, prove nothing.
 //!
 //! What this cannot see: damage to the very last batches. Until a later batch says that they were
-//! synced, they look like writes that were on their way.
+//! synced, they look like writes that were on their way. Where the last batch goes over the border
+//! of two blocks, and the first of the two is lost, its note is still heard if the border is not
+//! inside the last sixteen bytes.
 //!
 //! An operator who wants to go on with what is left of a damaged log opens the store with
 //! [`DamagedLog::Accept`].
@@ -38,6 +43,7 @@
 //! tenth of the replay.
 
 mod history;
+mod manifest;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -65,7 +71,7 @@ const LOG_BEGIN: usize = 256;
 /// Batches are missing, whether they were promised or not; or the logs cannot be read.
 pub fn check(dir: &Path) -> Result<()> {
     let tag = marker::read(dir)?;
-    let logs = logs(dir)?;
+    let logs = needed_logs(dir)?;
     match read(&logs, &tag)? {
         Outcome::Whole | Outcome::Torn(_) => Ok(()),
         Outcome::Missing { hole, behind, synced: true } => Err(damage(&logs, hole, behind)),
@@ -87,7 +93,7 @@ pub fn check(dir: &Path) -> Result<()> {
 /// # Errors
 /// A damaged log, with file and offset, unless that is accepted; or one that cannot be read or cut.
 pub(crate) fn recover(dir: &Path, tag: &Tag, damaged: DamagedLog) -> Result<()> {
-    let logs = logs(dir)?;
+    let logs = needed_logs(dir)?;
     match read(&logs, tag)? {
         Outcome::Whole => Ok(()),
         Outcome::Torn(Hole { at, what, .. }) => {
@@ -125,7 +131,7 @@ pub(crate) fn recover(dir: &Path, tag: &Tag, damaged: DamagedLog) -> Result<()> 
 /// A log file and its number.
 type Numbered = (u64, PathBuf);
 
-/// Reads all logs, oldest first.
+/// Reads these logs, oldest first.
 fn read(logs: &[Numbered], tag: &Tag) -> Result<Outcome> {
     let mut history = History::default();
     for (place, (number, path)) in logs.iter().enumerate() {
@@ -172,6 +178,15 @@ pub(crate) fn log_of(dir: &Path, write: u64) -> Result<Option<(u64, u64)>> {
         }
     }
     Ok(None)
+}
+
+/// The logs that RocksDB will replay, oldest first. It skips the others, and so may they say or
+/// lack anything.
+fn needed_logs(dir: &Path) -> Result<Vec<Numbered>> {
+    let first = manifest::first_log(dir)?;
+    let mut logs = logs(dir)?;
+    logs.retain(|(number, _)| *number >= first);
+    Ok(logs)
 }
 
 /// The log files of a directory, oldest first.

@@ -122,21 +122,48 @@ impl Scan<'_> {
                 self.complete(&whole);
             }
             Part::First => {
+                self.note_begin(payload, offset);
                 let open = self.open.insert(Open::at(offset));
                 open.push(payload);
             }
             Part::Middle => {
+                self.note_begin(payload, offset);
                 if let Some(open) = &mut self.open {
                     open.push(payload);
                 }
             }
-            Part::Last => {
-                // Without its beginning, the end may still hold a note.
-                let mut open = self.open.take().unwrap_or_else(|| Open::at(offset));
-                open.push(payload);
-                self.complete(&open);
-            }
+            Part::Last => match self.open.take() {
+                Some(mut open) => {
+                    open.push(payload);
+                    self.complete(&open);
+                }
+                None => self.note_end(payload, offset),
+            },
             Part::Note => {}
+        }
+    }
+
+    /// A fragment that others follow may hold the first part of a note, and those that follow may
+    /// be lost.
+    fn note_begin(&mut self, payload: &[u8], offset: u64) {
+        if self.stopped
+            && let Some(synced) = wal::note_begin(payload, self.tag)
+        {
+            self.history.behind(offset, synced);
+        }
+    }
+
+    /// The last fragment of a batch whose others are lost may hold its note, or the last part of
+    /// it.
+    fn note_end(&mut self, payload: &[u8], offset: u64) {
+        // At the beginning of a block stands what RocksDB has written, so even a part without the
+        // tag is believed. Elsewhere a value may hold what looks like a fragment.
+        let synced = match offset % BLOCK as u64 {
+            0 => wal::note_end(payload, self.tag),
+            _ => wal::note(payload, self.tag).map(Into::into),
+        };
+        if let Some(synced) = synced {
+            self.history.behind(offset, synced);
         }
     }
 
@@ -148,7 +175,7 @@ impl Scan<'_> {
             let note = note.filter(|note| sequences.is_none_or(|(first, _)| note.before < first));
             self.history.batch(batch.offset, sequences, note);
         } else if let Some(note) = note {
-            self.history.behind(batch.offset, note);
+            self.history.behind(batch.offset, note.into());
         }
     }
 

@@ -6,7 +6,7 @@ use neokv_encoding::synced::SyncedNote;
 
 use super::*;
 use crate::wal::tests::encode;
-use crate::wal::{BLOCK, HEADER};
+use crate::wal::{BLOCK, HEADER, NOTE_RECORD};
 
 const TAG: Tag = [0x5a; 16];
 
@@ -150,6 +150,61 @@ fn a_flipped_bit_is_damage_up_to_what_was_synced_and_a_hole_behind_it() {
         let expected = (which < 4).then_some((0, begin, which < 3));
         assert_eq!(found, expected, "flip at {at}, in batch {which}");
     }
+}
+
+/// Batches of one log, the first two synced. The last stands on both sides of the first border of
+/// two blocks, `behind` bytes of it behind the border, and says that the others are synced.
+fn over_a_border(behind: usize) -> Vec<u8> {
+    let first = batch(1, 1, 300, 0);
+    let before = HEADER + first.len();
+    // Two batches fill the block, but for 100 bytes of the last and its header.
+    let second = batch(2, 1, BLOCK - before - HEADER - (HEADER + 100) - NOTE_RECORD, 0);
+    let last = batch(3, 1, 100 + behind - NOTE_RECORD, 2);
+    let bytes = log(&[first, second, last]);
+    assert_eq!(bytes.len(), BLOCK + HEADER + behind);
+    bytes
+}
+
+#[test]
+fn a_note_on_both_sides_of_a_border_is_heard_if_one_side_is_lost() {
+    for behind in 1..=NOTE_RECORD + 5 {
+        // The first block is lost. The note is the only one that is left, or a part of it.
+        let mut lost = over_a_border(behind);
+        lost[..BLOCK].fill(0);
+        let is_heard = behind >= 16;
+        assert_eq!(missing(&[&lost]), is_heard.then_some((0, 0, true)), "{behind} bytes behind");
+        // A log before it has the write that was there before the block was lost.
+        let older = log(&[batch(1, 1, 300, 0)]);
+        let mut lost = over_a_border(behind);
+        lost[..BLOCK].fill(0xff);
+        let expected = is_heard.then_some((1, 0, true));
+        assert_eq!(missing(&[&older, &lost]), expected, "{behind} bytes behind");
+        // The batch before is damaged, and a crash has cut the last one at the border.
+        let mut lost = over_a_border(behind);
+        lost[400] ^= 1;
+        lost.truncate(BLOCK);
+        let begin = (HEADER + 300 + NOTE_RECORD) as u64;
+        let expected = (behind <= 8).then_some((0, begin, true));
+        assert_eq!(missing(&[&lost]), expected, "{behind} bytes behind");
+    }
+}
+
+#[test]
+fn logs_that_rocksdb_does_not_need_do_not_count() {
+    let all = batches();
+    // 4 is left, 5 is gone, and 6 names a write of 5 as synced.
+    let dir = dir(&[&log(&all[..1]), b"damaged", &log(&all[3..])]);
+    fs::remove_file(dir.path().join("000005.log")).unwrap();
+    recover(dir.path(), &TAG, DamagedLog::Refuse).unwrap_err();
+    // RocksDB notes that 6 is the first log that it needs.
+    fs::write(dir.path().join("CURRENT"), "MANIFEST-000003\n").unwrap();
+    fs::write(dir.path().join("MANIFEST-000003"), encode(1, None, &[10, 6])).unwrap();
+    recover(dir.path(), &TAG, DamagedLog::Refuse).unwrap();
+    let left: Vec<u64> = logs(dir.path()).unwrap().into_iter().map(|(number, _)| number).collect();
+    assert_eq!(left, [4, 6], "RocksDB deletes what it does not need");
+    // That does not excuse a log that it does need.
+    fs::write(dir.path().join("MANIFEST-000003"), encode(1, None, &[10, 4])).unwrap();
+    recover(dir.path(), &TAG, DamagedLog::Refuse).unwrap_err();
 }
 
 #[test]

@@ -224,6 +224,31 @@ fn a_log_that_lost_what_was_synced_is_refused() {
     assert!(matches!(error, EngineError::Corruption { .. }), "{error}");
 }
 
+/// RocksDB deletes logs in any order, and a power loss may undo a part of it.
+#[test]
+fn a_log_whose_successor_was_deleted_first_is_no_damage() {
+    let mut machine = Machine::start();
+    // Two logs that only one family still needs, and a third.
+    machine.write(500, Durability::Synced);
+    machine.switch_logs();
+    machine.write(500, Durability::Synced);
+    machine.switch_logs();
+    let logs = files(machine.dir.path(), "log");
+    let oldest = std::fs::read(&logs[0]).unwrap();
+    // Everything reaches data files, and all three are deleted.
+    machine.write(500, Durability::Synced);
+    machine.engine.flush().unwrap();
+    for _ in 0..2 {
+        machine.write(500, Durability::Synced);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    crash(&machine.engine, dir.path());
+    assert_eq!(files(dir.path(), "log").len(), 1, "the older ones are gone");
+    std::fs::write(dir.path().join(logs[0].file_name().unwrap()), oldest).unwrap();
+    recovery::check(dir.path()).unwrap();
+    assert_eq!(records(&open(dir.path())), machine.written);
+}
+
 /// Five records in one log, behind records whose logs were deleted: `syncs` of the five are synced.
 /// Returns a copy of the directory whose log has lost the first four.
 fn lose_the_beginning(machine: &mut Machine, syncs: u32) -> tempfile::TempDir {
