@@ -7,7 +7,8 @@
 
 use neokv_encoding::explain::{
     Explained,
-    render::{self, break_lines},
+    columns::{break_lines, cut, pad, pad_left, width},
+    render,
 };
 
 use super::paint::Paint;
@@ -182,7 +183,7 @@ impl Page {
         let indent = 2 + names + 2;
         for (name, value, why) in facts {
             let beside = indent + values + 2;
-            let mut line = format!("  {name:<names$}  ");
+            let mut line = format!("  {}  ", pad(name, names));
             let room = self.columns.saturating_sub(beside);
             if why.is_empty() || (room < 24 && self.columns != usize::MAX) || width(value) > values
             {
@@ -197,7 +198,8 @@ impl Page {
                 }
                 continue;
             }
-            line.push_str(&format!("{value:<values$}  "));
+            line.push_str(&pad(value, values));
+            line.push_str("  ");
             for (number, piece) in break_lines(why, room).into_iter().enumerate() {
                 let head = if number == 0 { line.clone() } else { " ".repeat(beside) };
                 let piece = self.paint.dim(&piece);
@@ -263,27 +265,52 @@ impl Table {
     }
 
     fn line(&self, cells: &[String], widths: &[usize]) -> String {
-        let pad = |((cell, width), title): ((&String, &usize), &&str)| {
-            if title.starts_with('>') {
-                format!("{cell:>width$}")
-            } else {
-                format!("{cell:<width$}")
-            }
+        let aligned = |((cell, width), title): ((&String, &usize), &&str)| {
+            if title.starts_with('>') { pad_left(cell, *width) } else { pad(cell, *width) }
         };
-        cells.iter().zip(widths).zip(&self.titles).map(pad).collect::<Vec<_>>().join(GAP)
+        cells.iter().zip(widths).zip(&self.titles).map(aligned).collect::<Vec<_>>().join(GAP)
     }
 }
 
-/// Columns of a text. Everything that answers print is one column per character.
-fn width(text: &str) -> usize {
-    text.chars().count()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A text of at most so many columns; `…` marks what is missing.
-#[must_use]
-pub fn cut(text: &str, columns: usize) -> String {
-    if width(text) <= columns {
-        return text.to_string();
+    /// Cells with characters of no column and of two.
+    const NAMES: [&str; 3] = ["漢字.sst", "e\u{301}te\u{301}", "👩\u{200d}🔬"];
+
+    /// In which column of a line a text begins.
+    fn column(line: &str, text: &str) -> usize {
+        width(&line[..line.find(text).unwrap()])
     }
-    text.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
+
+    #[test]
+    fn columns_line_up_behind_wide_and_combining_characters() {
+        let mut page = Page::new(usize::MAX, Paint::new(false));
+        let row = |name: &&str| Row::new(vec![(*name).into(), (*name).into(), "END".into()]);
+        page.table(&Table {
+            titles: vec!["name", ">size", "END"],
+            rows: NAMES.iter().map(row).collect(),
+            overflow: Overflow::Wrap,
+        });
+        page.facts(&NAMES.map(|name| ("file", name.to_string(), "END")));
+        let out = page.finish();
+        let lines: Vec<&str> = out.lines().collect();
+        let (table, facts) = lines.split_at(1 + NAMES.len());
+        for (part, at) in [(table, 8 + 2 + 8 + 2), (facts, 2 + 4 + 2 + 8 + 2)] {
+            assert!(part.iter().all(|line| column(line, "END") == at), "{out}");
+        }
+    }
+
+    #[test]
+    fn a_last_column_of_wide_characters_is_cut_and_wrapped_within_the_page() {
+        for overflow in [Overflow::Cut, Overflow::Wrap] {
+            let mut page = Page::new(NARROWEST, Paint::new(false));
+            let rows = vec![Row::new(vec!["漢字".into(), "漢字漢字".repeat(10)])];
+            page.table(&Table { titles: vec!["name", "path"], rows, overflow });
+            let out = page.finish();
+            let widest = out.lines().map(width).max().unwrap();
+            assert!((NARROWEST - 1..=NARROWEST).contains(&widest), "{widest} columns:\n{out}");
+        }
+    }
 }

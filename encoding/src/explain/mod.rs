@@ -30,8 +30,10 @@
 //!   time to check: that the slot is the key's own, that an entry is where it says.
 //!
 //! [`key()`] and [`value`] explain records whose family is known; [`entry`], [`write_request`] and
-//! [`part`] pieces of them; [`guess()`] tries every reading. [`render`] prints.
+//! [`part`] pieces of them; [`guess()`] tries every reading. [`render`] prints, in
+//! the [`columns`] of a screen.
 
+pub mod columns;
 mod guess;
 mod message;
 mod record;

@@ -8,7 +8,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Explained, Span};
+use super::{
+    Explained, Span,
+    columns::{break_lines, pad, width},
+};
 
 /// Cells (bytes and gaps) in a line of hex.
 const LINE_BYTES: usize = 24;
@@ -271,44 +274,8 @@ fn wrap(text: &str, columns: usize, widths: &Widths) -> Vec<String> {
     if widths.wrapped { break_lines(text, columns) } else { vec![text.to_string()] }
 }
 
-/// A text in lines of at most so many columns, broken at blanks; a longer word is cut. At least one
-/// line.
-pub fn break_lines(text: &str, columns: usize) -> Vec<String> {
-    let columns = columns.max(1);
-    let mut lines = vec![String::new()];
-    let mut used = 0usize;
-    for word in text.split_inclusive(' ') {
-        if used > 0 && used.saturating_add(width(word.trim_end())) > columns {
-            lines.push(String::new());
-            used = 0;
-        }
-        for letter in word.chars() {
-            if used == columns {
-                if letter == ' ' {
-                    continue;
-                }
-                lines.push(String::new());
-                used = 0;
-            }
-            if let Some(line) = lines.last_mut() {
-                line.push(letter);
-            }
-            used += 1;
-        }
-    }
-    lines.iter().map(|line| line.trim_end().to_string()).collect()
-}
-
 fn range(span: &Span) -> String {
     format!("{}..{}", span.range.start, span.range.end)
-}
-
-fn width(text: &str) -> usize {
-    text.chars().count()
-}
-
-fn pad(text: &str, to: usize) -> String {
-    format!("{text:<to$}")
 }
 
 #[cfg(test)]
@@ -331,12 +298,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn lines_break_at_blanks_and_keep_every_word() {
-        assert_eq!(break_lines("one two three", 7), ["one two", "three"]);
-        assert_eq!(break_lines("one  abcdefghij", 4), ["one", "abcd", "efgh", "ij"]);
-        assert_eq!(break_lines("", 10), [""]);
     }
 }
