@@ -58,6 +58,9 @@ mod error;
 pub mod families;
 mod health;
 pub mod identity;
+#[cfg(test)]
+#[path = "../tests/it/log_bytes.rs"]
+mod log_bytes;
 mod maintenance;
 mod marker;
 mod options;

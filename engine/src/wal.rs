@@ -217,18 +217,9 @@ fn opening(tag: &Tag) -> Vec<u8> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// One fragment as RocksDB writes it.
-    pub(crate) fn encode(kind: u8, number: Option<u32>, payload: &[u8]) -> Vec<u8> {
-        let mut covered = vec![kind];
-        covered.extend(number.into_iter().flat_map(u32::to_le_bytes));
-        covered.extend_from_slice(payload);
-        let masked = crc32c::crc32c(&covered).rotate_right(15).wrapping_add(MASK_DELTA);
-        let length = u16::try_from(payload.len()).unwrap();
-        [&masked.to_le_bytes()[..], &length.to_le_bytes(), &covered].concat()
-    }
+    use crate::log_bytes::encode;
 
     #[test]
     fn reads_what_rocksdb_writes() {

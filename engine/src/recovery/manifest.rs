@@ -131,7 +131,7 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wal::tests::encode;
+    use crate::log_bytes::encode;
 
     /// A directory whose MANIFEST holds these bytes.
     fn dir(manifest: &[u8]) -> tempfile::TempDir {

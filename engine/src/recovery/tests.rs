@@ -5,7 +5,7 @@ mod random;
 use neokv_encoding::synced::SyncedNote;
 
 use super::*;
-use crate::wal::tests::encode;
+use crate::log_bytes::encode;
 use crate::wal::{BLOCK, HEADER, NOTE_RECORD};
 
 const TAG: Tag = [0x5a; 16];

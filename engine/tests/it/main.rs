@@ -16,6 +16,8 @@ mod directories;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod log_bytes;
+#[cfg(test)]
 mod orphans;
 #[cfg(test)]
 mod power_loss;

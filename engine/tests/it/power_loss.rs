@@ -14,21 +14,8 @@ use neokv_engine::{
     DamagedLog, Direction, Durability, Engine, EngineError, KeyRange, Options, recovery,
 };
 
+use crate::log_bytes::{Random, encode, lose_pages};
 use crate::support::{copy, crash, files, keys, open, options};
-
-const PAGE: usize = 4096;
-
-/// Numbers that repeat with their seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % bound as u64).unwrap()
-    }
-}
 
 /// A store whose records are numbered, and what of it a power loss must leave.
 struct Machine {
@@ -81,7 +68,9 @@ impl Machine {
         crash(&self.engine, dir.path());
         for log in files(dir.path(), "log") {
             let durable = self.durable.get(log.file_name().map(Path::new).unwrap()).copied();
-            lose_pages(&log, durable.unwrap_or(0), random);
+            let mut bytes = std::fs::read(&log).unwrap();
+            lose_pages(&mut bytes, durable.unwrap_or(0), random);
+            std::fs::write(log, bytes).unwrap();
         }
         dir
     }
@@ -94,26 +83,6 @@ fn lengths(dir: &Path) -> BTreeMap<PathBuf, usize> {
         (PathBuf::from(log.file_name().unwrap()), length)
     };
     files(dir, "log").into_iter().map(length).collect()
-}
-
-/// Loses any pages behind the durable length, and any part of the end.
-fn lose_pages(log: &Path, durable: usize, random: &mut Random) {
-    let mut bytes = std::fs::read(log).unwrap();
-    let length = bytes.len();
-    let odds = 1 + random.below(4);
-    let mut at = durable;
-    while at < length {
-        let end = (at / PAGE + 1) * PAGE;
-        if random.below(4) < odds {
-            bytes[at..end.min(length)].fill(0);
-        }
-        at = end;
-    }
-    if random.below(3) == 0 {
-        let kept = durable + random.below(length - durable + 1);
-        bytes.truncate(kept);
-    }
-    std::fs::write(log, bytes).unwrap();
 }
 
 /// How many records are there: the first ones, the same in both families.
@@ -287,14 +256,6 @@ fn a_lost_beginning_of_the_only_log_is_refused_if_something_in_it_was_synced() {
     }
 }
 
-/// One record as RocksDB writes it.
-fn record(payload: &[u8]) -> Vec<u8> {
-    let covered = [&[1], payload].concat();
-    let checksum = crc32c::crc32c(&covered).rotate_right(15).wrapping_add(0xa282_ead8);
-    let length = u16::try_from(payload.len()).unwrap();
-    [&checksum.to_le_bytes()[..], &length.to_le_bytes(), &covered].concat()
-}
-
 /// A client stores what looks like later batches of the log that know of synced writes, as far as a
 /// client can know.
 #[test]
@@ -306,7 +267,7 @@ fn a_value_that_looks_like_the_log_does_not_confuse_recovery() {
     let note =
         neokv_encoding::synced::SyncedNote { tag: [0; 16], before: 500, synced: 500, log: 1 };
     let batch = [&600u64.to_le_bytes()[..], &[1, 0, 0, 0, 3, 41], &note.encode()].concat();
-    let forged = record(&batch).repeat(200);
+    let forged = encode(1, None, &batch).repeat(200);
     let mut batch = machine.engine.log_batch();
     batch.put(Family::Metadata, b"\xff forged", &forged);
     machine.engine.write_log(batch, Durability::Buffered).unwrap();

@@ -2,20 +2,7 @@
 //! off without a word, and what was never synced keeps no store from opening.
 
 use super::*;
-
-const PAGE: usize = 4096;
-
-/// Numbers that repeat with their seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % bound as u64).unwrap()
-    }
-}
+use crate::log_bytes::{Random, lose_pages};
 
 /// One batch and where it stands in its log.
 struct Written {
@@ -121,31 +108,16 @@ fn path(dir: &tempfile::TempDir, log: &Log) -> PathBuf {
     dir.path().join(format!("{:06}.log", log.number))
 }
 
-/// Loses any pages behind the durable length, and any part of the end.
-fn lose_pages(log: &Log, random: &mut Random) -> Vec<u8> {
-    let mut bytes = log.bytes.clone();
-    let odds = 1 + random.below(4);
-    let mut at = log.durable;
-    while at < bytes.len() {
-        let end = ((at / PAGE + 1) * PAGE).min(bytes.len());
-        if random.below(4) < odds {
-            bytes[at..end].fill(0);
-        }
-        at = end;
-    }
-    if random.below(3) == 0 {
-        bytes.truncate(log.durable + random.below(bytes.len() - log.durable + 1));
-    }
-    bytes
-}
-
 #[test]
 fn a_power_loss_never_keeps_a_store_from_opening_and_takes_nothing_that_was_synced() {
     let mut cuts = 0;
     for seed in 0..1500 {
         let mut random = Random(seed);
         let store = Store::run(&mut random);
-        let bytes: Vec<_> = store.logs.iter().map(|log| lose_pages(log, &mut random)).collect();
+        let mut bytes: Vec<_> = store.logs.iter().map(|log| log.bytes.clone()).collect();
+        for (bytes, log) in bytes.iter_mut().zip(&store.logs) {
+            lose_pages(bytes, log.durable, &mut random);
+        }
         let dir = store.dir(&bytes);
         recover(dir.path(), &TAG, DamagedLog::Refuse)
             .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
