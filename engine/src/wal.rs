@@ -269,7 +269,7 @@ mod tests {
             // The last part needs the last two numbers.
             let expected = (left >= 16).then_some(SyncedWrite { write: 10, log: Some(4) });
             assert_eq!(note_end(end, &[7; 16]), expected, "cut at {at}");
-            // Of another directory's note nothing is heard if any of its tag is there.
+            // Another directory's note is refused if any of its tag is there.
             assert_eq!(note_end(end, &[8; 16]).is_some(), (16..=24).contains(&left), "cut at {at}");
         }
     }

@@ -31,7 +31,7 @@ pub(super) struct Hole {
 
 impl Hole {
     /// Whether this write is missing.
-    fn swallows(&self, synced: SyncedWrite) -> bool {
+    fn includes(&self, synced: SyncedWrite) -> bool {
         match self.after {
             Some(after) => synced.write > after,
             // No log has a good batch before the hole. Then the synced write is missing, unless the
@@ -69,11 +69,11 @@ struct Missing {
 
 impl Missing {
     fn new(hole: Hole, behind: Place, synced: SyncedWrite) -> Missing {
-        Missing { hole, behind, synced: hole.swallows(synced) }
+        Missing { hole, behind, synced: hole.includes(synced) }
     }
 
-    fn hear(&mut self, synced: SyncedWrite) {
-        self.synced |= self.hole.swallows(synced);
+    fn add_synced(&mut self, synced: SyncedWrite) {
+        self.synced |= self.hole.includes(synced);
     }
 }
 
@@ -124,7 +124,7 @@ impl History {
             }
             Some(note) => {
                 if let Some(missing) = &mut self.missing {
-                    return missing.hear(note.into());
+                    return missing.add_synced(note.into());
                 }
                 if let Some(hole) = self.hole_before(at, note) {
                     self.missing = Some(Missing::new(hole, at, note.into()));
@@ -168,7 +168,7 @@ impl History {
     pub(super) fn behind(&mut self, offset: u64, synced: SyncedWrite) {
         let at = self.place(offset);
         match (&mut self.missing, self.torn) {
-            (Some(missing), _) => missing.hear(synced),
+            (Some(missing), _) => missing.add_synced(synced),
             (None, Some(hole)) => self.missing = Some(Missing::new(hole, at, synced)),
             (None, None) => {}
         }

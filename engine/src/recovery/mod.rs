@@ -32,9 +32,8 @@
 //! look like a record of the log, inside a torn record, prove nothing.
 //!
 //! What this cannot see: damage to the very last batches. Until a later batch says that they were
-//! synced, they look like writes that were on their way. Where the last batch goes over the border
-//! of two blocks, and the first of the two is lost, its note is still heard if the border is not
-//! inside the last sixteen bytes.
+//! synced, they look like writes that were on their way. If the last batch stands in two blocks and
+//! the first of them is lost, its note still counts, unless its last sixteen bytes are split.
 //!
 //! An operator who wants to go on with what is left of a damaged log opens the store with
 //! [`DamagedLog::Accept`].

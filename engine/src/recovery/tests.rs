@@ -166,18 +166,18 @@ fn over_a_border(behind: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_note_on_both_sides_of_a_border_is_heard_if_one_side_is_lost() {
+fn a_note_on_both_sides_of_a_border_counts_if_one_side_is_lost() {
     for behind in 1..=NOTE_RECORD + 5 {
         // The first block is lost. The note is the only one that is left, or a part of it.
         let mut lost = over_a_border(behind);
         lost[..BLOCK].fill(0);
-        let is_heard = behind >= 16;
-        assert_eq!(missing(&[&lost]), is_heard.then_some((0, 0, true)), "{behind} bytes behind");
+        let counts = behind >= 16;
+        assert_eq!(missing(&[&lost]), counts.then_some((0, 0, true)), "{behind} bytes behind");
         // A log before it has the write that was there before the block was lost.
         let older = log(&[batch(1, 1, 300, 0)]);
         let mut lost = over_a_border(behind);
         lost[..BLOCK].fill(0xff);
-        let expected = is_heard.then_some((1, 0, true));
+        let expected = counts.then_some((1, 0, true));
         assert_eq!(missing(&[&older, &lost]), expected, "{behind} bytes behind");
         // The batch before is damaged, and a crash has cut the last one at the border.
         let mut lost = over_a_border(behind);
