@@ -15,6 +15,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt as _;
 
 use bytes::Bytes;
+use neokv_resp::inline::hex_byte;
 
 use crate::environment::Environment;
 use crate::error::CliError;
@@ -118,10 +119,8 @@ pub fn unescape(text: &[u8]) -> Result<Vec<u8>, BytesError> {
     let mut rest = text;
     while let [first, after @ ..] = rest {
         let (byte, after) = match (first, after) {
-            (b'\\', [b'x', high, low, after @ ..])
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                (digit(*high) << 4 | digit(*low), after)
+            (b'\\', [b'x', high, low, after @ ..]) if let Some(byte) = hex_byte(*high, *low) => {
+                (byte, after)
             }
             (b'\\', [letter, after @ ..]) if simple(*letter).is_some() => {
                 (simple(*letter).unwrap_or_default(), after)
@@ -146,15 +145,6 @@ fn simple(letter: u8) -> Option<u8> {
         b'0' => Some(0),
         b'\\' | b'"' | b'\'' => Some(letter),
         _ => None,
-    }
-}
-
-fn digit(byte: u8) -> u8 {
-    match byte {
-        b'0'..=b'9' => byte - b'0',
-        b'a'..=b'f' => byte - b'a' + 10,
-        b'A'..=b'F' => byte - b'A' + 10,
-        _ => 0,
     }
 }
 

@@ -88,10 +88,8 @@ fn read_double(word: &mut Vec<u8>, quoted: &[u8]) -> Option<usize> {
         rest = match rest {
             [] => return None,
             [b'"', after @ ..] => return Some(quoted.len() - after.len()),
-            [b'\\', b'x', high, low, after @ ..]
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                word.push(hex_digit(*high) << 4 | hex_digit(*low));
+            [b'\\', b'x', high, low, after @ ..] if let Some(byte) = hex_byte(*high, *low) => {
+                word.push(byte);
                 after
             }
             [b'\\', escaped, after @ ..] => {
@@ -133,13 +131,10 @@ fn read_single(word: &mut Vec<u8>, quoted: &[u8]) -> Option<usize> {
     }
 }
 
-fn hex_digit(byte: u8) -> u8 {
-    match byte {
-        b'0'..=b'9' => byte - b'0',
-        b'a'..=b'f' => byte - b'a' + 10,
-        b'A'..=b'F' => byte - b'A' + 10,
-        _ => 0,
-    }
+/// The byte that two hexadecimal digits of an escape stand for; `None` if they are no digits.
+pub fn hex_byte(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
 #[cfg(test)]

@@ -79,16 +79,7 @@ fn a_log_cut_in_the_middle_is_told() {
     batch.put(Family::Metadata, user("later").metadata(), encode_string(0, b"x"));
     engine.write(batch, Durability::Synced).unwrap();
     stores::close(engine, dir.path());
-    let log = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
-    let log = log
-        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
-        .max()
-        .unwrap();
-    let mut bytes = std::fs::read(&log).unwrap();
-    // Inside the batch of the small store, which is by far the largest record.
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&log, bytes).unwrap();
+    stores::damage_log(dir.path());
     let (exit, stdout, stderr) = neoctl(dir.path(), &["store"]);
     assert_eq!(exit, 5, "{stdout}{stderr}");
     assert!(stdout.contains("⚠ the write-ahead log"), "{stdout}");

@@ -80,14 +80,7 @@ fn damage_in_the_log_is_named_and_the_rest_is_read() {
     engine.write(batch, Durability::Synced).unwrap();
     stores::close(engine, dir.path());
     assert_eq!(Source::open(dir.path(), NOW_MS).unwrap().problems, [""; 0]);
-    let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
-    let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "log");
-    let log = files.filter(is_log).max().unwrap();
-    let mut bytes = std::fs::read(&log).unwrap();
-    // Inside the batch of the small store, which is by far the largest record.
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&log, bytes).unwrap();
+    stores::damage_log(dir.path());
     let source = Source::open(dir.path(), NOW_MS).unwrap();
     assert!(source.problems.concat().starts_with("the write-ahead log ends"));
     assert_eq!(store::summary(&source).families.len(), Family::ALL.len());

@@ -2,7 +2,7 @@
 //! `neoctl` use them as well.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use neokv_encoding::double;
@@ -41,6 +41,18 @@ pub fn version() -> u64 {
 pub fn close(engine: Engine, dir: &Path) {
     drop(engine);
     std::fs::File::open(dir.join("NEOKV")).unwrap().lock_shared().unwrap();
+}
+
+/// Flips a bit in the middle of the newest log of a closed store. That is inside the batch of the
+/// small store, which is by far the largest record.
+pub fn damage_log(dir: &Path) {
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "log");
+    let log = files.filter(is_log).max().unwrap();
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
 }
 
 /// A store of one Region with one peer, keys of every type, and a short log.
