@@ -9,10 +9,10 @@ use crate::family::Family;
 /// Every plausible reading of bytes whose origin is unknown, the best first. The last one is always
 /// the raw bytes, so there is at least one.
 ///
-/// A reading is plausible if its evidence is positive. Each field that could have looked wrong and
-/// did not adds some: a tag among few, a slot that is the key's own, a date of this century. Each
-/// problem takes more away, so that bytes with a torn end or one flipped bit are still recognised,
-/// below a reading without problems.
+/// A reading is plausible if its evidence is positive. A field whose value would be rare in random
+/// bytes adds evidence: a tag among few, a slot that is the key's own, a date of this century. Each
+/// problem takes evidence away. Bytes with a torn end or one flipped bit still have enough of it to
+/// be listed, below readings without problems.
 pub fn guess(bytes: &[u8]) -> Vec<Explained> {
     let values = [
         entry,
@@ -31,7 +31,7 @@ pub fn guess(bytes: &[u8]) -> Vec<Explained> {
     let mut readings: Vec<Explained> =
         Family::ALL.iter().map(|family| key(*family, bytes)).collect();
     readings.extend(values.iter().map(|read| read(bytes)));
-    // An exact text is as sure as it gets.
+    // The keys of this family are fixed texts, and other bytes hardly ever equal one of them.
     for reading in
         readings.iter_mut().filter(|reading| reading.what == "default key" && reading.is_clean())
     {

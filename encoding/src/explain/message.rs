@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The names, types and comments come from `proto/neokv.proto`, through a table that the build
-//! makes beside prost's types. The server's own decoder has the last word: if prost refuses bytes
-//! in which nothing looks wrong here, the span says so.
+//! makes beside prost's types. The server decodes with prost. If prost refuses bytes in which this
+//! module finds nothing wrong, the refusal becomes the problem of the message's span.
 
 use std::ops::Range;
 
@@ -51,7 +51,7 @@ const RUN: &str = "as many bytes as the tag says";
 const FIXED: &str = "always 8 bytes, the lowest first: protobuf's order";
 const VARINT: &str = "seven bits a byte, the lowest first: small numbers are short";
 
-/// Bits that a known field speaks for its message, and an unknown one against it.
+/// Evidence in bits: a known field adds so much, an unknown one takes so much away.
 const KNOWN: i32 = 5;
 const UNKNOWN: i32 = 16;
 
@@ -63,6 +63,7 @@ pub(super) fn explain(name: &'static str, bytes: &[u8], span: &mut Span) -> i32 
     let base = span.range.start;
     span.children = walker.message(message, bytes, base);
     span.value = format!("{name}, {} bytes", bytes.len());
+    // What the server would say to these bytes.
     let refusal = match name {
         "RedisWriteRequest" => {
             RedisWriteRequest::decode(bytes).err().map(|error| error.to_string())
@@ -76,6 +77,7 @@ pub(super) fn explain(name: &'static str, bytes: &[u8], span: &mut Span) -> i32 
         },
         _ => None,
     };
+    // A field with a problem tells more than the refusal that follows from it.
     let unnoticed = span.problems().next().is_none();
     if let Some(refusal) = refusal.filter(|_| unnoticed) {
         span.add_problem(format!("the server refuses this {name}: {refusal}"));
@@ -120,6 +122,8 @@ impl Walker {
         let mut rest = bytes;
         while !rest.is_empty() {
             let at = base + bytes.len() - rest.len();
+            // Behind a field that makes no sense, nobody knows where the next one begins: all that
+            // is left becomes one span.
             let read =
                 Raw::read(rest).and_then(|raw| Ok((self.field(message, &raw, at)?, raw.len)));
             let (span, len) = read.unwrap_or_else(|problem| {
@@ -173,6 +177,7 @@ impl Walker {
             Ok((value.clone(), vec![Span::leaf(range.clone(), "value", value, why)]))
         };
         match (member.kind, wire) {
+            // A message inside a message: its fields stand below, and its own value sums them up.
             (FieldKind::Message(name), Wire::Bytes(bytes)) => {
                 let message = find(name).ok_or_else(|| format!("no message {name}"))?;
                 let children = self.message(message, bytes, range.start);
@@ -183,6 +188,7 @@ impl Walker {
             (FieldKind::Bool | FieldKind::Uint32 | FieldKind::Uint64, Wire::Varint(value)) => {
                 one(number(member, *value), VARINT)
             }
+            // The numbers of a repeated field may stand in one run of bytes, without a tag each.
             (FieldKind::Bool | FieldKind::Uint32 | FieldKind::Uint64, Wire::Bytes(bytes))
                 if member.list =>
             {
@@ -194,7 +200,7 @@ impl Walker {
     }
 }
 
-/// Numbers of a repeated field, one after the other.
+/// The numbers of a repeated field that stand in one run of bytes.
 fn packed(member: &Member, bytes: &[u8], base: usize) -> Result<Vec<Span>, String> {
     let mut spans = Vec::new();
     let mut rest = bytes;
@@ -208,7 +214,8 @@ fn packed(member: &Member, bytes: &[u8], base: usize) -> Result<Vec<Span>, Strin
     Ok(spans)
 }
 
-/// A command's arguments read best as one line; other messages show their fields anyway.
+/// The value of a message's span: a command's first arguments in one line, the name of any other
+/// message. Their fields follow in any case.
 fn summary(name: &str, children: &[Span]) -> String {
     if name != "ClientCommand" {
         return name.to_string();
@@ -290,6 +297,7 @@ fn varint(bytes: &[u8]) -> Result<(u64, &[u8]), String> {
         let Some((byte, tail)) = rest.split_first() else {
             return Err("truncated inside a varint".to_string());
         };
+        // The tenth byte has room for one bit only.
         if shift == 63 && *byte > 1 {
             break;
         }

@@ -21,13 +21,13 @@
 //! An explanation is a tree of [`Span`]s. Its laws, which the property tests hold for random bytes:
 //!
 //! * **Total.** Any bytes are explained; nothing panics and nothing is refused. What is wrong is a
-//!   `problem` on the span it concerns, and what no field claims is a span too.
+//!   `problem` of the span it concerns. Bytes that belong to no field have a span too.
 //! * **Tiling.** Children follow each other without gap or overlap from the start of their parent
 //!   to its end. So the leaves, one after the other, are the input.
 //! * **Honest.** The spans are noted by the decoders that the server runs, while they run, from one
-//!   description of the layout (`layout.rs`): a clean explanation means that the server accepts the
-//!   bytes, and a refusal shows as a problem. On top, this module checks what the server has no
-//!   time to check: that the slot is the key's own, that an entry is where it says.
+//!   description of the layout (`layout`): an explanation without problems means that the server
+//!   accepts the bytes, and a refusal shows as a problem. This module also checks what the server
+//!   does not: that the slot is the key's own, and that an entry stands under its own index.
 //!
 //! [`key()`] and [`value`] explain records whose family is known; [`entry`], [`write_request`] and
 //! [`part`] pieces of them; [`guess()`] tries every reading. [`render`] prints, in
@@ -58,7 +58,7 @@ use crate::{
     raft, region, slot, slot_stats, snapshot, synced, v1,
 };
 
-/// The slot of a key is the one that the key hashes to: fourteen bits of it.
+/// Evidence in bits of a slot that is the one the key hashes to: one of 2^14.
 const SLOT_OF_KEY: i32 = 14;
 
 const RAW: Format = Format { name: "raw bytes", why: "no format is known for them" };
@@ -140,7 +140,8 @@ pub fn key(family: Family, bytes: &[u8]) -> Explained {
     }
 }
 
-/// A subkey of eight bytes near the middle of a list is hardly a name.
+/// Shows a subkey as a list position if it is eight bytes near the middle of all positions, where
+/// lists begin. The key does not say whose part it is, but a field's name hardly looks like that.
 fn note_position(explained: &mut Explained, subkey: &[u8]) {
     let Ok(position) = subkey.try_into().map(u64::from_be_bytes) else { return };
     let span =
@@ -157,7 +158,7 @@ fn checked(mut explained: Explained, key: Option<(u16, &[u8])>) -> Explained {
     if found == own {
         explained.evidence += SLOT_OF_KEY;
     } else {
-        explained.object("slot", format!("this user key hashes to slot {own}"));
+        explained.add_problem("slot", format!("this user key hashes to slot {own}"));
     }
     explained
 }
@@ -177,7 +178,7 @@ pub fn value(family: Family, key: &[u8], value: &[u8]) -> Explained {
             if let (Ok((_, index)), Ok(log_id)) = names
                 && index != log_id.index
             {
-                explained.object("index", format!("the key says index {index}"));
+                explained.add_problem("index", format!("the key says index {index}"));
             }
             explained
         }
@@ -348,7 +349,7 @@ fn raw(bytes: &[u8]) -> Explained {
 
 fn unknown_key(bytes: &[u8], error: &DecodeError) -> Explained {
     let mut explained = raw(bytes);
-    explained.object("bytes", format!("the key does not say what this is: {error}"));
+    explained.add_problem("bytes", format!("the key does not say what this is: {error}"));
     explained
 }
 

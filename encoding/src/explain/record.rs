@@ -8,7 +8,7 @@ use crate::{
     layout::{Content, Field, Reader, Result, Trace, show},
 };
 
-/// Bits that every problem speaks against a reading.
+/// Evidence in bits that every problem takes away from a reading.
 const PROBLEM: i32 = 16;
 
 /// A format as a whole.
@@ -17,10 +17,11 @@ pub(super) struct Format {
     pub why: &'static str,
 }
 
-/// Notes every field that a reader reads. `open` holds the spans not yet closed, the root first: it
-/// is never empty.
+/// Notes every field that a reader reads, as a span.
 pub(super) struct Recorder {
     root: Span,
+    /// The groups that were opened and not closed yet, the outermost first. A new span goes into
+    /// the last of them, or into the root.
     open: Vec<Span>,
     evidence: i32,
 }
@@ -71,8 +72,8 @@ impl Trace for Recorder {
     }
 }
 
-/// Runs a decoder over bytes and keeps what it said. The second part is what the decoder returned,
-/// if it accepted the bytes.
+/// Runs a decoder over bytes and makes a tree of what it reads. The second part is the value that
+/// the decoder returned, if it accepted the bytes.
 pub(super) fn record<'a, X>(
     format: &Format,
     bytes: &'a [u8],
@@ -90,7 +91,8 @@ pub(super) fn record<'a, X>(
             None
         }
         (Err(refused), _) => {
-            // A truncated field was noted on the spot; anything else is about the field read last.
+            // A truncated field already has its problem, from `Trace::missing`. Any other refusal
+            // concerns the field that was read last.
             if !matches!(refused, DecodeError::Truncated { .. }) {
                 root.last_leaf().add_problem(refused.to_string());
             }
@@ -117,8 +119,9 @@ fn left_over(range: Range<usize>, bytes: &[u8], problem: String) -> Span {
 }
 
 impl Explained {
-    /// Notes what is wrong with a top-level field, or the whole, after the decoder accepted it.
-    pub(super) fn object(&mut self, field: &str, problem: String) {
+    /// Adds a problem that the decoder does not look for: to a top-level field, or to the root if
+    /// there is no such field.
+    pub(super) fn add_problem(&mut self, field: &str, problem: String) {
         let found = self.root.children.iter_mut().find(|span| span.field == field);
         self.evidence -= PROBLEM;
         match found {

@@ -17,9 +17,9 @@ use super::{
 const LINE_BYTES: usize = 24;
 /// Bytes that a field shows before the rest is left out.
 const LONGEST: usize = 48;
-/// Widest column; longer texts push the rest of their row.
+/// Widest column. A longer text moves the rest of its row to the right.
 const WIDEST: usize = 50;
-/// Fewest columns that [`fitted`] keeps to: with less, every line would be a word.
+/// Fewest columns that [`fitted`] keeps to: with fewer, every word would have its own line.
 const NARROWEST: usize = 60;
 /// Columns before the hex of a line: the offset.
 const MARGIN: usize = 3;

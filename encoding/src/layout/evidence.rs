@@ -1,9 +1,9 @@
-//! How much a value speaks for a format: bits of surprise, by which [`crate::explain::guess()`]
-//! ranks readings of unknown bytes.
+//! Evidence that a value adds for a format, in bits: how rare the value would be if the bytes were
+//! of another format. [`crate::explain::guess()`] ranks readings of unknown bytes by it.
 //!
-//! Eight random zero bytes are not rare in real data, a plausible date in the right place is. The
-//! numbers are estimates, not measurements: they need only put the reading first that a person
-//! would choose.
+//! Eight zero bytes are common in real data; a plausible date in the right place is rare. The
+//! numbers are estimates, not measurements. They are good enough if they put the reading first that
+//! a person would choose.
 
 /// Times between 2001 and 2128 are plausible in milliseconds; a random u64 hardly ever is one.
 const EPOCH: std::ops::Range<u64> = 1_000_000_000_000..5_000_000_000_000;

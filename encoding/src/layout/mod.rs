@@ -14,10 +14,9 @@
 //! }
 //! ```
 //!
-//! A [`Field`] is what a reader of the bytes wants to know about one field. `evidence` says how
-//! many bits of surprise a value carries *for* this format (a version byte of 1 is worth 8 bits, a
-//! plausible date some 20): [`crate::explain::guess`] adds them up. What numbers of several formats
-//! are worth and how they print is in [`evidence`] and [`show`].
+//! A [`Field`] tells a person about one field. Its `evidence` says how many bits a value adds for
+//! this format (a version byte of 1 adds 6, a plausible date 20); [`crate::explain::guess`] adds
+//! them up. What formats share of this is in [`evidence`] and [`show`].
 
 pub(crate) mod evidence;
 pub(crate) mod show;
@@ -40,14 +39,14 @@ pub(crate) struct Field {
     pub why: &'static str,
     /// Prints a number of this field.
     pub show: fn(u64) -> String,
-    /// Bits that this number speaks for the format.
+    /// Evidence in bits that this number adds for the format.
     pub evidence: fn(u64) -> i32,
     /// Prost message that the bytes of this field hold, by its name in `proto/neokv.proto`.
     pub message: Option<&'static str>,
 }
 
 impl Field {
-    /// A field that prints as a decimal number or as escaped bytes, and proves nothing.
+    /// A field that prints as a decimal number or as escaped bytes, and adds no evidence.
     pub const fn new(name: &'static str, why: &'static str) -> Field {
         Field { name, why, show: decimal, evidence: nothing, message: None }
     }
@@ -57,7 +56,7 @@ impl Field {
         Field { show, ..self }
     }
 
-    /// Weighs numbers with `evidence`.
+    /// Takes the evidence of numbers from `evidence` instead.
     pub const fn evidence(self, evidence: fn(u64) -> i32) -> Field {
         Field { evidence, ..self }
     }
@@ -85,7 +84,7 @@ pub(crate) enum Content<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Listens to a [`Reader`]. Positions are byte offsets from the reader's start.
+/// Is told by a [`Reader`] what it reads. Positions are byte offsets from the reader's start.
 pub(crate) trait Trace {
     /// A field was read; it ends at `end` and is `len` bytes long.
     fn leaf(&mut self, field: &'static Field, end: usize, len: usize, content: Content<'_>);
@@ -98,7 +97,7 @@ pub(crate) trait Trace {
     fn close(&mut self, at: usize);
 }
 
-/// The trace of the server: nothing happens, nothing is left of it after compilation.
+/// The trace of the server: it does nothing, and compiles to nothing.
 pub(crate) struct Off;
 
 impl Trace for Off {
