@@ -18,7 +18,7 @@ pub enum Exit {
     Ok,
     /// Answered: it is not there.
     Negative,
-    /// The arguments make no sense.
+    /// The arguments are wrong.
     Usage,
     /// The store cannot be opened, or a stream cannot be read or written.
     CannotOpen,

@@ -54,7 +54,7 @@ pub struct Paint {
     on: bool,
 }
 
-/// Fields take turns, so that neighbours differ.
+/// Colours of fields, in turn, so that fields side by side differ.
 const FIELDS: [AnsiColor; 6] = [
     AnsiColor::Cyan,
     AnsiColor::Yellow,
@@ -84,7 +84,7 @@ impl Paint {
         self.styled(Style::new().bold(), text)
     }
 
-    /// Something that matters less.
+    /// Text that is less important.
     #[must_use]
     pub fn dim(self, text: &str) -> String {
         self.styled(Style::new().dimmed(), text)

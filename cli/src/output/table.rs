@@ -1,7 +1,7 @@
 //! Pages for people: headings, facts, tables and annotated bytes, within the columns of the
 //! terminal.
 //!
-//! Only the last column of a table gives way when the terminal is narrow: it is cut with `…` (a
+//! On a narrow terminal only the last column of a table becomes narrower: it is cut with `…` (a
 //! command) or wrapped (a sentence). Without a terminal nothing is cut and nothing is wrapped, so
 //! that `grep` sees whole lines.
 
@@ -112,7 +112,7 @@ impl Page {
         self.lines(text, 0, str::to_string);
     }
 
-    /// A paragraph that matters less.
+    /// A paragraph that is less important.
     pub fn dim(&mut self, text: &str) {
         let paint = self.paint;
         self.lines(text, 0, |line| paint.dim(line));
