@@ -1,5 +1,5 @@
-//! Disks that are full or lie: an error that says so, no wrong answer, and nothing acknowledged is
-//! lost.
+//! Disks that are full, damaged, or fail to sync: an error that says so, no wrong answer, and
+//! nothing acknowledged is lost.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -61,6 +61,17 @@ const SMALL: [&str; 8] = [
     "100",
 ];
 
+/// A server whose data are on a disk of so many megabytes, and a file that takes sixty of them:
+/// without it there is room again. `None` where no disk can be mounted.
+fn on_small_disk(megabytes: u32, reserve: &str) -> Option<(SmallDisk, PathBuf, Server)> {
+    let disk = SmallDisk::mount(megabytes)?;
+    let filler = disk.path().join("filler");
+    std::fs::write(&filler, vec![1; 60 << 20]).unwrap();
+    let options = [&SMALL[..], &["--disk-reserve", reserve]].concat();
+    let server = Server::neokv_in(&disk.path().join("data"), &options).unwrap();
+    Some((disk, filler, server))
+}
+
 fn set(c: &mut Connection, n: u64) -> Value {
     let value = noise(n, 20_000);
     c.call(&[b"SET", format!("key:{n}").as_bytes(), &value]).unwrap()
@@ -87,12 +98,7 @@ fn assert_there(c: &mut Connection, keys: impl Iterator<Item = u64>) {
 
 #[test]
 fn below_the_reserve_writes_are_refused_and_all_else_goes_on() {
-    let Some(disk) = SmallDisk::mount(160) else { return };
-    let ballast = disk.path().join("ballast");
-    std::fs::write(&ballast, vec![1; 60 << 20]).unwrap();
-    let dir = disk.path().join("data");
-    let mut server =
-        Server::neokv_in(&dir, &[&SMALL[..], &["--disk-reserve", "30mb"]].concat()).unwrap();
+    let Some((_disk, filler, mut server)) = on_small_disk(160, "30mb") else { return };
     let mut c = server.connect().unwrap();
     check(&mut c, &[("SET counter 5", "OK"), ("RPUSH list a b c", "3")]);
     let (acknowledged, error) = fill(&mut c);
@@ -125,7 +131,7 @@ fn below_the_reserve_writes_are_refused_and_all_else_goes_on() {
         ],
     );
     assert_there(&mut c, 1..acknowledged);
-    std::fs::remove_file(&ballast).unwrap();
+    std::fs::remove_file(&filler).unwrap();
     until("a write", || !set(&mut c, acknowledged).is_error());
     server.kill().unwrap();
     server.restart().unwrap();
@@ -139,12 +145,7 @@ fn below_the_reserve_writes_are_refused_and_all_else_goes_on() {
 /// Without a reserve the disk fills to the last byte, and the log itself finds no room.
 #[test]
 fn on_a_disk_that_is_really_full_nothing_acknowledged_is_lost() {
-    let Some(disk) = SmallDisk::mount(128) else { return };
-    let ballast = disk.path().join("ballast");
-    std::fs::write(&ballast, vec![1; 60 << 20]).unwrap();
-    let dir = disk.path().join("data");
-    let mut server =
-        Server::neokv_in(&dir, &[&SMALL[..], &["--disk-reserve", "0"]].concat()).unwrap();
+    let Some((_disk, filler, mut server)) = on_small_disk(128, "0") else { return };
     let mut c = server.connect().unwrap();
     let (acknowledged, error) = fill(&mut c);
     assert!(acknowledged > 100, "{acknowledged}");
@@ -155,7 +156,7 @@ fn on_a_disk_that_is_really_full_nothing_acknowledged_is_lost() {
         assert!(refused.is_error(), "{refused:?}");
     }
     assert_there(&mut other, 0..acknowledged);
-    std::fs::remove_file(&ballast).unwrap();
+    std::fs::remove_file(&filler).unwrap();
     until("a write", || !set(&mut c, acknowledged + 1).is_error());
     check(&mut c, &[("INCR n", "1"), ("INCR n", "2")]);
     server.kill().unwrap();
@@ -165,16 +166,12 @@ fn on_a_disk_that_is_really_full_nothing_acknowledged_is_lost() {
     check(&mut c, &[("GET n", "\"2\""), ("INCR n", "3")]);
 }
 
-/// What a full disk says is what a client and an operator need: whether to send again, and what to
-/// do before the next start.
+/// The errors of a full disk tell a client whether to send again, and an operator what to do before
+/// the next start.
 #[test]
-fn a_full_disk_says_what_is_true() {
-    let Some(disk) = SmallDisk::mount(128) else { return };
-    let (ballast, rest) = (disk.path().join("ballast"), disk.path().join("rest"));
-    std::fs::write(&ballast, vec![1; 60 << 20]).unwrap();
-    let dir = disk.path().join("data");
-    let mut server =
-        Server::neokv_in(&dir, &[&SMALL[..], &["--disk-reserve", "0"]].concat()).unwrap();
+fn the_errors_of_a_full_disk_say_what_to_do() {
+    let Some((disk, filler, mut server)) = on_small_disk(128, "0") else { return };
+    let rest = disk.path().join("rest");
     let mut c = server.connect().unwrap();
     let (acknowledged, error) = fill(&mut c);
     assert!(error.contains("outcome unknown: the disk is full"), "{error}");
@@ -183,13 +180,13 @@ fn a_full_disk_says_what_is_true() {
     server.kill().unwrap();
     // Recovery writes what it has read from the log, for which there is no room now.
     let _full = std::fs::write(&rest, vec![1; 128 << 20]);
-    let (code, said) = refused(&dir);
+    let (code, said) = refused(server.data());
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("No space left on device"), "{said}");
     assert!(said.contains("try: free some space on that disk, then start neokv again"), "{said}");
     assert!(!said.contains("by themselves"), "a process that ends resumes nothing: {said}");
     std::fs::remove_file(&rest).unwrap();
-    std::fs::remove_file(&ballast).unwrap();
+    std::fs::remove_file(&filler).unwrap();
     server.restart().unwrap();
     assert_there(&mut server.connect().unwrap(), 0..acknowledged);
 }
@@ -292,7 +289,7 @@ fn garbage_behind_the_end_of_the_log_is_a_torn_write_and_nothing_is_lost() {
         assert_all_300(&server);
         server.kill().unwrap();
     }
-    // And writes go on behind such an end.
+    // Writes continue behind such an end.
     server.restart().unwrap();
     let mut c = server.connect().unwrap();
     check(&mut c, &[("SET after 1", "OK"), ("DEL after", "1")]);
