@@ -4,8 +4,8 @@
 //! LPUSH, a SADD, an MSET of three keys, a SET, a ZADD, and again with the next number. Commands of
 //! one connection take effect in order and exactly once, so whatever the moment of the kill, the
 //! keyspace afterwards must be what some *prefix* of the script leaves: no shorter than what was
-//! acknowledged, no longer than what was sent. A lost write, a repeated one, and half an MSET all
-//! break that, each in another place:
+//! acknowledged, no longer than what was sent. After a lost write, a repeated one, or half an MSET
+//! it is not:
 //!
 //! ```text
 //! script   INCR LPUSH SADD MSET SET ZADD | INCR LPUSH SADD ...
@@ -51,7 +51,7 @@ pub struct Summary {
     pub survived: u64,
 }
 
-/// One client's account of one round.
+/// What one client has sent and received in one round.
 #[derive(Clone, Copy, Debug, Default)]
 struct Account {
     acknowledged: u64,
@@ -104,7 +104,7 @@ fn load_and_kill(
                 scope.spawn(move || Script { client, round }.write(connection, &mut random, killed))
             })
             .collect();
-        // The moment of the kill is what is random here; nothing waits for it to be long enough.
+        // The kill comes after a random time. Nothing depends on how long that is.
         std::thread::sleep(delay);
         killed.store(true, Ordering::SeqCst);
         server.kill()?;

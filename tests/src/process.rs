@@ -1,4 +1,4 @@
-//! Servers as real processes: `neokv` and, as its oracle and yardstick, `redis-server`.
+//! Servers as real processes: `neokv`, and `redis-server` to compare it with.
 //!
 //! Each server owns a temporary folder, listens on a port of its own on loopback, and is stopped by
 //! its process id when the [`Server`] is dropped, also when a test panics. A server that must

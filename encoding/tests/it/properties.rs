@@ -25,7 +25,8 @@ use neokv_encoding::{
 use proptest::{collection::vec, prelude::*};
 use prost::Message as _;
 
-/// Few values, often equal, often prefixes of each other: where order goes wrong.
+/// Few values, often equal and often prefixes of each other: these are where an order that is wrong
+/// shows.
 fn word() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         vec(prop::sample::select(vec![0_u8, 1, b'S', b'{', b'}', 0xfe, 0xff]), 0..6),
@@ -413,8 +414,8 @@ proptest! {
         let request = proto::RedisWriteRequest::decode(bytes.clone()).map_err(refused);
         let explained = explain::write_request(&bytes);
         check(&explained, &bytes);
-        // Fields of a newer release, and groups inside them, are skipped by the server and pointed
-        // out here.
+        // The server skips fields of a newer release, and groups inside them; explain calls them a
+        // problem.
         let odd = explained.problems().any(|span| span.problem.as_deref().is_some_and(|problem| {
             problem.contains("has no field") || problem.contains("wire type")
         }));

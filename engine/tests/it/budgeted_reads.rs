@@ -96,7 +96,7 @@ fn a_budgeted_read_does_not_wait_for_the_disk() {
         Err(EngineError::BudgetExceeded)
     ));
     assert!(cold.is_spent());
-    // What an ordinary read has brought in is at hand for the next one.
+    // An ordinary read puts the blocks into the cache, where the next budgeted read finds them.
     let snapshot = engine.snapshot();
     assert_eq!(
         drain(&mut snapshot.cursor(Family::Subkey, range.clone(), Direction::Forward).unwrap())

@@ -111,7 +111,7 @@ fn the_prefix_filter_hides_no_row() {
     let snapshot = engine.snapshot();
     let batch = engine.batch();
     let read = engine.budgeted_read(ReadBudget { rows: 100_000, bytes: 1 << 20 });
-    // A budgeted read sees what is in memory; the walks above have brought the files in.
+    // A budgeted read sees what is in memory; the walks above have put the files into the cache.
     let readers: [&dyn Read; 4] = [&engine, &snapshot, &read, &batch];
     for (nth, key) in (0u64..).zip(&collections) {
         for version in [100 + nth, 200 + nth, 300 + nth, 999] {

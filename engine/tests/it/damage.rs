@@ -77,7 +77,7 @@ fn a_walk_over_a_damaged_block_ends_in_an_error_not_early() {
 }
 
 #[test]
-fn a_compaction_over_a_damaged_block_makes_the_store_unwell() {
+fn a_compaction_over_a_damaged_block_shows_in_the_health_of_the_store() {
     let (dir, file) = stored();
     flip(&file, 50_000);
     let engine = open(dir.path());

@@ -13,7 +13,7 @@ use crate::support::options;
 const DISK: &str = "NEOKV_TEST_SMALL_DISK";
 
 #[test]
-fn a_full_disk_refuses_writes_serves_reads_and_heals() {
+fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     if let Some(disk) = std::env::var_os(DISK) {
         return fill_and_heal(Path::new(&disk));
     }
@@ -29,7 +29,7 @@ fn a_full_disk_refuses_writes_serves_reads_and_heals() {
         .arg(binary)
         .args([
             "--exact",
-            "full_disk::a_full_disk_refuses_writes_serves_reads_and_heals",
+            "full_disk::a_full_disk_refuses_writes_serves_reads_and_recovers",
             "--nocapture",
         ])
         .status();
@@ -69,8 +69,8 @@ fn write(engine: &Engine, n: u32) -> Result<(), EngineError> {
 }
 
 fn fill_and_heal(disk: &Path) {
-    let ballast = disk.join("ballast");
-    std::fs::write(&ballast, vec![0; 64 << 20]).unwrap();
+    let filler = disk.join("filler");
+    std::fs::write(&filler, vec![0; 64 << 20]).unwrap();
     let dir = disk.join("store");
     let options = Options { low_space_bytes: 40 << 20, memtable_bytes: 4 << 20, ..options() };
     let engine = Engine::open(&dir, &options).unwrap();
@@ -94,7 +94,7 @@ fn fill_and_heal(disk: &Path) {
     assert!(space.full && space.low, "{space:?}");
     check(&engine, acknowledged);
 
-    std::fs::remove_file(&ballast).unwrap();
+    std::fs::remove_file(&filler).unwrap();
     write(&engine, acknowledged).unwrap();
     assert_eq!(engine.health(), Health::Good);
     assert!(!engine.space().unwrap().full);

@@ -147,7 +147,7 @@ fn noise(engine: &Engine, slot: u16, count: u32) {
 }
 
 #[test]
-fn large_exports_are_cut_and_share_a_pace() {
+fn large_exports_are_cut_and_share_a_rate_limit() {
     let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
     let (source, target) = (open(dirs[0].path()), open(dirs[1].path()));
     noise(&source, 3, 2000);
@@ -270,8 +270,8 @@ fn cleared_ranges_are_empty_after_a_crash_and_their_files_go() {
     assert!(size(0, 21) < 1000, "only range deletes are left: {}", size(0, 21));
 }
 
-/// What lies in one file with keys on both sides of the edge stays hidden, although the file of the
-/// range delete is deleted.
+/// Deleted rows in a file that has keys on both sides of the range's end stay hidden, although the
+/// file of the range delete is deleted.
 #[test]
 fn deleted_files_do_not_bring_old_rows_back() {
     let dir = tempfile::tempdir().unwrap();

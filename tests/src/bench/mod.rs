@@ -1,12 +1,13 @@
 //! The benchmark table: NeoKV against Redis on the same machine, in the same run, under the same
 //! load generator.
 //!
-//! Absolute figures of a shared two-core machine say little, ratios do: each workload runs on both
-//! servers in turn, several rounds, and the medians are divided. The yardstick of a write is
-//! `redis-server --appendonly yes --appendfsync always`, which promises what NeoKV's default
-//! promises (an OK is on the disk); that of a read is plain `redis-server`. [`throughput`] measures
-//! with `redis-benchmark`; [`single`] measures what one number says: the DEL of a large key, the
-//! restart after a kill, memory, and bytes written; [`regions`] what many Regions cost.
+//! Absolute figures of a shared two-core machine vary from run to run; ratios vary less. So each
+//! workload runs on both servers in turn, several rounds, and the medians are divided. A write is
+//! compared with `redis-server --appendonly yes --appendfsync always`, which promises what NeoKV's
+//! default promises (an OK is on the disk); a read is compared with plain `redis-server`.
+//! [`throughput`] measures with `redis-benchmark`. [`single`] measures the DEL of a large key, the
+//! restart after a kill, memory, and bytes written, each a single number. [`regions`] measures what
+//! many Regions cost.
 
 mod process_figures;
 pub mod regions;
@@ -24,7 +25,7 @@ mod tests {
     use super::median;
 
     #[test]
-    fn the_middle_is_not_moved_by_outliers() {
+    fn outliers_do_not_change_the_median() {
         assert_eq!(median(vec![5.0, 1.0, 1000.0]), 5.0);
         assert_eq!(median(vec![2.0, 1.0]), 1.0);
         assert_eq!(median(vec![]), 0.0);

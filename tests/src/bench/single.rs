@@ -1,5 +1,5 @@
-//! What one number says: the DEL of a large key, the restart after a kill, memory, and bytes on
-//! their way to the disk.
+//! Measurements with a single number as their result: the DEL of a large key, the restart after a
+//! kill, memory, and bytes written to the disk.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -47,7 +47,8 @@ pub struct Footprint {
     pub restart: Duration,
 }
 
-/// Loads a million keys of 64 bytes, weighs the server, kills it and times its way back.
+/// Loads a million keys of 64 bytes, measures the memory of the server, kills it, and measures the
+/// time until it answers again.
 pub fn footprint(server: &mut Server) -> io::Result<Footprint> {
     let before = written_bytes(server)?;
     let mut connection = server.connect()?;

@@ -26,7 +26,7 @@ pub struct Workload {
     pub requests: u32,
     /// The Redis to compare with.
     pub peer: Peer,
-    /// The ratio that NeoKV sets out to reach.
+    /// The ratio that NeoKV is meant to reach.
     pub target: f64,
 }
 
@@ -66,7 +66,7 @@ pub const WORKLOADS: &[Workload] = &[
 /// What GET finds: about two thirds of the key space.
 const FILL: Workload = workload("set", 32, 1_000_000, Peer::Memory, 0.0);
 
-/// What a workload came to.
+/// The result of a workload.
 pub struct Row {
     /// Commands a second of NeoKV, the median of the rounds.
     pub neokv: f64,

@@ -1,7 +1,7 @@
 //! When two replies to the same command count as the same.
 //!
-//! Most replies must agree to the byte. Where Redis itself promises no order (`SMEMBERS`), the
-//! parts must agree; where the clock shows through (`TTL`), the two may lie a little apart.
+//! Most replies must be equal byte for byte. Where Redis itself promises no order (`SMEMBERS`), the
+//! parts must be equal. Where a reply depends on the clock (`TTL`), the two may differ a little.
 
 use neokv_resp::client::Value;
 
@@ -30,7 +30,7 @@ pub enum Rule {
 /// least).
 pub const CLOCK_SLACK: u64 = 5_000;
 
-/// Whether `ours` is as good an answer as `theirs`.
+/// Whether `ours` is a right reply where Redis has replied `theirs`.
 pub fn same(rule: Rule, ours: &Value, theirs: &Value) -> bool {
     match rule {
         Rule::Exact => ours == theirs,

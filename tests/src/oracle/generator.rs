@@ -1,8 +1,8 @@
 //! Random commands from templates, from one seed.
 //!
 //! Keys and members come from small pools, so that commands meet data of every type; values come
-//! from pools that hold the edges (64-bit limits, empty and binary strings, floats that print
-//! badly). One command in sixteen is broken on purpose: an argument lost, doubled, added or
+//! from pools that hold the extremes (64-bit limits, empty and binary strings, floats that are hard
+//! to print). One command in sixteen is broken on purpose: an argument lost, doubled, added or
 //! replaced by nonsense, which is how arity and syntax errors are compared.
 
 use super::commands::{SHAPES, Shape};

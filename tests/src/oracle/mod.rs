@@ -103,8 +103,8 @@ impl Run {
         })
     }
 
-    /// Lets every pipeline have a reply in its middle that the sockets do not take at once, by a
-    /// write or by a read, so that what stands behind it is run while replies wait.
+    /// Puts a command into the middle of every pipeline, a write or a read, whose reply the sockets
+    /// do not take at once. So the commands behind it run while replies wait.
     #[must_use]
     pub fn crowded(mut self) -> Run {
         self.crowded = true;
@@ -124,7 +124,8 @@ impl Run {
         self.sweep()
     }
 
-    /// Sends one pipeline of random length; a command that needs a dialogue ends it and goes alone.
+    /// Sends one pipeline of random length. A command whose replies need further questions ends it
+    /// and is sent alone.
     fn pipeline(&mut self) -> Result<(), Box<dyn std::error::Error>> {
         let mut batch = Vec::new();
         let length = 1 + self.generator.below(24);
@@ -182,8 +183,8 @@ impl Run {
             self.check(next.shape.rule, &next.args, &ours, &theirs)?;
         }
         if batch.iter().any(|next| next.settle) {
-            // Not synchronisation but the passing of time itself: what was to live for a
-            // millisecond is over now.
+            // Keys that were to live for a millisecond must be expired on both servers before the
+            // next question. Only time makes them so: there is no event to wait for.
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
@@ -304,7 +305,7 @@ impl Run {
     }
 }
 
-/// The question that brings out everything in a key of this type.
+/// The command whose reply is everything in a key of this type.
 fn contents(kind: &str, key: &[u8]) -> (Vec<Vec<u8>>, Rule) {
     let words = |name: &str, rest: &[&str]| {
         let mut question = vec![name.as_bytes().to_vec(), key.to_vec()];

@@ -102,7 +102,7 @@ fn random_bytes_neither_stop_the_server_nor_cost_it_memory() {
     let mut random = fastrand::Rng::with_seed(99);
     for seed in 0..200 {
         let mut bytes = noise(seed, random.usize(1..3000));
-        // Half of them begin like commands, so that they get further.
+        // Half of them begin like commands, so that the parser reads further.
         for _ in 0..random.usize(0..30) {
             let at = random.usize(0..bytes.len());
             let piece: &[u8] = random
@@ -213,7 +213,7 @@ fn a_client_beyond_its_output_limit_is_closed_and_others_are_not() {
     stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut request = BytesMut::new();
     encode_command(&["ECHO", &"v".repeat(64 << 10)], &mut request);
-    // It sends and sends and never reads. That the server gives up is what ends this.
+    // It sends until the server closes the connection, and never reads.
     let refused = (0..20_000).any(|_| stream.write_all(&request).is_err());
     assert!(refused, "a gigabyte was accepted");
     until("the end of it", || info(&mut c, "clients", "connected_clients") == 1);
@@ -386,9 +386,9 @@ fn half_open_connections_and_resets_leave_nothing_behind() {
     for n in 0..100 {
         let mut stream = socket(&server);
         match n % 4 {
-            // Says nothing at all.
+            // Sends nothing.
             0 => {}
-            // Ends in the middle of a command, politely.
+            // Closes in order, in the middle of a command.
             1 => {
                 stream.write_all(b"*3\r\n$3\r\nSET\r\n$4\r\nhalf\r\n$5\r\nab").unwrap();
                 stream.shutdown(Shutdown::Write).unwrap();

@@ -68,7 +68,7 @@ fn crates_depend_in_one_direction() {
 }
 
 #[test]
-fn libraries_stay_at_home() {
+fn libraries_are_used_only_where_they_belong() {
     for (name, names) in dependencies() {
         for (library, homes) in HOMES {
             let guest = names.iter().any(|dependency| dependency == library)

@@ -2,8 +2,8 @@
 //! modules never leads back to where it began.
 //!
 //! A circle of modules is one module in several files: none of them can be understood, tested or
-//! moved without the others. Only top-level modules count; inside, a module may be as entangled as
-//! its subject.
+//! moved without the others. Only top-level modules count; the modules inside one may use each
+//! other as they need.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The differential test, in the measure that a suite can afford; `make oracle` goes on for
+//! The differential test, with as many commands as a suite has time for; `make oracle` sends
 //! millions.
 
 use neokv_tests::oracle::{Protocol, Run};

@@ -109,7 +109,7 @@ fn commands_on_one_key_twice_work_on_it_once() {
 }
 
 /// Many changes of few members, with repetitions: the index by score, the scores and the size must
-/// tell one story.
+/// agree.
 #[test]
 fn the_score_index_follows_a_thousand_changes() {
     let mut both = Both::start();

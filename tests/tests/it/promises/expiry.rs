@@ -10,7 +10,7 @@ use crate::support::{
     Both, TYPES, ask, check, fingerprint, info, neokv, number, one_of_each, until,
 };
 
-/// A cleaner that hardly rests.
+/// Options for a cleaner that runs with hardly a pause.
 const EAGER: [&str; 2] = ["--expire-interval", "10ms"];
 
 /// Lets the cleaner do `rounds` rounds: in each it removes a key made for it.
@@ -129,7 +129,7 @@ fn expired_keys_of_every_type_leave_the_disk_too() {
 }
 
 #[test]
-fn a_key_with_a_new_life_is_not_taken_for_the_expired_one() {
+fn a_key_that_was_written_again_is_not_taken_for_the_expired_one() {
     let server = neokv(&EAGER);
     let mut c = server.connect().unwrap();
     const KEYS: usize = 1000;

@@ -75,7 +75,7 @@ fn every_stable_element_is_seen_while_others_come_and_go() {
         fill(&mut c, |n| words(add.replace("ELEMENT", &format!("moving:{n}"))));
         for count in [1, 10, 100] {
             let seen = walk(&mut c, command, &format!("COUNT {count}"), pairs, |c, steps| {
-                // Some leave, some come, some come again: also right where the walk stands.
+                // Some elements are removed, some added, some added again, also next to the cursor.
                 for (line, n) in [
                     (remove, steps * 7),
                     (add, steps * 13),

@@ -70,7 +70,7 @@ fn removing_a_big_key_writes_a_few_bytes() {
         assert_eq!(ask(&mut c, &format!("TYPE {key}")), left);
     }
     check(&mut c, &[("DBSIZE", "1"), ("HLEN hash", "0"), ("LLEN list", "0")]);
-    // The measure does see what is written: one field of ten kilobytes costs at least as much.
+    // The test can fail: one field of ten kilobytes is counted with at least as many bytes.
     let field = "x".repeat(10_000);
     assert!(written(&mut c, &format!("HSET hash f {field}"), "1") > 10_000);
 }
@@ -107,7 +107,7 @@ fn a_little_of_a_big_key_costs_a_little() {
     assert!(server.terminate().unwrap().success());
     server.restart().unwrap();
     let mut c = server.connect().unwrap();
-    // The yardstick: all of a key.
+    // For comparison: a read of all of a key.
     for line in ["HGETALL hash", "SMEMBERS set", "ZRANGE zset 0 -1", "LRANGE list 0 -1"] {
         let all = blocks(&mut c, line);
         assert!(all > 600, "{line}: {all} blocks");

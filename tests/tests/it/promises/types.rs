@@ -238,7 +238,7 @@ fn commands_that_replace_do_replace_every_type() {
             (&format!("DEL {key}"), "1"),
             (&format!("EXISTS {key}"), "0"),
         ]);
-        // The same name as something else: nothing of the old life shows.
+        // The name is written again with another type: nothing of the old value is left.
         one_of_each(&mut both.neokv);
         one_of_each(&mut both.redis);
         both.check(&[
