@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use neokv_encoding::DecodeError;
+use neokv_encoding::family::Family;
 use neokv_encoding::region::Descriptor;
 use neokv_engine::EngineError;
 
@@ -32,6 +33,20 @@ pub enum Action {
 /// Where a Region is led instead.
 fn led_by(leader: Option<u64>) -> String {
     leader.map_or("leader unknown".into(), |store| format!("store {store} leads it"))
+}
+
+/// Where rows were found: the families, and the keys that the first rows have.
+fn first_rows(found: &[(Family, Vec<u8>)]) -> String {
+    /// So many are enough to look further with the tools.
+    const SHOWN: usize = 4;
+    let row = |(family, key): &(Family, Vec<u8>)| format!("{family} from key {}", hex(key));
+    let rows: Vec<String> = found.iter().take(SHOWN).map(row).collect();
+    let more = if found.len() > SHOWN { ", and more" } else { "" };
+    format!("family {}{more}", rows.join(", "))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Why [`propose`](crate::Region::propose) did not answer with replies.
@@ -192,6 +207,19 @@ pub enum StoreError {
         /// Which record.
         what: &'static str,
     },
+    /// The store holds rows that none of its Regions owns, and no interrupted removal or install
+    /// explains. The records of their Region were lost, or files of two stores were mixed. Nothing
+    /// was changed.
+    #[error(
+        "the store holds rows that none of its regions owns ({}), and no interrupted removal \
+         explains them; nothing was changed: restore the whole data directory from one backup, or \
+         move it away and start with an empty one",
+        first_rows(found)
+    )]
+    UnknownRows {
+        /// Family and first key of each range with such rows.
+        found: Vec<(Family, Vec<u8>)>,
+    },
     /// An entry of a Raft log is not where it must be.
     #[error("the log of region {region} is damaged at index {index}: {why}")]
     DamagedLog {
@@ -294,6 +322,7 @@ impl StoreError {
             Self::Engine(_)
             | Self::Record { .. }
             | Self::Missing { .. }
+            | Self::UnknownRows { .. }
             | Self::DamagedLog { .. } => Action::Stop,
             Self::Create { .. } => Action::FixInput,
             Self::StaleEpoch { .. } | Self::NotLeader { .. } => Action::Elsewhere,

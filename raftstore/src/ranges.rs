@@ -23,6 +23,12 @@ pub(crate) fn subtract(ranges: Vec<FamilyRange>, others: &[FamilyRange]) -> Vec<
     })
 }
 
+/// What is in `ranges` and in one of `others`.
+pub(crate) fn intersect(ranges: Vec<FamilyRange>, others: &[FamilyRange]) -> Vec<FamilyRange> {
+    let outside = subtract(ranges.clone(), others);
+    subtract(ranges, &outside)
+}
+
 /// Whether two lists of ranges share a key.
 pub(crate) fn overlap(one: &[FamilyRange], other: &[FamilyRange]) -> bool {
     one.iter().any(|(family, range)| {
@@ -89,6 +95,15 @@ mod tests {
         assert!(left(("b", "h"), &[("a", "")]).is_empty());
         assert_eq!(left(("b", ""), &[("d", "f")]), [pair("b", "d"), pair("f", "")]);
         assert!(left(("b", "h"), &[("b", "d"), ("d", "h")]).is_empty());
+    }
+
+    #[test]
+    fn what_is_in_both() {
+        let mine = vec![(Family::Subkey, range("b", "h"))];
+        let others = [(Family::Subkey, range("a", "c")), (Family::Subkey, range("e", "f"))];
+        let both = [(Family::Subkey, range("b", "c")), (Family::Subkey, range("e", "f"))];
+        assert_eq!(intersect(mine.clone(), &others), both);
+        assert!(intersect(mine, &[(Family::Expire, range("a", "z"))]).is_empty());
     }
 
     #[test]

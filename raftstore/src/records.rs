@@ -99,6 +99,19 @@ pub(crate) fn unowned_but_for<M: StateMachine>(
     Ok(ranges::subtract(machine.ranges(&whole), &others))
 }
 
+/// The ranges of all slots, except what a Region of this store owns, and what an unfinished removal
+/// is to clear. Rows there have no explanation.
+pub(crate) fn unexplained<M: StateMachine>(
+    from: &dyn Read,
+    machine: &M,
+) -> Result<Vec<FamilyRange>, StoreError> {
+    let whole = Descriptor { slots: SlotRange::ALL, ..unknown(0) };
+    let all = all(from)?;
+    let known = all.iter().filter_map(|one| one.descriptor.as_ref());
+    let known: Vec<FamilyRange> = known.flat_map(|known| machine.ranges(known)).collect();
+    Ok(ranges::subtract(machine.ranges(&whole), &known))
+}
+
 /// Those of the ranges that hold a row.
 pub(crate) fn with_rows(
     from: &dyn Read,
@@ -110,6 +123,19 @@ pub(crate) fn with_rows(
         if has_row {
             found.push((family, range));
         }
+    }
+    Ok(found)
+}
+
+/// Family and key of the first row in each of the ranges that hold one.
+pub(crate) fn first_rows(
+    from: &dyn Read,
+    ranges: Vec<FamilyRange>,
+) -> Result<Vec<(Family, Vec<u8>)>, StoreError> {
+    let mut found = Vec::new();
+    for (family, range) in ranges {
+        let mut cursor = from.cursor(family, range, Direction::Forward)?;
+        found.extend(cursor.next()?.map(|(key, _)| (family, key.to_vec())));
     }
     Ok(found)
 }

@@ -36,7 +36,9 @@
 //! that lives; the next start finishes the first and starts the second.
 //!
 //! The removal clears everything that no other Region of the store owns by then. It does not rely
-//! on the replica's own descriptor, which may be old, or missing.
+//! on the replica's own descriptor, which may be old, or missing. A *start* is more careful: rows
+//! that no Region owns and no unfinished removal names may be all that is left of a Region whose
+//! records were lost. It refuses to go on, see [`crate::open`].
 //!
 //! A successor under a greater peer id comes only after that: [`Store::create_empty`] first
 //! finishes the removal of its predecessor, which may still run.
@@ -272,17 +274,22 @@ impl<M: StateMachine> Inner<M> {
         // All that no other replica owns: that of a replica which joins has no descriptor, and a
         // descriptor from before a split does not name what a child has left.
         let unowned = records::unowned_but_for(&snapshot, &*self.machine, region)?;
-        // What an install is about to give to another Region is nobody's by the records.
+        // What an install is about to give to another Region is nobody's by the records. It clears
+        // what is there. If a crash keeps it from that the next start does it, and finds the reason
+        // in the descriptor.
         let unowned = ranges::subtract(unowned, &claimed);
         let cleared = records::with_rows(&snapshot, unowned.clone())?;
         drop(snapshot);
         let mut batch = self.engine.log_batch();
         shape::write_replica(
+        let descriptor = records::descriptor(&snapshot, region)?;
+        let left = descriptor.map(|mine| self.machine.ranges(&mine)).unwrap_or_default();
+        let left = records::with_rows(&snapshot, ranges::intersect(left, &claimed))?;
             &mut batch,
             region,
             &Replica { state: ReplicaState::Tombstone, ..replica },
         );
-        clear_records(&mut batch, region);
+        clear_records(&mut batch, region, left.is_empty());
         for (family, range) in &cleared {
             batch.delete_range(*family, &range.start, &range.end);
         }
@@ -293,23 +300,6 @@ impl<M: StateMachine> Inner<M> {
         self.engine.delete_files_in_ranges(&cleared)?;
         self.machine.removed(region, &unowned);
         tracing::info!(region, peer = replica.peer, "replica removed");
-        Ok(())
-    }
-
-    /// Clears the rows that no replica owns, or only `region`. Blocks on disk.
-    pub(crate) fn clear_unowned(&self, region: u64) -> Result<(), StoreError> {
-        let ownership = self.ownership.lock();
-        let claimed = ownership.claimed_by_others(&*self.machine, region);
-        // Without a snapshot: nobody writes to rows that nobody owns, and the end of a snapshot
-        // makes RocksDB compact every small family, at every start.
-        let unowned = records::unowned_but_for(&self.engine, &*self.machine, region)?;
-        let cleared = records::with_rows(&self.engine, ranges::subtract(unowned, &claimed))?;
-        if cleared.is_empty() {
-            return Ok(());
-        }
-        tracing::info!(region, "clearing rows that no region of this store owns any more");
-        self.engine.clear_ranges(&cleared)?;
-        self.machine.removed(region, &cleared);
         Ok(())
     }
 }
@@ -382,9 +372,11 @@ pub(super) fn write_new(batch: &mut impl Records, new: &Recorded, clock: u64) {
     batch.put_record(Family::RaftState, &purged, START.encode());
 }
 
-/// Removes every record of a Region but the replica, and its log.
-fn clear_records(batch: &mut LogBatch, region: u64) {
-    for kind in [RegionKind::Descriptor, RegionKind::Applied] {
+/// Removes every record of a Region but the replica, and its log. The descriptor stays if rows that
+/// it names do.
+fn clear_records(batch: &mut LogBatch, region: u64, all_cleared: bool) {
+    let descriptor = all_cleared.then_some(RegionKind::Descriptor);
+    for kind in descriptor.into_iter().chain([RegionKind::Applied]) {
         batch.delete(Family::Region, key::region(region, kind));
     }
     for kind in RaftStateKind::ALL {

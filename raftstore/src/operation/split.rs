@@ -21,7 +21,8 @@
 //!   got so far. It is left alone, the child's leader fills it.
 //! * The child's peer was here and was removed while this replica of the parent slept, or this
 //!   store joined the parent after the split was made and before it applied it, so that the child
-//!   has no peer here: the range that no Region owns here any longer is cleared.
+//!   has no peer here: then no Region owns the child's range here. The batch records the child as
+//!   removed, with its descriptor, which says so until the range is cleared, also after a crash.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,7 +40,11 @@ use crate::error::StoreError;
 use crate::machine::{ApplyError, StateMachine};
 use crate::records::{self, Recorded};
 use crate::region::Region;
+use crate::shape;
 use crate::store::Inner;
+
+/// Stands in the tombstone of a Region that never had a peer on this store. Any peer may follow it.
+const NO_PEER: u64 = 0;
 
 // Propose.
 
@@ -69,7 +74,9 @@ impl<M: StateMachine> Region<M> {
             return Err(StoreError::StaleEpoch { descriptor });
         }
         let unfit = |why: &str| StoreError::Refused { region: self.id, why: why.to_owned() };
-        if records::replica(&self.engine, plan.child)?.is_some() {
+        let (engine, child) = (self.engine.clone(), plan.child);
+        let known = blocking(move || records::replica(&engine, child)).await;
+        if known.map_err(|error| self.group_error(&error))??.is_some() {
             return Err(unfit("the id of the child is or was that of another region"));
         }
         if plan.child_peers.len() != descriptor.peers.len() {
@@ -102,10 +109,7 @@ pub(super) fn apply(
         Ok(halves) => halves,
         Err(why) => return Ok(Err(AdminRefusal::Unfit(why.to_owned()))),
     };
-    let mine = child.peers.iter().find(|peer| peer.store == cx.store).map(|peer| peer.id);
-    if let Some(peer) = mine {
-        write_child(cx, child, peer)?;
-    }
+    write_child(cx, child)?;
     *cx.descriptor = Arc::new(parent);
     Ok(Ok(()))
 }
@@ -162,18 +166,32 @@ fn halves(
     Ok((parent, child))
 }
 
-/// Writes the child's start state, unless its replica was here before.
-fn write_child(
-    cx: &mut OperationContext<'_, '_>,
-    child: Descriptor,
-    peer: u64,
-) -> Result<(), ApplyError> {
+/// Writes the child's start state, unless its replica was here before or this store has no peer of
+/// it. If no replica of it lives here, its range is to be cleared, and the records say so.
+fn write_child(cx: &mut OperationContext<'_, '_>, child: Descriptor) -> Result<(), ApplyError> {
     let region = child.id;
+    let mine = child.peers.iter().find(|peer| peer.store == cx.store).map(|peer| peer.id);
     let known = records::replica(&*cx.batch, region).map_err(damaged)?;
-    if known.is_none_or(|known| known.state == ReplicaState::Tombstone && known.peer < peer) {
-        let replica = Replica { peer, state: ReplicaState::Member, epoch: child.epoch };
-        let new = Recorded { region, replica, descriptor: Some(child) };
-        lifecycle::write_new(cx.batch, &new, cx.clock);
+    let removed = match (known, mine) {
+        // A message was quicker: the child's leader fills the replica that is here.
+        (Some(known), _) if known.state != ReplicaState::Tombstone => return Ok(()),
+        (Some(removed), Some(peer)) if removed.peer < peer => None,
+        (None, Some(_)) => None,
+        (Some(removed), _) => Some(removed),
+        (None, None) => {
+            let (peer, epoch) = (NO_PEER, child.epoch);
+            Some(Replica { peer, state: ReplicaState::Tombstone, epoch })
+        }
+    };
+    match (removed, mine) {
+        (None, Some(peer)) => {
+            let replica = Replica { peer, state: ReplicaState::Member, epoch: child.epoch };
+            let new = Recorded { region, replica, descriptor: Some(child) };
+            lifecycle::write_new(cx.batch, &new, cx.clock);
+        }
+        // A descriptor beside a tombstone: the removal is not finished.
+        (Some(removed), _) => shape::write(cx.batch, &child, &removed),
+        (None, None) => {}
     }
     Ok(())
 }
@@ -228,21 +246,28 @@ impl<M: StateMachine> Inner<M> {
     /// this store joined the parent when the split was made already, what it would own is cleared.
     fn recorded_or_clear(&self, region: u64) -> Result<Option<Recorded>, StoreError> {
         let snapshot = self.engine.snapshot();
-        let replica = records::replica(&snapshot, region)?;
-        let living = replica.filter(|replica| replica.state != ReplicaState::Tombstone);
-        let Some(replica) = living else {
-            drop(snapshot);
-            self.clear_unowned(region)?;
-            return Ok(None);
-        };
+        let Some(replica) = records::replica(&snapshot, region)? else { return Ok(None) };
         let descriptor = records::descriptor(&snapshot, region)?;
-        Ok(Some(Recorded { region, replica, descriptor }))
+        let has_remains = records::has_remains(&snapshot, region)?;
+        drop(snapshot);
+        if replica.state != ReplicaState::Tombstone {
+            return Ok(Some(Recorded { region, replica, descriptor }));
+        }
+        // One that is listed still is about to be removed, which clears the same.
+        if has_remains && self.directory.get(region).is_none() {
+            self.destroy_records(region)?;
+        }
+        Ok(None)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use neokv_engine::Durability;
+
     use super::*;
+    use crate::ranges;
+    use crate::testing::{self, Nothing};
 
     fn parent() -> Descriptor {
         let peer = |id, store, role| Peer { id, store, role };
@@ -295,5 +320,38 @@ mod tests {
         assert!(refused(|split| split.child = 1), "the parent's own id");
         assert!(refused(|split| split.child_peers[1].id = 21), "one id twice");
         assert!(refused(|split| split.child_peers[1].id = 1), "a peer of the parent");
+    }
+
+    /// Applies the split on this store; returns the child's records, and whether its rows have an
+    /// explanation.
+    fn applied_on(store: u64, engine: &neokv_engine::Engine) -> (Replica, bool) {
+        let (mut batch, mut descriptor) = (engine.batch(), Arc::new(parent()));
+        let (batch_of, shape_of) = (&mut batch, &mut descriptor);
+        let mut cx = OperationContext { batch: batch_of, descriptor: shape_of, clock: 7, store };
+        assert_eq!(apply(&mut cx, &plan(150)).unwrap(), Ok(()));
+        shape::write(&mut batch, &descriptor, &testing::member(1));
+        engine.write(batch, Durability::Synced).unwrap();
+        let replica = records::replica(engine, 9).unwrap().unwrap();
+        let child = Nothing.ranges(&halves(&parent(), &plan(150)).unwrap().1);
+        let unexplained = records::unexplained(engine, &Nothing).unwrap();
+        (replica, !ranges::overlap(&child, &unexplained))
+    }
+
+    #[test]
+    fn the_range_of_a_child_that_does_not_live_here_is_recorded_as_to_be_cleared() {
+        let dir = tempfile::tempdir().unwrap();
+        let (replica, explained) = applied_on(11, &testing::engine(&dir.path().join("lives")));
+        assert_eq!((replica.peer, replica.state, explained), (21, ReplicaState::Member, true));
+        // This store has no peer of the child.
+        let (replica, explained) = applied_on(13, &testing::engine(&dir.path().join("none")));
+        assert_eq!((replica.peer, replica.state, explained), (0, ReplicaState::Tombstone, true));
+        // Its peer was here and was removed.
+        let engine = testing::engine(&dir.path().join("removed"));
+        let mut batch = engine.log_batch();
+        let removed = Replica { state: ReplicaState::Tombstone, ..testing::member(21) };
+        shape::write_replica(&mut batch, 9, &removed);
+        engine.write_log(batch, Durability::Synced).unwrap();
+        let (replica, explained) = applied_on(11, &engine);
+        assert_eq!((replica.peer, replica.state, explained), (21, ReplicaState::Tombstone, true));
     }
 }

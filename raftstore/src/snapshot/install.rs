@@ -44,7 +44,7 @@ use crate::shape::{Reshaped, Shape};
 use crate::types::{LogId, log_id_in};
 
 /// Name of the file that says an install was begun.
-pub(super) const INSTALL: &str = "INSTALL";
+pub(crate) const INSTALL: &str = "INSTALL";
 
 /// The snapshots of one Region on this store: where they come from and how they are installed.
 pub(crate) struct Snapshots<M> {

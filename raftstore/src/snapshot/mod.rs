@@ -41,6 +41,8 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use install::INSTALL;
 pub(crate) use install::Snapshots;
 pub(crate) use receive::{Arrived, Receiver};
 pub(crate) use recovery::{Broken, discard, recover};

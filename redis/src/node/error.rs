@@ -132,6 +132,9 @@ impl NodeError {
             }
             NodeError::Metrics(_) => "another --metrics-bind, or leave it off",
             NodeError::Store(StoreError::Engine(EngineError::NoSpace { .. })) => FREE_SPACE,
+            NodeError::Store(StoreError::UnknownRows { .. }) => {
+                "keep a copy of the directory, then restore it from a backup"
+            }
             NodeError::Store(_)
             | NodeError::Region { .. }
             | NodeError::RegionStopped { .. }
