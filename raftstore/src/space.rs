@@ -17,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use neokv_engine::{Engine, EngineError};
+use parking_lot::Mutex;
 
 use crate::error::StoreError;
 
@@ -27,6 +28,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// that write.
 pub(crate) struct SpaceAlarm {
     waiting: AtomicUsize,
+    /// Held while the proposers are told, so that the last they hear is what is so.
+    telling: Mutex<()>,
     tell: Box<dyn Fn(bool) + Send + Sync>,
 }
 
@@ -59,7 +62,11 @@ impl SpaceAlarm {
     /// An alarm that calls `tell` with `true` when a thread begins to wait and again whenever it
     /// has waited in vain, and with `false` when none waits any longer.
     pub(crate) fn new(tell: impl Fn(bool) + Send + Sync + 'static) -> Arc<SpaceAlarm> {
-        Arc::new(SpaceAlarm { waiting: AtomicUsize::new(0), tell: Box::new(tell) })
+        Arc::new(SpaceAlarm {
+            waiting: AtomicUsize::new(0),
+            telling: Mutex::default(),
+            tell: Box::new(tell),
+        })
     }
 
     /// Attempts something until it succeeds, fails for another reason than a full disk, or
@@ -102,6 +109,20 @@ impl SpaceAlarm {
         self.waiting.load(Ordering::Acquire) > 0
     }
 
+    /// A proposer has come that has heard nothing yet. It can be told by then.
+    pub(crate) fn tell_newcomer(&self) {
+        // Without a wait now, one that begins later tells it.
+        if self.is_raised() {
+            self.tell_all();
+        }
+    }
+
+    /// Tells every proposer what is so now.
+    fn tell_all(&self) {
+        let _one_at_a_time = self.telling.lock();
+        (self.tell)(self.is_raised());
+    }
+
     /// Begins to wait. The wait ends when the result is dropped.
     pub(crate) fn raise(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
@@ -115,22 +136,20 @@ pub(crate) struct Waiting<'a>(&'a SpaceAlarm);
 impl Waiting<'_> {
     /// There still is no space: writes that were proposed since the last call are answered as well.
     fn sound(&self) {
-        (self.0.tell)(true);
+        self.0.tell_all();
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if self.0.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
-            (self.0.tell)(false);
+            self.0.tell_all();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use parking_lot::Mutex;
-
     use super::*;
 
     #[test]
@@ -151,5 +170,22 @@ mod tests {
         drop(apply);
         assert!(!alarm.is_raised());
         assert_eq!(*told.lock(), [true, true, false]);
+    }
+
+    #[test]
+    fn who_comes_during_the_alarm_is_told_at_once() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let alarm = SpaceAlarm::new({
+            let told = Arc::clone(&told);
+            move |full| told.lock().push(full)
+        });
+        alarm.tell_newcomer();
+        assert!(told.lock().is_empty(), "there is nothing to tell");
+        let waiting = alarm.raise();
+        alarm.tell_newcomer();
+        assert_eq!(*told.lock(), [true]);
+        drop(waiting);
+        alarm.tell_newcomer();
+        assert_eq!(*told.lock(), [true, false]);
     }
 }

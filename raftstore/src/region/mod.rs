@@ -146,9 +146,20 @@ impl<M: StateMachine> Region<M> {
         let submitted = if self.published.serving() || self.shape.is_removed() {
             self.proposer.submit(epoch, commands)
         } else {
-            Err(self.not_serving().into())
+            Err(self.refusal(self.not_serving()))
         };
         submitted.inspect_err(|_| metrics::refused())
+    }
+
+    /// What a write is told that is not served. One that is not served yet may wait for space: an
+    /// election needs a write.
+    pub(crate) fn refusal(&self, why: NotServing) -> ProposeError {
+        match why {
+            NotServing::NotReady { .. } if self.applier.parts().space.is_raised() => {
+                ProposeError::NoSpace
+            }
+            other => other.into(),
+        }
     }
 
     /// A caller that is left without an answer because the Region died is told the cause.

@@ -19,10 +19,12 @@ use parking_lot::Mutex;
 
 use super::Store;
 use crate::config::Config;
-use crate::error::{ReadError, StoreError};
+use crate::error::{ProposeError, ReadError, StoreError};
 use crate::machine::{ApplyContext, ApplyError, Outcome, Stamp, StateMachine};
 use crate::propose::Done;
 use crate::testing::{self, Nothing};
+use crate::records;
+use crate::region::NotServing;
 use crate::transport::wire::append_out;
 use crate::transport::{Message, MessageKind, NoPeers, TransportError};
 use crate::types::{Entry, TypeConfig, Vote, log_id};
@@ -76,6 +78,42 @@ async fn while_the_disk_is_full_entries_stay_with_the_leader() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_starts_while_the_disk_is_full_refuses_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = empty_store(dir.path()).await;
+    let (region, epoch) = {
+        // Of one that waits, and does not get to its next attempt.
+        let _full = store.0.space.raise();
+        let region = store.bootstrap(testing::descriptor(1, SlotRange::ALL)).await.unwrap();
+        let epoch = region.descriptor().epoch;
+        // It may serve by now or not.
+        assert_eq!(region.propose(epoch, vec![()]).await, Err(ProposeError::NoSpace));
+        region.wait_serving().await.unwrap();
+        assert_eq!(region.propose(epoch, vec![()]).await, Err(ProposeError::NoSpace));
+        (region, epoch)
+    };
+    let refused = region.propose(epoch, vec![()]).await;
+    assert_ne!(refused, Err(ProposeError::NoSpace), "there is space again");
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_is_not_ready_on_a_full_disk_says_that_it_is_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    let region = store.region(1).unwrap();
+    let not_ready = || NotServing::NotReady { region: 1, why: "it is starting" };
+    assert!(matches!(region.refusal(not_ready()), ProposeError::NotReady { .. }));
+    let full = store.0.space.raise();
+    assert_eq!(region.refusal(not_ready()), ProposeError::NoSpace);
+    // Where to go instead is said all the same.
+    let elsewhere = region.refusal(NotServing::NotLeader { region: 1, leader: Some(2) });
+    assert!(matches!(elsewhere, ProposeError::NotLeader { leader: Some(2), .. }), "{elsewhere}");
+    drop(full);
+    store.shutdown().await;
+}
+
 async fn rows_that_an_install_takes_in_are_not_cleared() {
     let dir = tempfile::tempdir().unwrap();
     let store = empty_store(dir.path()).await;
