@@ -101,7 +101,11 @@ impl<M: StateMachine> Snapshots<M> {
     /// What Raft was given, as files that may be installed. Blocks on disk.
     pub(crate) fn received(&self, data: SnapshotData) -> Result<Received, StoreError> {
         match data {
-            SnapshotData::Received(received) => Ok(*received),
+            SnapshotData::Received(received) => {
+                let why = || "it was taken in already".to_owned();
+                let gone = || StoreError::Snapshot { region: self.region, why: why() };
+                received.into_inner().map(|received| *received).ok_or_else(gone)
+            }
             SnapshotData::Here(source) => {
                 let package = Self::package(&*source, &self.dir)?;
                 let claim = self.claim(&package.manifest.descriptor)?;

@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::dir::Dir;
 use super::source::{SnapshotData, Source};
-use crate::blocking::blocking;
+use crate::blocking::{DroppedInBackground, blocking};
 use crate::config::{Config, Execution};
 use crate::error::StoreError;
 use crate::metrics;
@@ -102,13 +102,12 @@ async fn send_files(
 ) -> Result<Manifest, SendError> {
     let parent = link.config().snapshot_dir.clone();
     let dir = Arc::new(blocking(move || Dir::create(&parent, "out", session)).await??);
+    // Whoever has it last removes what is left in it. That must not be this task.
+    let _held = DroppedInBackground::new(Arc::clone(&dir));
     let (finished, mut files) = mpsc::channel(files_ahead(link.config()));
-    let exporting = tokio::spawn(blocking({
-        let dir = Arc::clone(&dir);
-        move || {
-            let _place = place;
-            source.export(dir.path(), &pace, &mut |file| queue_file(&finished, file))
-        }
+    let exporting = tokio::spawn(blocking(move || {
+        let _place = place;
+        source.export(dir.path(), &pace, &mut |file| queue_file(&finished, file))
     }));
     let mut number = 0u32;
     while let Some(file) = files.recv().await {

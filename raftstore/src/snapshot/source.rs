@@ -9,6 +9,7 @@ use neokv_engine::Engine;
 use neokv_engine::transfer::{Export, ExportLimits, Pace, RangeFile};
 
 use super::dir::{Package, file_path, io};
+use crate::blocking::DroppedInBackground;
 use crate::error::StoreError;
 use crate::machine::StateMachine;
 use crate::ownership::Claim;
@@ -18,8 +19,9 @@ use crate::records;
 pub(crate) enum SnapshotData {
     /// In the engine of the replica that built it; can be exported at any time.
     Here(Arc<dyn Source>),
-    /// In files that came from a peer, ready to be taken in.
-    Received(Box<Received>),
+    /// In files that came from a peer, ready to be taken in. Raft may drop it, on a thread of its
+    /// own: because the vote of its sender is old, or what is in it.
+    Received(DroppedInBackground<Box<Received>>),
 }
 
 impl fmt::Debug for SnapshotData {

@@ -32,7 +32,7 @@ use openraft::storage::Snapshot;
 
 use super::Inner;
 use super::directory::Directory;
-use crate::blocking::blocking;
+use crate::blocking::{DroppedInBackground, blocking};
 use crate::error::StoreError;
 use crate::group::Raft;
 use crate::machine::StateMachine;
@@ -187,7 +187,7 @@ impl Handler {
             last_log_id: applied.log_id.map(log_id_in),
             last_membership: membership_in(&applied.membership),
         };
-        let received = SnapshotData::Received(Box::new(received));
+        let received = SnapshotData::Received(DroppedInBackground::new(Box::new(received)));
         let snapshot = Snapshot { meta, snapshot: received };
         let answer = raft.install_full_snapshot(vote, snapshot).await;
         let answer = answer.map_err(|error| self.refused(&error))?;
