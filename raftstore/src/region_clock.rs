@@ -12,6 +12,10 @@
 //!   store's clock          ────────────────╱               two hours later
 //! ```
 //!
+//! A snapshot brings the clock of its Region along, which is treated like a stamp: the Region must
+//! not go back behind it, and the store does not follow it. One that leaves no room for further
+//! stamps is refused where it comes in, in an entry or a snapshot.
+//!
 //! Proposer, readers and cleaner of the Region ask this clock, so that what has expired for one has
 //! expired for all.
 
@@ -100,6 +104,13 @@ impl RegionClock {
         }
     }
 
+    /// Milliseconds by which the Region's time is ahead of the store's.
+    pub(crate) fn ahead_ms(&self) -> u64 {
+        // The Region's first: what passes in between must not count.
+        let here = self.now_ms();
+        here.saturating_sub(self.0.store.now_ms())
+    }
+
     /// The latest stamp of entries whose rows may be seen, milliseconds since 1970.
     pub(crate) fn stamped_ms(&self) -> u64 {
         self.0.stamped_ms.load(Ordering::Acquire)
@@ -145,6 +156,7 @@ mod tests {
         let machine = Machine::at(1_000_000);
         let clock = RegionClock::new(Clock::new(machine.clone()), hlc::from_ms(999_000));
         assert_eq!((clock.now_ms(), clock.stamped_ms()), (1_000_000, 999_000));
+        assert_eq!(clock.ahead_ms(), 0);
         machine.pass(10);
         clock.observe(hlc::from_ms(1_000_010));
         assert_eq!((clock.now_ms(), clock.stamped_ms()), (1_000_010, 1_000_010));
@@ -156,6 +168,7 @@ mod tests {
         let stamp = hlc::from_ms(HOUR);
         let clock = RegionClock::new(Clock::new(machine.clone()), stamp);
         assert_eq!(clock.now_ms(), HOUR, "it does not go back");
+        assert_eq!(clock.ahead_ms(), HOUR - 1000, "the store follows by a step");
         let mut last = HOUR;
         for minute in 1..=120 {
             machine.pass(60_000);

@@ -95,6 +95,16 @@ pub(crate) fn applier_with(
     peer: u64,
     space: Arc<SpaceAlarm>,
 ) -> Arc<Applier<Nothing>> {
+    applier_by(engine, peer, space, Clock::default())
+}
+
+/// The same, by this clock.
+pub(crate) fn applier_by(
+    engine: &Engine,
+    peer: u64,
+    space: Arc<SpaceAlarm>,
+    clock: Clock,
+) -> Arc<Applier<Nothing>> {
     let applied: Applied = records::applied(engine, 1).unwrap().unwrap_or_default();
     let id = applied.log_id.unwrap_or_default();
     let start = StartPoint { term: id.term, index: id.index, clock: applied.clock, sole: true };
@@ -107,7 +117,7 @@ pub(crate) fn applier_with(
         machine: Arc::new(Nothing),
         published: Arc::new(Published::new(start, |_| {})),
         shape: Arc::new(shape),
-        clock: RegionClock::new(Clock::default(), applied.clock),
+        clock: RegionClock::new(clock, applied.clock),
         space,
         operations: Dispatch::<Nothing>::of(Weak::new()),
         creation: Arc::default(),

@@ -198,6 +198,17 @@ impl Origin {
         Ok(id)
     }
 
+    /// A value of a Region's clock that can be counted on: each command owns one. The greatest that
+    /// a time is made from leaves room for more commands than there will ever be.
+    pub(crate) fn clock(self, clock: u64) -> Result<u64, DecodeError> {
+        let largest = match self {
+            Self::Disk => u64::MAX - (u64::MAX >> 2),
+            Self::Peer => u64::MAX >> 1,
+        };
+        let why = "it is so far ahead that no time can follow it";
+        if clock <= largest { Ok(clock) } else { Err(DecodeError::Invalid { what: "clock", why }) }
+    }
+
     /// A vote whose term can be counted on.
     pub(crate) fn vote(self, vote: stored::Vote) -> Result<stored::Vote, DecodeError> {
         self.number("term", vote.term).map(|_| vote)
@@ -210,10 +221,11 @@ impl Origin {
         Ok(descriptor)
     }
 
-    /// An applied record whose log ids can be counted on.
+    /// An applied record whose log ids and clock can be counted on.
     pub(crate) fn applied(self, applied: Applied) -> Result<Applied, DecodeError> {
         let ids = [applied.log_id, applied.membership.log_id];
         ids.into_iter().flatten().try_for_each(|id| self.log_id(id).map(drop))?;
+        self.clock(applied.clock)?;
         Ok(applied)
     }
 
@@ -381,6 +393,10 @@ mod tests {
         assert_eq!(largest(Origin::Peer), u64::MAX >> 2);
         let id = |term, index| Origin::Disk.log_id(stored::LogId { term, index });
         assert!(id(1, u64::MAX).is_err() && id(u64::MAX, 1).is_err() && id(1, 1).is_ok());
+        let clock = |origin: Origin, clock| origin.clock(clock).is_ok();
+        let last = neokv_encoding::hlc::from_ms(u64::MAX);
+        assert!(clock(Origin::Peer, last + (1 << 60)) && clock(Origin::Disk, u64::MAX >> 1));
+        assert!(!clock(Origin::Peer, u64::MAX - (u64::MAX >> 2)) && !clock(Origin::Disk, u64::MAX));
         let epoch = |version, conf_ver| {
             let epoch = Epoch { version, conf_ver };
             Origin::Peer.descriptor(Descriptor { epoch, ..crate::records::unknown(1) })

@@ -17,7 +17,9 @@ use crate::published::Published;
 use crate::region_clock::RegionClock;
 use crate::shape::Shape;
 use crate::space::{MayBeFull, SpaceAlarm};
-use crate::types::{Answer, Data, Entry, config_out, entry_weight, is_sole_voter, log_id_out};
+use crate::types::{
+    Answer, Data, Entry, Origin, config_out, entry_weight, is_sole_voter, log_id_out,
+};
 
 /// What one Region's apply thread works on.
 pub(crate) struct Applier<M: StateMachine> {
@@ -146,7 +148,11 @@ impl<M: StateMachine> Applier<M> {
         match &entry.payload {
             EntryPayload::Normal(Data::Command { epoch, command }) => {
                 cx.proposed = *epoch;
-                Ok(Answer::of(self.parts.machine.apply(cx, command)?))
+                let outcomes = self.parts.machine.apply(cx, command)?;
+                // The stamp comes from a peer. Each replica finds the same.
+                let counted = Origin::Peer.clock(cx.clock);
+                counted.map_err(|error| ApplyError::Undecodable(error.to_string()))?;
+                Ok(Answer::of(outcomes))
             }
             // A new leader's first entry: its log id is all that counts.
             _ => Ok(Answer::default()),

@@ -158,6 +158,12 @@ impl<M: StateMachine> Snapshots<M> {
         parts.machine.loaded(&self.engine, &descriptor)?;
         reshaped.publish(&parts.shape);
         applier.publish(manifest.applied);
+        // The snapshot's clock is that of the Region, whose stamps it must not go back behind. The
+        // store and its other Regions do not follow it further than a stamp.
+        let ahead_ms = parts.clock.ahead_ms();
+        if ahead_ms > 0 {
+            tracing::warn!(region, ahead_ms, "the clock that a snapshot carries is ahead of ours");
+        }
         metrics::snapshot_installed();
         tracing::info!(region, files = manifest.files.len(), "snapshot installed");
         Ok(())

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
+use neokv_encoding::hlc;
 use neokv_encoding::key::{self, RegionKind, UserKey};
 use neokv_encoding::raft::{LogId, Membership};
 use neokv_encoding::region::{Applied, Descriptor, Replica, ReplicaState};
@@ -22,6 +23,7 @@ use super::receive::Receiver;
 use super::recovery::{discard, recover};
 use super::source::{Received, RegionSource, Source};
 use crate::apply::Applier;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::machine::StateMachine;
@@ -312,6 +314,30 @@ fn install_on_a_full_disk(
 }
 
 #[test]
+fn the_clock_of_a_snapshot_moves_its_region_and_the_store_by_a_step_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = store(&dir.path().join("source"), 50, SlotRange::ALL);
+    let target = store(&dir.path().join("target"), 9, SlotRange::ALL);
+    let passing = dir.path().join("target/snapshots");
+    let mut package = package(&source, &passing);
+    // Its leader's clock is a year ahead.
+    let clock = Clock::default();
+    let stamp_ms = clock.now_ms() + 365 * 86_400_000;
+    package.manifest.applied.clock = hlc::from_ms(stamp_ms);
+    let applier = testing::applier_by(&target, 1, SpaceAlarm::new(|_| {}), clock.clone());
+    let (machine, ownership) = (Arc::new(Nothing), Ownership::default());
+    let snapshots = Snapshots::new(target.clone(), machine, 1, passing, ownership);
+    let claim = snapshots.claim(&package.manifest.descriptor).unwrap();
+    let announced = package.manifest.applied.log_id.map(log_id_in);
+    snapshots.install(Received { package, claim }, announced, &applier).unwrap();
+    let region = &applier.parts().clock;
+    assert!(region.now_ms() >= stamp_ms, "what has expired does not come alive");
+    // A step is a second: a day leaves the test its time.
+    assert!(clock.now_ms() < stamp_ms - 364 * 86_400_000, "others are not dragged along");
+    assert!(region.ahead_ms() > 364 * 86_400_000);
+}
+
+#[test]
 fn an_install_waits_for_space_and_leaves_no_torn_file() {
     let freed = Arc::new(AtomicUsize::new(0));
     let (dir, engine, installed) = install_on_a_full_disk({
@@ -452,6 +478,10 @@ async fn a_snapshot_whose_numbers_none_can_follow_is_refused() {
     let mut manifest = sent.clone();
     manifest.applied.log_id = Some(LogId { term: 1, index: u64::MAX });
     let vote = crate::types::vote_in(neokv_encoding::raft::Vote::default());
+    let end = Writer::new().u64(session).vote(&vote).bytes(&manifest.encode()).finish();
+    assert!(receiver.end(1, end).await.is_err_and(garbled));
+    let mut manifest = sent;
+    manifest.applied.clock = u64::MAX - 1;
     let end = Writer::new().u64(session).vote(&vote).bytes(&manifest.encode()).finish();
     assert!(receiver.end(1, end).await.is_err_and(garbled));
 }
