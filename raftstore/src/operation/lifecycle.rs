@@ -260,7 +260,10 @@ impl<M: StateMachine> Inner<M> {
         let destroyed = blocking(move || store.destroy_records(region)).await;
         destroyed.map_err(|error| failed(region, &error))??;
         self.directory.remove(region);
-        Ok(())
+        // No message finds the replica any longer. What was still arriving for it goes.
+        let receiver = Arc::clone(&self.receiver);
+        let ended = blocking(move || receiver.end_transfer(region)).await;
+        ended.map_err(|error| failed(region, &error))
     }
 
     /// Writes the tombstone and clears records, log and data of a replica without a group. Blocks
@@ -279,12 +282,12 @@ impl<M: StateMachine> Inner<M> {
         // in the descriptor.
         let unowned = ranges::subtract(unowned, &claimed);
         let cleared = records::with_rows(&snapshot, unowned.clone())?;
-        drop(snapshot);
-        let mut batch = self.engine.log_batch();
-        shape::write_replica(
         let descriptor = records::descriptor(&snapshot, region)?;
         let left = descriptor.map(|mine| self.machine.ranges(&mine)).unwrap_or_default();
         let left = records::with_rows(&snapshot, ranges::intersect(left, &claimed))?;
+        drop(snapshot);
+        let mut batch = self.engine.log_batch();
+        shape::write_replica(
             &mut batch,
             region,
             &Replica { state: ReplicaState::Tombstone, ..replica },

@@ -219,6 +219,17 @@ impl Receiver {
         Ok(Arrived { vote, package, place })
     }
 
+    /// Ends the transfer to a replica that was removed. Blocks on disk.
+    pub(crate) fn end_transfer(&self, region: u64) {
+        let ended = {
+            let mut places = self.places_taken.lock();
+            // One that is being installed is given up by who installs it.
+            let arrives = places.get(&region).is_some_and(|place| place.transfer.is_some());
+            arrives.then(|| places.remove(&region))
+        };
+        drop(ended);
+    }
+
     /// The place of a transfer that was taken out of it is free.
     fn give_up(&self, region: u64, session: u64) {
         let mut places = self.places_taken.lock();

@@ -71,7 +71,7 @@ pub(crate) struct Inner<M: StateMachine> {
     transport: Arc<dyn Transport>,
     pub(crate) space: Arc<SpaceAlarm>,
     pool: ApplyPool,
-    receiver: Arc<Receiver>,
+    pub(crate) receiver: Arc<Receiver>,
     sending: Arc<SendLimits>,
     tails: Arc<TailBudget>,
     quota: QueueQuota,

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use neokv_encoding::family::Family;
 use neokv_encoding::key::slot_bounds;
 use neokv_encoding::raft::{Peer, PeerRole};
-use neokv_encoding::region::Descriptor;
+use neokv_encoding::region::{Applied, Descriptor};
 use neokv_encoding::slot::SlotRange;
+use neokv_encoding::snapshot::Manifest;
 use neokv_engine::{Durability, EngineError, KeyRange};
 use openraft::EntryPayload;
 use openraft::impls::leader_id_std::LeaderId;
@@ -22,10 +23,10 @@ use crate::config::Config;
 use crate::error::{ProposeError, ReadError, StoreError};
 use crate::machine::{ApplyContext, ApplyError, Outcome, Stamp, StateMachine};
 use crate::propose::Done;
-use crate::testing::{self, Nothing};
 use crate::records;
 use crate::region::NotServing;
-use crate::transport::wire::append_out;
+use crate::testing::{self, Nothing};
+use crate::transport::wire::{Reader, Writer, append_out};
 use crate::transport::{Message, MessageKind, NoPeers, TransportError};
 use crate::types::{Entry, TypeConfig, Vote, log_id};
 
@@ -78,7 +79,6 @@ async fn while_the_disk_is_full_entries_stay_with_the_leader() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[tokio::test(flavor = "multi_thread")]
 async fn a_region_that_starts_while_the_disk_is_full_refuses_writes() {
     let dir = tempfile::tempdir().unwrap();
     let store = empty_store(dir.path()).await;
@@ -114,6 +114,7 @@ async fn a_region_that_is_not_ready_on_a_full_disk_says_that_it_is_full() {
     store.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_that_an_install_takes_in_are_not_cleared() {
     let dir = tempfile::tempdir().unwrap();
     let store = empty_store(dir.path()).await;
@@ -133,6 +134,43 @@ async fn rows_that_an_install_takes_in_are_not_cleared() {
     store.bootstrap(testing::descriptor(3, low)).await.unwrap();
     store.destroy(3).await.unwrap();
     assert!(!is_there());
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_still_arrives_ends_with_its_replica() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = empty_store(dir.path()).await;
+    store.create_empty(1, 7).await.unwrap();
+    let endpoint = store.endpoint();
+    let message = |kind, body| Message { region: 1, from: 2, to: 7, kind, body };
+    let shape = testing::descriptor(1, SlotRange::ALL);
+    let offer = Writer::new().bytes(&shape.encode()).finish();
+    let session = endpoint.receive(message(MessageKind::SnapshotOffer, offer)).await.unwrap();
+    let session = Reader::new(session).unwrap().u64().unwrap();
+    let chunk = |offset| {
+        let body = Writer::new().u64(session).u32(0).u64(offset).bytes(b"rows").finish();
+        message(MessageKind::SnapshotChunk, body)
+    };
+    endpoint.receive(chunk(0)).await.unwrap();
+    let arriving = || std::fs::read_dir(dir.path().join("snapshots")).unwrap().count();
+    assert_eq!(arriving(), 1);
+    store.destroy(1).await.unwrap();
+    assert_eq!(arriving(), 0);
+    // What its sender goes on with is refused, and leaves nothing.
+    endpoint.receive(chunk(4)).await.unwrap_err();
+    let manifest = Manifest { descriptor: shape, applied: Applied::default(), files: Vec::new() };
+    let vote = Vote { leader_id: LeaderId { term: 3, voted_for: 2 }, committed: true };
+    let end = Writer::new().u64(session).vote(&vote).bytes(&manifest.encode()).finish();
+    endpoint.receive(message(MessageKind::SnapshotEnd, end)).await.unwrap_err();
+    assert_eq!(arriving(), 0);
+    assert!(records::descriptor(store.engine(), 1).unwrap().is_none() && store.region(1).is_none());
+    // Its successor gets a snapshot of its own.
+    store.create_empty(1, 8).await.unwrap();
+    let again = Writer::new().bytes(&testing::descriptor(1, SlotRange::ALL).encode()).finish();
+    let again = Message { to: 8, ..message(MessageKind::SnapshotOffer, again) };
+    endpoint.receive(again).await.unwrap();
+    assert_eq!(arriving(), 1);
     store.shutdown().await;
 }
 

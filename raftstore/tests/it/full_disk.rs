@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 use std::time::Duration;
 
+use neokv_encoding::raft::{Peer, PeerRole};
 use neokv_encoding::region::Descriptor;
 use neokv_raftstore::transport::local::LocalTransport;
 
-use crate::installs::{key_in, lone, slots};
+use crate::installs::{hold_install, install_file, key_in, lone, slots};
 use crate::node::{Node, region_on, write};
 use crate::threads::{quick, until};
-use crate::toy::Command;
+use crate::toy::{Command, sum};
 
 /// Names the small disk to the inner run.
 const DISK: &str = "NEOKV_TEST_SMALL_DISK";
@@ -105,6 +106,45 @@ async fn a_store_ends_while_a_vote_waits_for_space() {
     let leader = if there.is_serving() { &one } else { &two };
     assert_eq!(leader.add(key_in(slots(0, 8192)), 1).await, 6);
     drop((there, here));
+    close(two).await;
+    close(one).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_install_for_which_the_disk_fills_after_its_begin_is_finished_by_a_restart() {
+    let test =
+        "full_disk::an_install_for_which_the_disk_fills_after_its_begin_is_finished_by_a_restart";
+    let Some(disk) = small_disk(test) else { return };
+    let (network, [one, two]) = two_stores(&disk).await;
+    let key = key_in(slots(0, 8192));
+    let sent = one.store.bootstrap(lone(1, 1, slots(0, 8192))).await.unwrap();
+    sent.wait_serving().await.unwrap();
+    write(&sent, &[Command::Add(key, 7)]).await.unwrap();
+    let other = two.store.bootstrap(lone(2, 2, slots(8192, 16_384))).await.unwrap();
+    other.wait_serving().await.unwrap();
+    let gate = hold_install(&two);
+    two.store.create_empty(1, 12).await.unwrap();
+    let adding = tokio::spawn(async move {
+        let learner = Peer { id: 12, store: 2, role: PeerRole::Learner };
+        sent.add_learner(sent.descriptor().epoch, learner).await
+    });
+    // The INSTALL file is written: from here on there is no room for anything.
+    gate.wait().await;
+    let ballast = fill(&disk);
+    while write(&other, &[Command::Pad(1 << 16)]).await.is_ok() {}
+    gate.open();
+    drop(other);
+    network.isolate(1);
+    let dir = close(two).await;
+    let snapshots = dir.path().join("snapshots");
+    assert!(install_file(&snapshots).is_some(), "it is not finished");
+
+    std::fs::remove_file(ballast).unwrap();
+    let two = Node::open(dir, 2, network.for_store(2), quick).await;
+    // Nobody has sent it again: the start has finished it.
+    assert_eq!((sum(&two.engine, key), install_file(&snapshots)), (7, None));
+    assert_eq!(two.region().descriptor().slots, slots(0, 8192));
+    adding.abort();
     close(two).await;
     close(one).await;
 }

@@ -34,34 +34,34 @@ pub fn key_in(slots: SlotRange) -> u8 {
 }
 
 /// The file that says that an install has begun.
-fn install_file(snapshots: &Path) -> Option<PathBuf> {
+pub fn install_file(snapshots: &Path) -> Option<PathBuf> {
     let dirs = std::fs::read_dir(snapshots).ok()?;
     dirs.filter_map(|dir| Some(dir.ok()?.path().join("INSTALL"))).find(|file| file.exists())
 }
 
 /// Holds an install: it tells that it has got so far, and waits.
-struct Gate {
+pub struct Gate {
     reached: Arc<Mutex<mpsc::Receiver<()>>>,
     open: mpsc::Sender<()>,
 }
 
 impl Gate {
     /// Waits until the install has got so far.
-    async fn wait(&self) {
+    pub async fn wait(&self) {
         let reached = Arc::clone(&self.reached);
         let reached = tokio::task::spawn_blocking(move || reached.lock().unwrap().recv());
         reached.await.unwrap().unwrap();
     }
 
     /// Lets the install go on.
-    fn open(&self) {
+    pub fn open(&self) {
         self.open.send(()).unwrap();
     }
 }
 
 /// Holds the first install of Region 1 on a store between its beginning and the exchange of the
 /// data.
-fn hold_install(node: &Node) -> Gate {
+pub fn hold_install(node: &Node) -> Gate {
     let (tell, reached) = mpsc::channel();
     let (open, wait) = mpsc::channel();
     let (held, wait) = (AtomicBool::new(false), Mutex::new(wait));
