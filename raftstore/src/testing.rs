@@ -13,7 +13,7 @@ use neokv_engine::{Engine, KeyRange, Options};
 
 use crate::apply::{Applier, ApplierParts};
 use crate::clock::Clock;
-use crate::machine::{ApplyContext, ApplyError, Outcome, Stamp, StateMachine};
+use crate::machine::{ApplyContext, ApplyError, Outcome, StateMachine};
 use crate::operation::Dispatch;
 use crate::published::{Published, StartPoint};
 use crate::records;
@@ -21,29 +21,37 @@ use crate::region_clock::RegionClock;
 use crate::shape::{Routes, Shape};
 use crate::space::SpaceAlarm;
 
+/// What machines without commands have in common.
+macro_rules! no_commands {
+    () => {
+        type Command = ();
+        type Reply = ();
+        type Pending = ();
+
+        fn weight(&self, (): &()) -> usize {
+            0
+        }
+
+        fn alone(&self, (): &()) -> bool {
+            false
+        }
+
+        fn encode(&self, _: $crate::machine::Stamp, _: &[()]) -> ::bytes::Bytes {
+            ::bytes::Bytes::new()
+        }
+
+        fn decode(&self, _: &::bytes::Bytes) -> Result<Vec<()>, $crate::machine::ApplyError> {
+            Ok(Vec::new())
+        }
+    };
+}
+pub(crate) use no_commands;
+
 /// Whose entries carry no commands.
 pub(crate) struct Nothing;
 
 impl StateMachine for Nothing {
-    type Command = ();
-    type Reply = ();
-    type Pending = ();
-
-    fn weight(&self, (): &()) -> usize {
-        0
-    }
-
-    fn alone(&self, (): &()) -> bool {
-        false
-    }
-
-    fn encode(&self, _: Stamp, _: &[()]) -> Bytes {
-        Bytes::new()
-    }
-
-    fn decode(&self, _: &Bytes) -> Result<Vec<()>, ApplyError> {
-        Ok(Vec::new())
-    }
+    no_commands!();
 
     fn apply(&self, _: &mut ApplyContext<'_>, _: &Bytes) -> Result<Vec<Outcome<()>>, ApplyError> {
         Ok(Vec::new())

@@ -19,7 +19,7 @@ use super::chunk::{Chunk, ChunkEnd};
 use super::operations::{AdminOutcome, Change, OperationContext, Operations};
 use super::pool::{ApplyPool, Job, NotWritten, Part, Writer};
 use crate::clock::Clock;
-use crate::machine::{ApplyContext, ApplyError, Outcome, Stamp, StateMachine};
+use crate::machine::{ApplyContext, ApplyError, Outcome, StateMachine};
 use crate::operation::Dispatch;
 use crate::published::{Published, StartPoint};
 use crate::region_clock::RegionClock;
@@ -40,25 +40,7 @@ fn row(region: u64) -> Vec<u8> {
 }
 
 impl StateMachine for Adds {
-    type Command = ();
-    type Reply = ();
-    type Pending = ();
-
-    fn weight(&self, (): &()) -> usize {
-        0
-    }
-
-    fn alone(&self, (): &()) -> bool {
-        false
-    }
-
-    fn encode(&self, _: Stamp, _: &[()]) -> Bytes {
-        Bytes::new()
-    }
-
-    fn decode(&self, _: &Bytes) -> Result<Vec<()>, ApplyError> {
-        Ok(Vec::new())
-    }
+    testing::no_commands!();
 
     fn apply(
         &self,

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use super::Store;
 use crate::config::Config;
 use crate::error::{ProposeError, ReadError, StoreError};
-use crate::machine::{ApplyContext, ApplyError, Outcome, Stamp, StateMachine};
+use crate::machine::{ApplyContext, ApplyError, Outcome, StateMachine};
 use crate::propose::Done;
 use crate::records;
 use crate::region::NotServing;
@@ -199,25 +199,7 @@ struct Watching {
 }
 
 impl StateMachine for Watching {
-    type Command = ();
-    type Reply = ();
-    type Pending = ();
-
-    fn weight(&self, (): &()) -> usize {
-        0
-    }
-
-    fn alone(&self, (): &()) -> bool {
-        false
-    }
-
-    fn encode(&self, stamp: Stamp, commands: &[()]) -> Bytes {
-        Nothing.encode(stamp, commands)
-    }
-
-    fn decode(&self, payload: &Bytes) -> Result<Vec<()>, ApplyError> {
-        Nothing.decode(payload)
-    }
+    testing::no_commands!();
 
     fn apply(&self, _: &mut ApplyContext<'_>, _: &Bytes) -> Result<Vec<Outcome<()>>, ApplyError> {
         Ok(Vec::new())
