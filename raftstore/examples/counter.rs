@@ -129,7 +129,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let epoch = region.descriptor().epoch;
     let point = region.read_now(epoch)?;
-    println!("found     {}", region.read_latest(&point, |engine, _| value(engine))??);
+    println!("found     {}", region.read_latest(&point, |rows, _| value(rows))??);
     let sums = region.propose(epoch, vec![1, 10, 100]).await?;
     println!("added     1, 10, 100: {sums:?}");
     let status = region.status();

@@ -1,7 +1,7 @@
 //! Reads of a Region: the permission, and the rows. [`crate::read`] tells why they are the latest.
 
 use neokv_encoding::region::{Epoch, RegionState};
-use neokv_engine::{BudgetedRead, Engine, ReadBudget, Snapshot};
+use neokv_engine::{BudgetedRead, Read, ReadBudget};
 
 use super::Region;
 use crate::error::ReadError;
@@ -87,7 +87,7 @@ impl<M: StateMachine> Region<M> {
     pub fn read_latest<T>(
         &self,
         point: &ReadPoint,
-        work: impl FnOnce(&Engine, u64) -> T,
+        work: impl FnOnce(&dyn Read, u64) -> T,
     ) -> Result<T, ReadError> {
         let result = work(&self.engine, self.instant(point));
         self.confirm(point).map(|()| result)
@@ -103,7 +103,7 @@ impl<M: StateMachine> Region<M> {
     pub fn read_snapshot<T>(
         &self,
         point: &ReadPoint,
-        work: impl FnOnce(&Snapshot<'_>, u64) -> T,
+        work: impl FnOnce(&dyn Read, u64) -> T,
     ) -> Result<T, ReadError> {
         let snapshot = self.engine.snapshot();
         let result = work(&snapshot, self.instant(point));

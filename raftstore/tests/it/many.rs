@@ -113,7 +113,7 @@ async fn a_command_takes_effect_where_its_slot_is_or_nowhere() {
     let misrouted: Vec<Done<Command, Reply>> = both.map(Done::Misrouted).to_vec();
     assert_eq!(parent.propose(old, both.to_vec()).await.unwrap(), misrouted);
     assert!(matches!(parent.read_now(old), Err(ReadError::StaleEpoch { .. })));
-    let stale = parent.read_latest(&point, |engine, _| sum(engine, right));
+    let stale = parent.read_latest(&point, |rows, _| sum(rows, right));
     assert!(matches!(stale, Err(ReadError::StaleEpoch { descriptor }) if descriptor.epoch == now));
 
     // By the new one each half takes what is its own.
@@ -203,7 +203,7 @@ async fn reads_grow(node: Arc<Node>, keys: Vec<u8>, stop: Arc<AtomicBool>) {
             let region = until_region(&node, *key).await;
             let Ok(point) = region.read_now(region.descriptor().epoch) else { continue };
             tokio::task::yield_now().await;
-            match region.read_latest(&point, |engine, _| sum(engine, *key)) {
+            match region.read_latest(&point, |rows, _| sum(rows, *key)) {
                 Ok(sum) => {
                     assert!(sum >= *seen);
                     *seen = sum;
@@ -276,7 +276,7 @@ async fn a_region_that_was_destroyed_comes_back_under_a_new_peer_only() {
     let point = region.read_now(region.descriptor().epoch).unwrap();
     node.store.destroy(2).await.unwrap();
     // Who still holds the Region reads nothing of what was cleared.
-    assert!(region.read_latest(&point, |engine, _| sum(engine, keys[1])).is_err());
+    assert!(region.read_latest(&point, |rows, _| sum(rows, keys[1])).is_err());
     assert!(node.store.region_of_slot(slot(keys[1])).is_none());
     assert_eq!((sum(&node.engine, keys[0]), sum(&node.engine, keys[1])), (3, 0));
     node.check_memory();

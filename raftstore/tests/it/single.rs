@@ -21,8 +21,8 @@ async fn a_write_is_applied_before_it_is_answered_and_read_at_once() {
     assert_eq!(replies, [Reply::Sum(2), Reply::Error, Reply::Sum(5)]);
     let epoch = region.descriptor().epoch;
     let point = region.read_now(epoch).unwrap();
-    assert_eq!(region.read_latest(&point, |engine, _| sum(engine, 1)), Ok(5));
-    assert_eq!(region.read_snapshot(&point, |snapshot, _| sum(snapshot, 1)), Ok(5));
+    assert_eq!(region.read_latest(&point, |rows, _| sum(rows, 1)), Ok(5));
+    assert_eq!(region.read_snapshot(&point, |rows, _| sum(rows, 1)), Ok(5));
     assert!(point.now_ms >= region.status().applied_clock >> 16, "expiry is judged by one clock");
     assert!(region.read_index(epoch).await.is_ok(), "a lone voter needs no round");
     assert_eq!(node.write(&[]).await.unwrap(), []);

@@ -222,7 +222,7 @@ impl History {
         let task = tokio::spawn(async move {
             let read = async {
                 let point = region.read_index(epoch).await?;
-                region.read_latest(&point, |engine, _| sum(engine, key))
+                region.read_latest(&point, |rows, _| sum(rows, key))
             };
             let read: Result<u64, ReadError> = read.await;
             read.map_or(Outcome::Refused, Outcome::Answer)

@@ -251,7 +251,7 @@ async fn read(region: Arc<Region<Toy>>, epoch: Epoch, key: u8) -> String {
         Ok(point) => point,
         Err(error) => return error.to_string(),
     };
-    match region.read_latest(&point, |engine, _| sum(engine, key)) {
+    match region.read_latest(&point, |rows, _| sum(rows, key)) {
         Ok(sum) => format!("key {key} is {sum}"),
         Err(error) => error.to_string(),
     }
