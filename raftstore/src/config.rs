@@ -136,7 +136,7 @@ pub struct Config {
     /// Snapshots that are received at the same time.
     pub snapshots_received: usize,
     /// A transfer that has not moved for so long gives up its place.
-    pub snapshot_patience: Duration,
+    pub snapshot_idle_timeout: Duration,
 }
 
 impl Config {
@@ -176,7 +176,7 @@ impl Config {
             snapshot_bytes_per_second: NonZeroU64::new(64 << 20),
             snapshots_sent: 2,
             snapshots_received: 2,
-            snapshot_patience: Duration::from_secs(60),
+            snapshot_idle_timeout: Duration::from_secs(60),
         }
     }
 

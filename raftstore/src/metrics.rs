@@ -6,15 +6,15 @@
 
 use std::time::Duration;
 
-/// Whether a metric only grows, goes up and down, or is a distribution.
+/// How a metric's values move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// Only grows.
+    /// Only grows while the process lives.
     Counter,
     /// Goes up and down.
     Gauge,
-    /// A distribution.
-    Histogram,
+    /// Many values of which quantiles are kept.
+    Distribution,
 }
 
 /// One metric.
@@ -43,7 +43,7 @@ declare! {
         "Batches of the log writer, one fsync each with sync always.";
     LOG_OPS, "neokv_raft_log_operations_total", Counter,
         "Appends, votes, truncations and purges in those batches.";
-    LOG_WRITE_SECONDS, "neokv_raft_log_write_seconds", Histogram,
+    LOG_WRITE_SECONDS, "neokv_raft_log_write_seconds", Distribution,
         "Time to write (and sync) one batch.";
     LOG_BYTES, "neokv_raft_log_bytes", Gauge, "Approximate bytes of log that the Regions hold.";
     STALLED, "neokv_raft_log_stalled", Gauge, "1 while the disk is full and writes are refused.";
@@ -62,7 +62,7 @@ declare! {
     APPLIED, "neokv_raft_entries_applied_total", Counter, "Log entries applied.";
     APPLY_WRITES, "neokv_raft_apply_writes_total", Counter,
         "Engine writes that applied them; one may hold entries of several Regions.";
-    APPLY_SECONDS, "neokv_raft_apply_seconds", Histogram,
+    APPLY_SECONDS, "neokv_raft_apply_seconds", Distribution,
         "Time to prepare and make one of those writes.";
     PANICS, "neokv_raft_panics_total", Counter,
         "Panics in the work of Regions; above 0 the program has a defect and a Region has stopped.";

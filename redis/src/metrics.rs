@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use neokv_raftstore::metrics as raft;
+use neokv_raftstore::metrics::{self as raft, MetricKind};
 use tokio::net::TcpListener;
 
 use crate::facts::Facts;
@@ -27,17 +27,6 @@ use crate::facts::Facts;
 /// How often the recorder folds the values of distributions into their quantiles: without it they
 /// would pile up until somebody asks.
 const UPKEEP: Duration = Duration::from_secs(5);
-
-/// How a metric's values move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetricKind {
-    /// Only grows while the process lives.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Many values of which quantiles are kept.
-    Distribution,
-}
 
 /// One metric without labels.
 pub struct Metric {
@@ -271,13 +260,10 @@ pub fn declared() -> Vec<Declared> {
         kind: metric.kind,
         help: metric.help,
     });
-    let raft = raft::METRICS.iter().map(|metric| {
-        let kind = match metric.kind {
-            raft::MetricKind::Counter => MetricKind::Counter,
-            raft::MetricKind::Gauge => MetricKind::Gauge,
-            raft::MetricKind::Histogram => MetricKind::Distribution,
-        };
-        Declared { name: metric.name, kind, help: metric.help }
+    let raft = raft::METRICS.iter().map(|metric| Declared {
+        name: metric.name,
+        kind: metric.kind,
+        help: metric.help,
     });
     plain.chain(labelled).chain(raft).collect()
 }

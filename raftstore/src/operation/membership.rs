@@ -87,7 +87,7 @@ impl<M: StateMachine> Region<M> {
             matched.is_some_and(|id| id.index >= index)
         };
         let leads = |metrics: &Metrics| metrics.state == ServerState::Leader;
-        let settled = self.group()?.wait(Some(self.limits.catch_up));
+        let settled = self.group()?.wait(Some(self.timeouts.catch_up));
         let settled = settled.metrics(|now| follows(now) || !leads(now), "the learner").await;
         if settled.is_ok_and(|settled| follows(&settled)) {
             return Ok(());

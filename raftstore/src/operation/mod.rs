@@ -171,7 +171,7 @@ impl<M: StateMachine> Region<M> {
         &self,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let limit = self.limits.operation;
+        let limit = self.timeouts.operation;
         let done = tokio::time::timeout(limit, operation).await;
         let why = || format!("it was not committed and applied within {limit:?}");
         done.unwrap_or_else(|_| Err(unknown_outcome(self.id, &why())))

@@ -44,7 +44,7 @@ impl<M: StateMachine> Region<M> {
         }
         let trigger = raft.trigger();
         trigger.transfer_leader(to).await.map_err(|fatal| self.group_error(&fatal))?;
-        let waiting = raft.wait(Some(self.limits.operation));
+        let waiting = raft.wait(Some(self.timeouts.operation));
         let over = waiting.metrics(|now| now.state != ServerState::Leader, "the transfer").await;
         over.map(drop).map_err(|_| unknown_outcome(region, &format!("peer {to} did not take over")))
     }

@@ -20,8 +20,8 @@ use crate::metrics;
 pub(super) trait EntryEvents<C, R>: Send + Sync {
     /// These commands were left out of their entry, all of their caller's: they are next.
     fn put_back(&self, left: Vec<Returned<C, R>>);
-    /// An entry is committed, or it ended without: the log is free for the next.
-    fn committed(&self);
+    /// An entry is settled: committed, or over without. The log is free for the next.
+    fn settled(&self);
     /// An entry is over: the window has room.
     fn finished(&self);
 }
@@ -33,7 +33,7 @@ pub(super) struct InFlight<C, R> {
     /// Version of the Region's epoch that they were proposed for.
     version: u64,
     waiters: Mutex<Vec<Waiter<C, R>>>,
-    committed: AtomicBool,
+    settled: AtomicBool,
     events: Arc<dyn EntryEvents<C, R>>,
 }
 
@@ -45,9 +45,9 @@ impl<C, R> InFlight<C, R> {
         events: Arc<dyn EntryEvents<C, R>>,
     ) -> Arc<InFlight<C, R>> {
         let commands = waiters.iter().map(|waiter| waiter.count).sum();
-        let committed = AtomicBool::new(false);
+        let settled = AtomicBool::new(false);
         let waiters = Mutex::new(waiters);
-        Arc::new(InFlight { commands, version, waiters, committed, events })
+        Arc::new(InFlight { commands, version, waiters, settled, events })
     }
 
     /// Number of commands in the entry.
@@ -55,10 +55,10 @@ impl<C, R> InFlight<C, R> {
         self.commands
     }
 
-    /// The entry is committed. Counts once.
-    pub(super) fn commit(&self) {
-        if !self.committed.swap(true, Ordering::AcqRel) {
-            self.events.committed();
+    /// The entry is committed, or over without. Counts once.
+    pub(super) fn settle(&self) {
+        if !self.settled.swap(true, Ordering::AcqRel) {
+            self.events.settled();
         }
     }
 
@@ -132,7 +132,7 @@ impl<C, R> Drop for InFlight<C, R> {
     fn drop(&mut self) {
         let why = Arc::from("the region stopped while the write was in flight");
         self.fail(&ProposeError::Unknown { why });
-        self.commit();
+        self.settle();
         self.events.finished();
     }
 }
@@ -195,7 +195,7 @@ mod tests {
         fn put_back(&self, left: Vec<Returned<char, u8>>) {
             self.put_back.lock().extend(left.into_iter().map(|one| one.commands));
         }
-        fn committed(&self) {
+        fn settled(&self) {
             self.counts.lock().0 += 1;
         }
         fn finished(&self) {
@@ -217,8 +217,8 @@ mod tests {
         let (waiters, mut waits): (Vec<_>, Vec<_>) =
             [waiter(2, ""), waiter(2, "x"), waiter(1, "yz")].into_iter().unzip();
         let entry = InFlight::new(1, waiters, Arc::clone(&told) as _);
-        entry.commit();
-        entry.commit();
+        entry.settle();
+        entry.settle();
         let reply = Outcome::Reply;
         entry.succeed(vec![reply(1), Outcome::Misrouted, reply(3)], "abcde".chars().collect());
         drop(entry);

@@ -366,7 +366,7 @@ struct EntryResponder<M: StateMachine> {
 
 impl<M: StateMachine> Completion<WriteResult> for EntryResponder<M> {
     fn committed(&mut self) {
-        self.entry.commit();
+        self.entry.settle();
     }
 
     /// Runs on the apply thread (success) or on Raft's (refusal).
@@ -419,8 +419,8 @@ impl<M: StateMachine> EntryEvents<M::Command, M::Reply> for Proposer<M> {
         }
     }
 
-    fn committed(&self) {
-        self.window.committed();
+    fn settled(&self) {
+        self.window.settled();
         self.wake_for_waiting();
     }
 

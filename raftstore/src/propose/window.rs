@@ -26,8 +26,8 @@ pub(super) struct Window {
     eager_bytes: usize,
     /// Entries that have left and are not over.
     in_flight: AtomicUsize,
-    /// Those of them that are not committed.
-    uncommitted: AtomicUsize,
+    /// Those of them that are neither committed nor over.
+    unsettled: AtomicUsize,
     /// Bytes of the entry that left last.
     newest: AtomicUsize,
 }
@@ -39,7 +39,7 @@ impl Window {
             size: size.max(1),
             eager_bytes,
             in_flight: AtomicUsize::new(0),
-            uncommitted: AtomicUsize::new(0),
+            unsettled: AtomicUsize::new(0),
             newest: AtomicUsize::new(0),
         }
     }
@@ -49,7 +49,7 @@ impl Window {
         if self.in_flight.load(Ordering::Acquire) >= self.size {
             return false;
         }
-        match self.uncommitted.load(Ordering::Acquire) {
+        match self.unsettled.load(Ordering::Acquire) {
             0 => true,
             1 => bytes >= self.newest.load(Ordering::Acquire).min(self.eager_bytes),
             _ => bytes >= self.eager_bytes,
@@ -59,13 +59,13 @@ impl Window {
     /// An entry leaves.
     pub(super) fn proposed(&self, bytes: usize) {
         self.newest.store(bytes, Ordering::Release);
-        self.uncommitted.fetch_add(1, Ordering::AcqRel);
+        self.unsettled.fetch_add(1, Ordering::AcqRel);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
     }
 
     /// An entry is committed, or it is over without.
-    pub(super) fn committed(&self) {
-        self.uncommitted.fetch_sub(1, Ordering::AcqRel);
+    pub(super) fn settled(&self) {
+        self.unsettled.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// An entry is over.

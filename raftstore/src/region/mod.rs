@@ -51,14 +51,14 @@ pub struct Region<M: StateMachine> {
     pub(crate) compacting: compact::Compacting,
     /// Ends when Raft has let go of the Region's state machine.
     pub(crate) gone: Mutex<Option<oneshot::Receiver<()>>>,
-    pub(crate) limits: Limits,
+    pub(crate) timeouts: OperationTimeouts,
     /// Whether time moves the group by itself.
     pub(crate) ticks: bool,
 }
 
-/// How long operations on a Region wait.
+/// How long operations on a Region wait before they give up.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct OperationTimeouts {
     /// For an entry to be committed and applied.
     pub(crate) operation: Duration,
     /// For a learner to catch up.

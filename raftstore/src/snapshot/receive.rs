@@ -103,7 +103,7 @@ impl Receiver {
             store: config.store_id,
             dir: config.snapshot_dir.clone(),
             places: config.snapshots_received.max(1),
-            stuck_after: config.snapshot_patience,
+            stuck_after: config.snapshot_idle_timeout,
             next: AtomicU64::new(1),
             places_taken: Mutex::default(),
         }

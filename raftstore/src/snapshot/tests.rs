@@ -429,10 +429,10 @@ fn a_shape_that_overlaps_another_region_does_not_fit() {
     assert!(!fits(8191, 16384), "this store has not applied the split yet");
 }
 
-fn receiver(dir: &Path, patience: Duration) -> Arc<Receiver> {
+fn receiver(dir: &Path, idle_timeout: Duration) -> Arc<Receiver> {
     let mut config = Config::new(1, dir);
     config.snapshots_received = 2;
-    config.snapshot_patience = patience;
+    config.snapshot_idle_timeout = idle_timeout;
     Arc::new(Receiver::new(&config))
 }
 

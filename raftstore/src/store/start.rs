@@ -21,7 +21,7 @@ use crate::propose::{Proposer, ProposerParts};
 use crate::published::{Published, StartPoint};
 use crate::read::{self, Asked, ReadRounds};
 use crate::records::{self, Recorded};
-use crate::region::{Limits, Region};
+use crate::region::{OperationTimeouts, Region};
 use crate::region_clock::RegionClock;
 use crate::shape::{Routes, Shape};
 use crate::snapshot::Snapshots;
@@ -200,7 +200,10 @@ impl<M: StateMachine> Inner<M> {
             snapshots: Arc::new(snapshots),
             compacting: Default::default(),
             gone: Mutex::new(None),
-            limits: Limits { operation: config.propose_timeout, catch_up: config.catch_up_timeout },
+            timeouts: OperationTimeouts {
+                operation: config.propose_timeout,
+                catch_up: config.catch_up_timeout,
+            },
             ticks: config.execution == Execution::Threads,
         })
     }

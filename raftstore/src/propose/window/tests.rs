@@ -46,7 +46,7 @@ impl Runner for Story {
                 }
                 window.proposed(bytes);
             }
-            "commit" => window.committed(),
+            "commit" => window.settled(),
             "finish" => window.finished(),
             other => return Err(format!("no command {other}").into()),
         }
@@ -57,8 +57,8 @@ impl Runner for Story {
 
 impl Story {
     fn show(&self) -> String {
-        let Window { in_flight, uncommitted, .. } = &self.0;
-        let (all, log) = (in_flight.load(Ordering::Relaxed), uncommitted.load(Ordering::Relaxed));
+        let Window { in_flight, unsettled, .. } = &self.0;
+        let (all, log) = (in_flight.load(Ordering::Relaxed), unsettled.load(Ordering::Relaxed));
         let smallest = (0..=10_000).find(|bytes| self.0.is_open(*bytes));
         let next = match smallest {
             Some(bytes) => format!("next from {bytes} bytes on"),
