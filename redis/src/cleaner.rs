@@ -232,9 +232,9 @@ mod tests {
     use neokv_encoding::raft::{Peer, PeerRole};
     use neokv_encoding::region::{Descriptor, RegionState};
     use neokv_engine::{Durability, Engine, Options};
-    use neokv_raftstore::Clock;
     use neokv_raftstore::clock::TimeSource;
     use neokv_raftstore::transport::NoPeers;
+    use neokv_raftstore::{Clock, ProposeError};
 
     use super::*;
     use crate::command::table;
@@ -308,34 +308,69 @@ mod tests {
         }
     }
 
-    /// More rows than a round takes stand before the key that has expired, and none of them can be
-    /// removed: their records have another expiry.
-    #[tokio::test]
-    async fn what_cannot_be_removed_does_not_hold_up_what_is_behind_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(&dir.path().join("data"), &Options::default()).unwrap();
-        let hands = Hands(Arc::new(AtomicU64::new(START_MS)));
-        let mut config = neokv_raftstore::Config::new(1, dir.path().join("snapshots"));
-        config.clock = Clock::new(hands.clone());
+    /// A store in `dir` with Region 1 over all slots, and more rows than a round takes in slot 7365
+    /// that have expired. None of them can be removed: there are no such keys.
+    async fn store_with_rows_that_stay(
+        dir: &std::path::Path,
+        tune: impl FnOnce(&mut neokv_raftstore::Config),
+    ) -> (Store<RedisMachine>, Arc<Region<RedisMachine>>) {
+        let engine = Engine::open(&dir.join("data"), &Options::default()).unwrap();
+        let mut config = neokv_raftstore::Config::new(1, dir.join("snapshots"));
+        tune(&mut config);
         let machine = Arc::new(RedisMachine::default());
         let store = Store::open(engine.clone(), machine, config, Arc::new(NoPeers)).await.unwrap();
         let peers = vec![Peer { id: 1, store: 1, role: PeerRole::Voter }];
-        let (slots, state) = (SlotRange::ALL, RegionState::Normal);
-        let epoch = Epoch { version: 1, conf_ver: 1 };
+        let (slots, state, epoch) = (SlotRange::ALL, RegionState::Normal, EPOCH);
         let region =
             store.bootstrap(Descriptor { id: 1, slots, epoch, peers, state }).await.unwrap();
         region.wait_serving().await.unwrap();
-        // "a" has slot 15495, "c" 7365.
         let mut batch = engine.batch();
         for n in 0..2 * BATCH {
             let key = UserKey::new(NAMESPACE, format!("{{c}}{n}").into());
             batch.put(Family::Expire, key.expire(1), []);
         }
         engine.write(batch, Durability::Buffered).unwrap();
+        (store, region)
+    }
+
+    const EPOCH: Epoch = Epoch { version: 1, conf_ver: 1 };
+
+    /// A Region that refuses what the cleaner proposes: no command is small enough for it.
+    #[tokio::test]
+    async fn a_region_that_refuses_does_not_hold_up_what_is_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let small = |config: &mut neokv_raftstore::Config| config.command_bytes = 0;
+        let (store, region) = store_with_rows_that_stay(dir.path(), small).await;
+        let purge = LogCommand::Purge { namespace: NAMESPACE, keys: Vec::new() };
+        let refused = region.propose(EPOCH, vec![purge]).await;
+        assert!(matches!(refused, Err(ProposeError::TooBig { .. })));
+        let (store, mut next, removed) = (Arc::new(store), 0, AtomicU64::new(0));
+        let count = |keys| {
+            removed.fetch_add(keys, Ordering::Relaxed);
+        };
+        assert!(!round(&store, &mut next, &count).await, "the next round comes after a pause");
+        assert_eq!((next, removed.load(Ordering::Relaxed)), (7366, 0));
+        // Its keys are found again when their turn comes.
+        let found = find(store.engine(), 0, |_| Some(START_MS)).unwrap();
+        assert_eq!(found.keys.len(), BATCH);
+        store.shutdown().await;
+    }
+
+    /// More rows than a round takes stand before the key that has expired, and none of them can be
+    /// removed: their records have another expiry.
+    #[tokio::test]
+    async fn what_cannot_be_removed_does_not_hold_up_what_is_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let hands = Hands(Arc::new(AtomicU64::new(START_MS)));
+        // "a" has slot 15495, "c" 7365.
+        let by_hand =
+            |config: &mut neokv_raftstore::Config| config.clock = Clock::new(hands.clone());
+        let (store, region) = store_with_rows_that_stay(dir.path(), by_hand).await;
+        let engine = store.engine().clone();
         let command = table::lookup(b"set").unwrap();
         let args = ["set", "a", "v", "px", "10"].map(Bytes::from).to_vec();
         let command = LogCommand::Client { namespace: NAMESPACE, command, args };
-        region.propose(epoch, vec![command]).await.unwrap();
+        region.propose(EPOCH, vec![command]).await.unwrap();
         let expired = || find(&engine, 15_495, |_| Some(START_MS + 10)).unwrap();
         assert_eq!(names(&expired()), ["a"]);
         hands.0.fetch_add(100, Ordering::Relaxed);
