@@ -66,7 +66,9 @@ impl Connection {
     /// Runs the command in `args`, or gathers it.
     async fn run_command(&mut self) -> Result<(), CloseReason> {
         self.session.begin_command();
-        match dispatch::resolve(&self.context, &mut self.session, &self.args) {
+        let resolved = dispatch::resolve(&self.context, &mut self.session, &self.args);
+        let is_asking = resolved.as_ref().is_ok_and(|call| call.command.name == "asking");
+        match resolved {
             Ok(call) => {
                 self.last_command = call.position;
                 match call.command.handler {
@@ -74,8 +76,6 @@ impl Connection {
                     Handler::Write(_) | Handler::WriteAlone(_) => self.gather(call).await?,
                     Handler::Session(_) | Handler::Container => self.run_session(call).await?,
                 }
-                // ASKING holds for one command.
-                self.session.asking &= call.command.name == "asking";
             }
             Err(refusal) => {
                 self.settle().await?;
@@ -85,6 +85,8 @@ impl Connection {
                 self.refuse(&refusal);
             }
         }
+        // ASKING holds for one command, also for one that was refused.
+        self.session.asking &= is_asking;
         // Arguments share the input's memory, which can grow in place only without them.
         self.args.clear();
         // Other connections get their turn, however long this pipeline is.

@@ -184,14 +184,14 @@ impl RouteWait {
 /// What a connection has said about where its commands may run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// READONLY: a replica that does not lead may answer reads.
+    /// READONLY: reads may go to a replica that does not lead.
     pub readonly: bool,
-    /// ASKING: a replica that does not lead may answer the next command.
+    /// ASKING: the next command may go to a replica that does not lead.
     pub asking: bool,
 }
 
 impl Access {
-    /// Whether a replica that does not lead may run the command.
+    /// Whether the command may go to a replica that does not lead.
     fn allows_follower(self, command: &Command) -> bool {
         self.asking || (self.readonly && !command.is_write())
     }
@@ -324,22 +324,36 @@ fn region_of_slot(
     if !descriptor.slots.contains(slot) {
         return Err(NoRoute::NotYet(changing()));
     }
-    let Err(error) = region.read_now(descriptor.epoch) else {
-        return Ok(Destination { region, descriptor });
-    };
-    match &error {
+    if let Err(error) = region.read_now(descriptor.epoch) {
+        let allows_follower = access.allows_follower(command);
+        check_replica(&*context.topology, slot, &error, allows_follower)?;
+    }
+    Ok(Destination { region, descriptor })
+}
+
+/// Whether a command goes to a replica that may not read its Region at once, for this reason.
+///
+/// # Errors
+/// [`NoRoute`].
+pub fn check_replica(
+    topology: &dyn Topology,
+    slot: u16,
+    error: &ReadError,
+    allows_follower: bool,
+) -> Result<(), NoRoute> {
+    match error {
         // It leads, with other voters: a read asks the majority later.
-        ReadError::NeedsQuorum { .. } => Ok(Destination { region, descriptor }),
-        // The replica says itself what a follower may answer.
-        ReadError::NotLeader { .. } if access.allows_follower(command) => {
-            Ok(Destination { region, descriptor })
-        }
+        ReadError::NeedsQuorum { .. } => Ok(()),
+        // The replica decides itself. Today a follower serves nothing: it answers reads and writes
+        // with NotLeader, which becomes MOVED to the leader.
+        ReadError::NotLeader { leader: Some(_), .. } if allows_follower => Ok(()),
         // The client is sent to the leader, or told that the Region has stopped.
         ReadError::NotLeader { leader: Some(_), .. } | ReadError::Stopped { .. } => {
-            Err(NoRoute::Refused(read_refused(&*context.topology, slot, &error)))
+            Err(NoRoute::Refused(read_refused(topology, slot, error)))
         }
-        // It starts, changes its shape, or elects a leader.
-        _ => Err(NoRoute::NotYet(read_refused(&*context.topology, slot, &error))),
+        // It starts, changes its shape, or elects a leader. Without a leader a follower cannot
+        // serve either: it has nobody to ask how far it must have applied.
+        _ => Err(NoRoute::NotYet(read_refused(topology, slot, error))),
     }
 }
 
@@ -438,6 +452,7 @@ fn moved(topology: &dyn Topology, slot: u16, leader: Option<u64>) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::table::lookup;
     use crate::testing::FixedTopology;
 
     fn text(reply: Reply) -> String {
@@ -473,6 +488,37 @@ mod tests {
             code(read(ReadError::Stopped { region: 1, why: "damage".into() })),
             "CLUSTERDOWN"
         );
+    }
+
+    #[test]
+    fn readonly_lets_reads_go_to_a_follower_and_asking_any_command() {
+        let [get, set] = ["get", "set"].map(|name| lookup(name.as_bytes()).unwrap());
+        let allowed = |readonly: bool, asking: bool| {
+            let access = Access { readonly, asking };
+            [get, set].map(|command| access.allows_follower(command))
+        };
+        assert_eq!(allowed(false, false), [false, false]);
+        assert_eq!(allowed(true, false), [true, false]);
+        assert_eq!(allowed(false, true), [true, true]);
+        assert_eq!(allowed(true, true), [true, true]);
+    }
+
+    /// During an election a command waits, whether or not a follower may serve it.
+    #[test]
+    fn only_a_follower_that_knows_its_leader_may_be_asked() {
+        let check = |error: &ReadError, allows_follower: bool| {
+            check_replica(&FixedTopology, 42, error, allows_follower)
+        };
+        let led = ReadError::NotLeader { region: 1, leader: Some(7) };
+        assert!(check(&led, true).is_ok());
+        let Err(NoRoute::Refused(reply)) = check(&led, false) else { panic!("it runs") };
+        assert_eq!(text(reply), "MOVED 42 10.0.0.7:6379");
+        let electing = ReadError::NotLeader { region: 1, leader: None };
+        for allows_follower in [false, true] {
+            let waits = matches!(check(&electing, allows_follower), Err(NoRoute::NotYet(_)));
+            assert!(waits, "allows_follower: {allows_follower}");
+        }
+        assert!(check(&ReadError::NeedsQuorum { region: 1 }, false).is_ok());
     }
 
     #[test]

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use neokv_encoding::raft::{Peer, PeerRole};
 use neokv_engine::{Engine, Options};
-use neokv_raftstore::Store;
 use neokv_raftstore::transport::local::LocalTransport;
+use neokv_raftstore::{Store, StoreError};
 use tempfile::TempDir;
 
 use crate::config::{self, Request, Settings};
 use crate::machine::RedisMachine;
 use crate::node::{Deployment, Node};
+use crate::topology::{LocalTopology, NodeInfo, RegionInfo, Topology};
 
 /// The settings of a node that keeps its data in `dir` and takes any port.
 pub(crate) fn settings(dir: &TempDir, options: &[&str]) -> Settings {
@@ -37,8 +39,13 @@ impl TwoStores {
     pub async fn open() -> TwoStores {
         let network = LocalTransport::new();
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let deployment =
-            Deployment { transport: network.for_store(1), ..Deployment::standalone(2) };
+        let deployment = Deployment {
+            transport: network.for_store(1),
+            topology: Box::new(|store, identity| {
+                Arc::new(KnownAddresses(LocalTopology::new(store, identity.node.clone())))
+            }),
+            ..Deployment::standalone(2)
+        };
         let node = Node::open(settings(&dirs[0], &[]), deployment).await.unwrap();
         let leader = &node.context().store;
         network.join(1, &leader.endpoint());
@@ -59,6 +66,21 @@ impl TwoStores {
         TwoStores { node, follower, network, _dirs: dirs }
     }
 
+    /// Hands the lead of Region 1 to the other store. The node then has a follower, which knows its
+    /// leader.
+    pub async fn hand_over(&self) {
+        let region = self.node.context().store.region(1).unwrap();
+        // The other voter may still lack the last entry.
+        while let Err(error) = region.transfer_leadership(20).await {
+            assert!(matches!(error, StoreError::Refused { .. }), "{error}");
+            tokio::task::yield_now().await;
+        }
+        self.follower.region(1).unwrap().wait_serving().await.unwrap();
+        while region.status().leader_store != Some(2) {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// From now on the stores do not reach each other: Region 1 has lost its majority.
     pub fn cut(&self) {
         self.network.cut(1, 2);
@@ -67,5 +89,26 @@ impl TwoStores {
     pub async fn stop(self) {
         self.follower.shutdown().await;
         self.node.stop().await;
+    }
+}
+
+/// The topology of a store that also knows where the clients of every store go: to `10.0.0.<id>`.
+struct KnownAddresses(LocalTopology<RedisMachine>);
+
+impl Topology for KnownAddresses {
+    fn regions(&self) -> Vec<RegionInfo> {
+        self.0.regions()
+    }
+
+    fn region_of_slot(&self, slot: u16) -> Option<RegionInfo> {
+        self.0.region_of_slot(slot)
+    }
+
+    fn nodes(&self) -> Vec<NodeInfo> {
+        self.0.nodes()
+    }
+
+    fn address(&self, store: u64) -> Option<String> {
+        Some(format!("10.0.0.{store}:6379"))
     }
 }

@@ -1,5 +1,5 @@
-//! What a connection does whose Region has lost its majority, or is no longer here. The tests run
-//! the connection themselves, so they know where it waits.
+//! What a connection does whose Region has lost its majority, is led by another store, or is no
+//! longer here. The tests run the connection themselves, so they know where it waits.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use neokv_encoding::slot::slot_of;
 use neokv_resp::client::{Decoder, Value, encode_command};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::super::routing::Access;
 use super::*;
+use crate::command::table;
 use crate::node::deployment::TopologySource;
 use crate::node::{Deployment, Node};
 use crate::testing::FixedTopology;
@@ -210,6 +212,93 @@ async fn a_command_whose_region_has_moved_to_another_store_is_sent_there() {
     let replies = run_around(&mut connection, destroyed, &["GET a", "SET a 2"]).await;
     let moved = format!("MOVED {} 10.0.0.7:6379", slot_of(b"a"));
     assert_eq!(replies, [moved.as_str(); 2]);
+    drop((connection, context));
+    node.stop().await;
+}
+
+/// A key of Region 1 in another slot than `key:0`.
+const NEIGHBOUR: &str = "b";
+
+#[tokio::test]
+async fn a_follower_sends_every_command_to_its_leader_also_after_readonly_and_asking() {
+    let stores = TwoStores::open().await;
+    let context = Arc::clone(stores.node.context());
+    let [first, second] = KEYS;
+    let slots = [first, NEIGHBOUR].map(|key| slot_of(key.as_bytes()));
+    assert!(slots[0] != slots[1] && slots[1] < 8192);
+    stores.hand_over().await;
+
+    let moved = slots.map(|slot| format!("MOVED {slot} 10.0.0.2:6379"));
+    let (set, get) = (format!("SET {first} 1"), format!("GET {NEIGHBOUR}"));
+    let here = format!("SET {second} 2");
+    let expected = [
+        (set.as_str(), moved[0].as_str()),
+        (&get, &moved[1]),
+        ("READONLY", "OK"),
+        (&get, &moved[1]),
+        (&set, &moved[0]),
+        ("ASKING", "OK"),
+        (&set, &moved[0]),
+        // The other Region is led here.
+        (&here, "OK"),
+        ("READWRITE", "OK"),
+        ("ASKING", "OK"),
+        (&get, &moved[1]),
+    ];
+    let (mut connection, _theirs) = connect(&context).await;
+    let replies = run(&mut connection, &expected.map(|(line, _)| line)).await;
+    assert_eq!(replies, expected.map(|(_, reply)| reply));
+
+    drop((connection, context));
+    stores.stop().await;
+}
+
+/// The Regions themselves refuse these commands: the connection routed them when the store led.
+#[tokio::test]
+async fn commands_whose_leader_changes_are_sent_to_the_new_one_each_with_its_own_slot() {
+    let stores = TwoStores::open().await;
+    let context = Arc::clone(stores.node.context());
+    let [first, _] = KEYS;
+    let moved = |key: &str| format!("MOVED {} 10.0.0.2:6379", slot_of(key.as_bytes()));
+    let sets = [format!("SET {first} 1"), format!("SET {NEIGHBOUR} 2")];
+    let get = format!("GET {NEIGHBOUR}");
+    let batches = [vec![sets[0].as_str(), &sets[1]], vec![&get]];
+    let expected = [vec![moved(first), moved(NEIGHBOUR)], vec![moved(NEIGHBOUR)]];
+
+    let mut connections = Vec::new();
+    for _ in &batches {
+        let (mut connection, theirs) = connect(&context).await;
+        let words = [Bytes::from_static(b"get"), Bytes::from_static(first.as_bytes())];
+        let (_, command) = table::find(&words).unwrap();
+        let route = connection.router.route(&context, command, &words, Access::default());
+        assert!(matches!(route, Ok(Route::One(_))));
+        connections.push((connection, theirs));
+    }
+    stores.hand_over().await;
+    for ((mut connection, _theirs), (batch, expected)) in
+        connections.into_iter().zip(batches.iter().zip(expected))
+    {
+        assert_eq!(run(&mut connection, batch).await, expected);
+    }
+    drop(context);
+    stores.stop().await;
+}
+
+#[tokio::test]
+async fn asking_holds_for_one_command_also_if_that_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(&dir, &[]), Deployment::standalone(1)).await.unwrap();
+    let context = Arc::clone(node.context());
+    let (mut connection, _theirs) = connect(&context).await;
+    for (line, is_refused) in
+        [("GET a", false), ("SET a 1", false), ("PING", false), ("GET", true), ("NONE", true)]
+    {
+        assert_eq!(run(&mut connection, &["ASKING"]).await, ["OK"]);
+        assert!(connection.access().asking);
+        let replies = run(&mut connection, &[line]).await;
+        assert_eq!(replies[0].starts_with("ERR"), is_refused, "{line}: {replies:?}");
+        assert!(!connection.access().asking, "{line}");
+    }
     drop((connection, context));
     node.stop().await;
 }
