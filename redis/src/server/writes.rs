@@ -21,14 +21,16 @@
 
 use std::time::Instant;
 
-use neokv_raftstore::{Done, Progress, ProposeError};
+use neokv_raftstore::{Done, Progress, ProposeError, ReadError};
 use neokv_resp::Reply;
 
 use super::connection::{CloseReason, Connection};
 use super::dispatch::Call;
 use super::gathered::{Answer, Group, Submission};
 use super::round::{self, Part as _, ReplyRoom};
-use super::routing::{Destination, Failed, NoRoute, Route, changing, every_region, write_refused};
+use super::routing::{
+    Destination, Failed, NoRoute, Route, changing, check_replica, every_region, write_refused,
+};
 use crate::command::declare::{Merge, Scope};
 use crate::keyspace::NAMESPACE;
 use crate::keyspace::reply_limit::reply_bytes;
@@ -208,8 +210,8 @@ impl Connection {
         Ok(has_answers)
     }
 
-    /// Runs a write in every Region, one after the other. The first Region that fails ends it. If
-    /// the Regions change meanwhile, it starts over: such commands do no harm when repeated.
+    /// Runs a write in every Region. If the Regions change meanwhile, it starts over: such commands
+    /// do no harm when repeated.
     async fn write_every(&mut self, call: Call, merge: Merge) -> Result<(), CloseReason> {
         let mut has_begun = false;
         loop {
@@ -228,8 +230,8 @@ impl Connection {
             if is_final || !self.wait.pause().await {
                 if has_begun {
                     // It is neither done nor undone, which must not look like a refusal.
-                    let why = "some regions have done it, others are changing".into();
-                    let error = ProposeError::Unknown { why };
+                    let why = "some regions may have done it, others are changing or have stopped";
+                    let error = ProposeError::Unknown { why: why.into() };
                     self.answer(call, Ok(write_refused(&*self.context.topology, 0, &error)));
                 } else {
                     self.redirect(call, &reply);
@@ -239,8 +241,9 @@ impl Connection {
         }
     }
 
-    /// One attempt at [`write_every`](Self::write_every). `has_begun` becomes true when a Region
-    /// has done it.
+    /// One attempt at [`write_every`](Self::write_every): all Regions work at the same time, and
+    /// the first failure in the order of their slots is told. `has_begun` becomes true when a
+    /// Region has done it or may have done it.
     async fn write_every_once(
         &mut self,
         call: Call,
@@ -248,14 +251,20 @@ impl Connection {
         has_begun: &mut bool,
     ) -> Result<Reply, Failed> {
         let regions = every_region(&self.context)?;
-        let mut replies = Vec::with_capacity(regions.len());
-        for destination in &regions {
-            if self.client.is_killed() {
-                return Err(CloseReason::Killed.into());
-            }
+        // Where one refuses already, none is asked: so nothing happens.
+        regions.iter().try_for_each(|region| self.check_serves(region))?;
+        // Their replies are small, so all of them have room.
+        let groups = regions.iter().map(|to| self.group_of_one(call, to)).collect();
+        let outcomes = self.while_open(propose_all(groups)).await?;
+        let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| only(outcome)).collect();
+        let begun = outcomes.iter().filter(|outcome| may_have_happened(outcome)).count();
+        let had_begun = std::mem::replace(has_begun, *has_begun || begun > 0);
+        let mut replies = Vec::with_capacity(outcomes.len());
+        for (destination, outcome) in regions.iter().zip(outcomes) {
             let slot = destination.descriptor.slots.start;
-            let reply = match self.while_open(self.propose_one(call, destination)).await? {
-                Ok(Done::Reply(reply)) => reply,
+            match outcome {
+                Ok(Done::Reply(reply)) if reply.is_error() => return Ok(reply),
+                Ok(Done::Reply(reply)) => replies.push(reply),
                 Ok(Done::Misrouted(_)) => return Err(NoRoute::NotYet(changing()).into()),
                 // Nothing happened there. It serves soon, or another node leads it by now.
                 Err(error @ (ProposeError::NotReady { .. } | ProposeError::NotLeader { .. })) => {
@@ -263,43 +272,46 @@ impl Connection {
                     return Err(NoRoute::NotYet(reply).into());
                 }
                 Err(error) => {
-                    if !*has_begun && is_refusal(&error) {
-                        let reply = write_refused(&*self.context.topology, slot, &error);
-                        return Err(NoRoute::Refused(reply).into());
-                    }
-                    // What happened in the Regions before stays: that must not look like a refusal.
-                    let error = if *has_begun {
-                        let why = format!("some regions have done it, then: {error}").into();
-                        ProposeError::Unknown { why }
+                    // What has happened elsewhere stays: that must not look like a refusal.
+                    let elsewhere = begun - usize::from(!is_refusal(&error));
+                    let error = if had_begun || elsewhere > 0 {
+                        let cause = cause(&error);
+                        let why = format!("some regions may have done it, one has failed: {cause}");
+                        ProposeError::Unknown { why: why.into() }
                     } else {
                         error
                     };
-                    return Ok(write_refused(&*self.context.topology, slot, &error));
+                    let reply = write_refused(&*self.context.topology, slot, &error);
+                    if is_refusal(&error) {
+                        return Err(NoRoute::Refused(reply).into());
+                    }
+                    return Ok(reply);
                 }
-            };
-            if reply.is_error() {
-                return Ok(reply);
             }
-            *has_begun = true;
-            replies.push(reply);
         }
         Ok(merge(replies, self.session.seed()))
     }
 
-    /// Proposes the command in `args` to one Region.
-    async fn propose_one(
-        &self,
-        call: Call,
-        to: &Destination,
-    ) -> Result<Done<LogCommand, Reply>, ProposeError> {
+    /// Whether a Region serves writes here now, as far as its replica knows.
+    fn check_serves(&self, destination: &Destination) -> Result<(), NoRoute> {
+        let Destination { region, descriptor } = destination;
+        let Err(error) = region.read_now(descriptor.epoch) else { return Ok(()) };
+        let checked = check_replica(&*self.context.topology, descriptor.slots.start, &error, false);
+        match error {
+            ReadError::Stopped { .. } => checked,
+            // Which Regions are led here is looked up once more.
+            _ => checked.map_err(NoRoute::again),
+        }
+    }
+
+    /// The command in `args`, for one Region.
+    fn group_of_one(&self, call: Call, to: &Destination) -> Group {
         let command = LogCommand::Client {
             namespace: NAMESPACE,
             command: call.command,
             args: self.args.clone(),
         };
-        let mut done = to.region.propose(to.descriptor.epoch, vec![command]).await?;
-        // One command has one outcome.
-        done.pop().ok_or_else(|| ProposeError::Unknown { why: "there was no reply".into() })
+        Group { destination: to.clone(), places: vec![0], commands: vec![command] }
     }
 
     /// Appends the replies that are known, in the client's order; each is dropped as soon as it is
@@ -341,9 +353,35 @@ impl Connection {
     }
 }
 
+/// What became of the only command of a group.
+fn only(
+    outcome: Result<Progress<LogCommand, Reply>, ProposeError>,
+) -> Result<Done<LogCommand, Reply>, ProposeError> {
+    // One command has one outcome.
+    outcome?.done.pop().ok_or_else(|| ProposeError::Unknown { why: "there was no reply".into() })
+}
+
+/// Whether a Region has carried out the command, or nobody knows.
+fn may_have_happened(outcome: &Result<Done<LogCommand, Reply>, ProposeError>) -> bool {
+    match outcome {
+        Ok(Done::Reply(reply)) => !reply.is_error(),
+        Ok(Done::Misrouted(_)) => false,
+        Err(error) => !is_refusal(error),
+    }
+}
+
 /// Whether nothing happened: then the command was rejected, not called, as Redis counts it.
 fn is_refusal(error: &ProposeError) -> bool {
     !matches!(error, ProposeError::Unknown { .. })
+}
+
+/// What went wrong. Of an unknown outcome only the cause, for a sentence that itself tells of an
+/// unknown outcome.
+fn cause(error: &ProposeError) -> String {
+    match error {
+        ProposeError::Unknown { why } => why.to_string(),
+        other => other.to_string(),
+    }
 }
 
 /// The answer to a command that came back with an error.

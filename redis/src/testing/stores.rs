@@ -10,8 +10,10 @@ use neokv_raftstore::transport::local::LocalTransport;
 use neokv_raftstore::{Store, StoreError};
 use tempfile::TempDir;
 
+use crate::command::table;
 use crate::config::{self, Request, Settings};
-use crate::machine::RedisMachine;
+use crate::keyspace::NAMESPACE;
+use crate::machine::{LogCommand, RedisMachine};
 use crate::node::{Deployment, Node};
 use crate::topology::{LocalTopology, NodeInfo, RegionInfo, Topology};
 
@@ -23,6 +25,15 @@ pub(crate) fn settings(dir: &TempDir, options: &[&str]) -> Settings {
     match config::load(arguments, []) {
         Ok(Request::Serve(settings)) => settings,
         _ => panic!("the options are wrong"),
+    }
+}
+
+/// A command that stops the Region which applies it: a read in the log, which no release applies.
+pub(crate) fn inapplicable(key: &'static str) -> LogCommand {
+    LogCommand::Client {
+        namespace: NAMESPACE,
+        command: table::lookup(b"get").unwrap(),
+        args: vec!["get".into(), key.into()],
     }
 }
 

@@ -18,7 +18,7 @@ use crate::command::table;
 use crate::node::deployment::TopologySource;
 use crate::node::{Deployment, Node};
 use crate::testing::FixedTopology;
-use crate::testing::stores::{TwoStores, settings};
+use crate::testing::stores::{TwoStores, inapplicable, settings};
 
 /// One key for each Region.
 const KEYS: [&str; 2] = ["key:0", "key:3"];
@@ -300,5 +300,50 @@ async fn asking_holds_for_one_command_also_if_that_is_refused() {
         assert!(!connection.access().asking, "{line}");
     }
     drop((connection, context));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_flush_reaches_all_regions_at_the_same_time() {
+    let stores = TwoStores::open().await;
+    let context = Arc::clone(stores.node.context());
+    let (mut connection, _theirs) = connect(&context).await;
+    let (set, get) = (format!("SET {} v", KEYS[1]), format!("GET {}", KEYS[1]));
+    assert_eq!(run(&mut connection, &[&set]).await, ["OK"]);
+
+    // The first Region does not answer; the second is empty all the same.
+    stores.cut();
+    let (mut flushing, _their_end) = connect(&context).await;
+    arrive(&mut flushing, &["FLUSHALL"]);
+    assert!(poll!(pin!(flushing.run_batch())).is_pending());
+    let empty = async { while run(&mut connection, &[&get]).await != ["nil"] {} };
+    tokio::time::timeout(FOR_EVER, empty).await.expect("the second waits for the first");
+
+    drop((connection, flushing, context));
+    stores.stop().await;
+}
+
+/// The outcome of one Region is unknown, the others are empty: that is neither done nor undone.
+#[tokio::test]
+async fn a_flush_that_is_done_in_part_says_once_that_its_outcome_is_unknown() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::open(settings(&dir, &[]), Deployment::standalone(2)).await.unwrap();
+    let context = Arc::clone(node.context());
+    let (mut connection, _theirs) = connect(&context).await;
+    let sets = KEYS.map(|key| format!("SET {key} v"));
+    assert_eq!(run(&mut connection, &[&sets[0], &sets[1]]).await, ["OK", "OK"]);
+
+    // The second Region stops at an entry that stands before the flush in its queue.
+    let region = context.store.region(2).unwrap();
+    let fatal = region.propose_some(region.descriptor().epoch, vec![inapplicable(KEYS[1])]);
+    let replies = run(&mut connection, &["FLUSHALL"]).await;
+    assert!(fatal.await.is_err());
+    let expected = "ERR outcome unknown: some regions may have done it, one has failed: ";
+    assert!(replies[0].starts_with(expected), "{replies:?}");
+    assert_eq!(replies[0].matches("outcome unknown").count(), 1, "{replies:?}");
+    let exists = format!("EXISTS {}", KEYS[0]);
+    assert_eq!(run(&mut connection, &[&exists]).await, ["0"]);
+
+    drop((region, connection, context));
     node.stop().await;
 }
