@@ -22,6 +22,7 @@
 //! only. A restart is quick, and a value that differs from the file would not survive it anyway.
 //! What Redis has and this server has not is in [`parameters`](PARAMETERS).
 
+mod buffer_limit;
 mod command_line;
 mod error;
 mod load;
@@ -33,6 +34,7 @@ mod source;
 mod tests;
 mod value;
 
+pub use buffer_limit::{buffer_limit_text, is_buffer_limit};
 pub use command_line::command;
 pub use error::ConfigError;
 pub use load::{Request, Setting, Settings, defaults, load};

@@ -7,10 +7,11 @@
 //! | --- | --- | --- |
 //! | tuning | any value that Redis would take | `hash-max-listpack-entries`: no such encoding |
 //! | fixed | the value that describes this server | `maxmemory 0`: nothing is ever evicted |
+//! | fixed | that one, and Redis's default | `slowlog-max-len 128`: there is no slow log |
 //!
 //! A tuning parameter must change nothing that a client can tell, except that CONFIG GET shows it.
 //! Another value of a fixed parameter would be a promise that is not kept, so it is refused with
-//! the reason.
+//! the reason. Programs that set Redis's default do not ask for anything, so they get their OK.
 //!
 //! ```text
 //! CONFIG SET hash-max-listpack-entries 1000    OK
@@ -40,12 +41,17 @@ pub struct Parameter {
 pub enum ParameterValues {
     /// Tuning: a whole number between these, both included.
     Number(i64, i64),
-    /// Tuning: a number of bytes.
-    Bytes,
+    /// Tuning: a whole number between the first two, both included. Redis takes it and brings it
+    /// between the other two.
+    Clamped(i64, i64, i64, i64),
+    /// Tuning: a number of bytes, at least so many.
+    Bytes(u64),
     /// Tuning: yes or no.
     YesNo,
     /// Fixed, for this reason.
     Fixed(&'static str),
+    /// Fixed, for this reason; this value, Redis's default, is taken too.
+    FixedOr(&'static str, &'static str),
 }
 
 macro_rules! parameters {
@@ -62,7 +68,7 @@ macro_rules! parameters {
     (@alias $alias:literal) => { Some($alias) };
 }
 
-use ParameterValues::{Bytes, Fixed, Number, YesNo};
+use ParameterValues::{Bytes, Clamped, Fixed, FixedOr, Number, YesNo};
 
 const MAX: i64 = i64::MAX;
 const INT: i64 = 2_147_483_647;
@@ -73,14 +79,21 @@ parameters! {
     "activerehashing", YesNo, "yes";
     "aof-rewrite-incremental-fsync", YesNo, "yes";
     "appendonly", Fixed("every write is in a log before its OK"), "yes";
-    "auto-aof-rewrite-min-size", Bytes, "67108864";
+    "auto-aof-rewrite-min-size", Bytes(0), "67108864";
     "auto-aof-rewrite-percentage", Number(0, INT), "100";
+    "busy-reply-threshold" or "lua-time-limit", Number(0, MAX), "5000";
+    "client-query-buffer-limit",
+        Fixed("--proto-max-bulk-len, --max-args and --client-output-buffer-limit bound requests"),
+        "1073741824";
+    "cluster-node-timeout", Fixed("elections have timeouts of their own"), "15000";
+    "cluster-require-full-coverage", YesNo, "no";
     "databases", Fixed("there is one database"), "1";
+    "dbfilename", Fixed("there is no dump file"), "dump.rdb";
     "dynamic-hz", YesNo, "yes";
     "hash-max-listpack-entries" or "hash-max-ziplist-entries", Number(0, MAX), "512";
-    "hash-max-listpack-value" or "hash-max-ziplist-value", Bytes, "64";
-    "hll-sparse-max-bytes", Bytes, "3000";
-    "hz", Number(0, INT), "10";
+    "hash-max-listpack-value" or "hash-max-ziplist-value", Bytes(0), "64";
+    "hll-sparse-max-bytes", Bytes(0), "3000";
+    "hz", Clamped(0, INT, 1, 500), "10";
     "latency-monitor-threshold", Fixed("there is no latency monitor"), "0";
     "lazyfree-lazy-eviction", YesNo, "no";
     "lazyfree-lazy-expire", YesNo, "no";
@@ -104,15 +117,25 @@ parameters! {
     "rdb-save-incremental-fsync", YesNo, "yes";
     "rdbchecksum", YesNo, "yes";
     "rdbcompression", YesNo, "yes";
+    "repl-backlog-size", Bytes(1), "1048576";
+    "repl-backlog-ttl", Number(0, INT), "3600";
+    "repl-disable-tcp-nodelay", YesNo, "no";
+    "repl-diskless-sync", YesNo, "yes";
+    "repl-diskless-sync-delay", Number(0, INT), "5";
+    "repl-ping-replica-period" or "repl-ping-slave-period", Number(1, INT), "10";
+    "repl-timeout", Number(1, INT), "60";
+    "replica-read-only" or "slave-read-only", Fixed("only the leader takes writes"), "yes";
     "save", Fixed("there are no snapshots on a timer; every write is in a log"), "";
     "set-max-intset-entries", Number(0, MAX), "512";
-    "slowlog-log-slower-than", Fixed("there is no slow log"), "-1";
-    "slowlog-max-len", Fixed("there is no slow log"), "0";
+    "slowlog-log-slower-than", FixedOr("10000", "there is no slow log"), "-1";
+    "slowlog-max-len", FixedOr("128", "there is no slow log"), "0";
     "stop-writes-on-bgsave-error", YesNo, "yes";
-    "stream-node-max-bytes", Bytes, "4096";
+    "stream-node-max-bytes", Bytes(0), "4096";
     "stream-node-max-entries", Number(0, MAX), "100";
+    "tcp-keepalive",
+        Fixed("it is on, and the settings of the operating system tell how often"), "300";
     "zset-max-listpack-entries" or "zset-max-ziplist-entries", Number(0, MAX), "128";
-    "zset-max-listpack-value" or "zset-max-ziplist-value", Bytes, "64";
+    "zset-max-listpack-value" or "zset-max-ziplist-value", Bytes(0), "64";
 }
 
 impl Parameter {
@@ -129,30 +152,39 @@ impl Parameter {
     /// Why the value is refused, as the end of CONFIG SET's error.
     pub fn parse(&self, text: &str) -> Result<String, String> {
         let text = text.trim();
+        let between = |min: i64, max: i64| match text.parse::<i64>() {
+            Ok(number) if (min..=max).contains(&number) => Ok(number),
+            Ok(_) => Err(format!("argument must be between {min} and {max} inclusive")),
+            Err(_) => Err("argument couldn't be parsed into an integer".to_owned()),
+        };
         match self.values {
-            Number(min, max) => match text.parse::<i64>() {
-                Ok(number) if (min..=max).contains(&number) => Ok(number.to_string()),
-                Ok(_) => Err(format!("argument must be between {min} and {max} inclusive")),
-                Err(_) => Err("argument couldn't be parsed into an integer".to_owned()),
+            Number(min, max) => between(min, max).map(|number| number.to_string()),
+            Clamped(min, max, low, high) => {
+                between(min, max).map(|number| number.clamp(low, high).to_string())
+            }
+            Bytes(min) => match super::value::parse_bytes(text) {
+                Some(bytes) if bytes >= min => Ok(bytes.to_string()),
+                Some(_) => Err(format!("argument must be between {min} and {MAX} inclusive")),
+                None => Err("argument must be a memory value".to_owned()),
             },
-            Bytes => super::value::parse_bytes(text)
-                .map(|bytes| bytes.to_string())
-                .ok_or_else(|| "argument must be a memory value".to_owned()),
             YesNo => ["yes", "no"]
                 .into_iter()
                 .find(|word| text.eq_ignore_ascii_case(word))
                 .map(str::to_owned)
                 .ok_or_else(|| "argument must be 'yes' or 'no'".to_owned()),
-            Fixed(reason) => {
-                // `0` may also be spelled with a unit.
-                let zero = self.default == "0" && super::value::parse_bytes(text) == Some(0);
-                if zero || text.eq_ignore_ascii_case(self.default) {
-                    return Ok(self.default.to_owned());
-                }
+            FixedOr(default, _) if is_same(text, default) => Ok(default.to_owned()),
+            Fixed(_) | FixedOr(..) if is_same(text, self.default) => Ok(self.default.to_owned()),
+            Fixed(reason) | FixedOr(_, reason) => {
                 Err(format!("it is always '{}' here: {reason}", self.default))
             }
         }
     }
+}
+
+/// Whether a text spells a value: in any case, and a number also with a unit.
+fn is_same(text: &str, value: &str) -> bool {
+    let bytes = super::value::parse_bytes;
+    text.eq_ignore_ascii_case(value) || bytes(text).is_some_and(|text| bytes(value) == Some(text))
 }
 
 /// The values that CONFIG SET has given to tuning parameters. They are gone after a restart.
@@ -197,6 +229,49 @@ mod tests {
                 assert!(super::super::OPTIONS.iter().all(|option| option.config_get != name));
             }
         }
+    }
+
+    /// As `redis-server` 7.0.15 answers. Programs set these when they start.
+    #[test]
+    fn the_defaults_of_redis_are_taken() {
+        for (name, default) in [
+            ("tcp-keepalive", "300"),
+            ("lua-time-limit", "5000"),
+            ("busy-reply-threshold", "5000"),
+            ("repl-backlog-size", "1048576"),
+            ("repl-timeout", "60"),
+            ("replica-read-only", "yes"),
+            ("slave-read-only", "yes"),
+            ("dbfilename", "dump.rdb"),
+            ("client-query-buffer-limit", "1073741824"),
+            ("cluster-node-timeout", "15000"),
+            ("cluster-require-full-coverage", "yes"),
+            ("slowlog-log-slower-than", "10000"),
+            ("slowlog-max-len", "128"),
+            ("maxmemory", "0"),
+            ("hz", "10"),
+        ] {
+            let parameter = Parameter::of(name.as_bytes()).expect(name);
+            assert_eq!(parameter.parse(default).as_deref(), Ok(default), "{name}");
+        }
+    }
+
+    #[test]
+    fn values_that_mean_something_are_refused_or_limited_as_in_redis() {
+        let parse = |name: &str, text: &str| Parameter::of(name.as_bytes()).unwrap().parse(text);
+        assert_eq!(parse("hz", "999").as_deref(), Ok("500"));
+        assert_eq!(parse("hz", "0").as_deref(), Ok("1"));
+        let between =
+            |min: i64, max: i64| Err(format!("argument must be between {min} and {max} inclusive"));
+        assert_eq!(parse("hz", "-5"), between(0, INT));
+        assert_eq!(parse("repl-backlog-size", "0"), between(1, MAX));
+        assert_eq!(parse("repl-backlog-size", "1mb").as_deref(), Ok("1048576"));
+        assert_eq!(parse("client-query-buffer-limit", "1gb").as_deref(), Ok("1073741824"));
+        let always = |value: &str, why: &str| Err(format!("it is always '{value}' here: {why}"));
+        assert_eq!(parse("slowlog-max-len", "1000"), always("0", "there is no slow log"));
+        assert_eq!(parse("dbfilename", "other.rdb"), always("dump.rdb", "there is no dump file"));
+        assert_eq!(parse("slave-read-only", "no"), always("yes", "only the leader takes writes"));
+        assert!(parse("tcp-keepalive", "0").is_err_and(|why| why.contains("operating system")));
     }
 
     #[test]

@@ -14,9 +14,14 @@ use neokv_resp::Reply;
 use crate::command::container::subcommand_help;
 use crate::command::declare::{SessionCx, commands};
 use crate::command::{Args, Command, Outcome, args};
-use crate::config::{OptionValue, Parameter, ParameterStore, Setting, Settings};
+use crate::config::{
+    OptionValue, Parameter, ParameterStore, Setting, Settings, buffer_limit_text, is_buffer_limit,
+};
 use crate::error::{CommandError, shown};
 use crate::keyspace::glob::Pattern;
+
+/// The option whose value CONFIG shows and reads in another form than the flag.
+const BUFFER_LIMIT: &str = "client-output-buffer-limit";
 
 /// CONFIG.
 pub const COMMANDS: &[Command] = commands! { Server;
@@ -124,7 +129,12 @@ impl<'a> Configuration<'a> {
     /// Every option and parameter with its value, by name.
     fn all(&self) -> BTreeMap<&'static str, String> {
         let options = self.settings.list.iter().map(|setting| {
-            (setting.option.config_get, setting.option.kind.redis_text(&self.value(setting)))
+            let option = setting.option;
+            let text = match (option.name, self.value(setting)) {
+                (BUFFER_LIMIT, OptionValue::Number(hard)) => buffer_limit_text(hard),
+                (_, value) => option.kind.redis_text(&value),
+            };
+            (option.config_get, text)
         });
         options.chain(self.parameters.list()).collect()
     }
@@ -174,7 +184,13 @@ impl<'a> Configuration<'a> {
         let text = String::from_utf8_lossy(value);
         if let Some(setting) = self.option(name) {
             let option = setting.option;
-            if option.kind.parse(&text) == Some(self.value(setting)) {
+            let is_same = match (option.name, self.value(setting)) {
+                (BUFFER_LIMIT, OptionValue::Number(hard)) => {
+                    is_buffer_limit(&text, hard).map_err(|why| failed(name, why))?
+                }
+                (_, value) => option.kind.parse(&text) == Some(value),
+            };
+            if is_same {
                 return Ok(Change::Nothing);
             }
             return Err(failed(
@@ -259,6 +275,24 @@ mod tests {
             let unknown = "ERR Unknown option or number of arguments for CONFIG SET - ";
             assert_eq!(error("foo 1"), format!("{unknown}'foo'"));
             assert_eq!(error("hz 1 b"), "ERR syntax error");
+        });
+    }
+
+    #[test]
+    fn the_limit_of_output_buffers_has_the_form_of_redis() {
+        with_defaults(|config| {
+            let name = Bytes::from_static(b"client-output-buffer-limit");
+            let set = |value: &'static str| config.set(&[name.clone(), Bytes::from(value)]);
+            let shown = "normal 1073741824 0 0 slave 268435456 67108864 60 pubsub 33554432 \
+                         8388608 60";
+            assert_eq!(pairs(config, BUFFER_LIMIT), [pair(BUFFER_LIMIT, shown)]);
+            assert!(set(shown).is_ok());
+            assert!(set("normal 0 0 0").is_ok());
+            assert_eq!(pairs(config, BUFFER_LIMIT), [pair(BUFFER_LIMIT, shown)]);
+            let error = set("normal 1mb 0 0").expect_err("refused").to_string();
+            assert!(error.contains("restart with --client-output-buffer-limit"), "{error}");
+            let error = set("normal 1mb").expect_err("refused").to_string();
+            assert!(error.ends_with("Wrong number of arguments in buffer limit configuration."));
         });
     }
 
