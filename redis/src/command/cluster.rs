@@ -16,7 +16,7 @@ use neokv_resp::{Reply, parse_integer};
 
 use super::container::subcommand_help;
 use super::declare::{SessionCx, commands};
-use super::{Args, Command, Outcome, args};
+use super::{Args, Command, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::View;
 use crate::number;
@@ -171,7 +171,7 @@ fn join(mut ranges: Vec<SlotRange>) -> Vec<SlotRange> {
     joined
 }
 
-fn info(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn info(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     Ok(Reply::Verbatim("txt", info_text(&ClusterView::of(cx)).into()))
 }
 
@@ -195,7 +195,7 @@ fn slot_count(range: &SlotRange) -> u32 {
     u32::from(range.len())
 }
 
-fn nodes(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn nodes(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     Ok(Reply::Verbatim("txt", nodes_text(&ClusterView::of(cx)).into()))
 }
 
@@ -219,15 +219,15 @@ fn nodes_text(cluster: &ClusterView) -> String {
     cluster.nodes.iter().map(line).collect()
 }
 
-fn links(_: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn links(_: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     Ok(Reply::Array(Vec::new()))
 }
 
-fn my_id(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn my_id(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     Ok(Reply::bulk(cx.host.identity().node.clone()))
 }
 
-fn key_slot(_: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn key_slot(_: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     Ok(integer(slot_of(args::get(args, 2)?)))
 }
 
@@ -235,7 +235,7 @@ fn integer(value: impl Into<i64>) -> Reply {
     Reply::Integer(value.into())
 }
 
-fn slots(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn slots(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     Ok(slots_reply(&ClusterView::of(cx)))
 }
 
@@ -257,7 +257,7 @@ fn slots_reply(cluster: &ClusterView) -> Reply {
     Reply::Array(entries.into_iter().map(entry).collect())
 }
 
-fn shards(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn shards(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     Ok(shards_reply(&ClusterView::of(cx)))
 }
 
@@ -289,13 +289,13 @@ fn slot_argument(args: &Args) -> Option<u16> {
     (slot < SLOTS).then_some(slot)
 }
 
-fn count_keys_in_slot(view: &View<'_>, args: &Args) -> Outcome {
+fn count_keys_in_slot(view: &View<'_>, args: &Args) -> CommandResult {
     number::integer(args::get(args, 2)?)?;
     let slot = slot_argument(args).ok_or_else(|| CommandError::custom("ERR Invalid slot"))?;
     Ok(Reply::count(view.slot_keys(slot)?))
 }
 
-fn get_keys_in_slot(view: &View<'_>, args: &Args) -> Outcome {
+fn get_keys_in_slot(view: &View<'_>, args: &Args) -> CommandResult {
     number::integer(args::get(args, 2)?)?;
     let wanted = usize::try_from(number::integer(args::get(args, 3)?)?).ok();
     let (Some(slot), Some(wanted)) = (slot_argument(args), wanted) else {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use neokv_resp::{Protocol, Reply};
 
 use super::declare::{SessionCx, commands};
-use super::{Args, Command, Outcome, args};
+use super::{Args, Command, CommandResult, args};
 use crate::clock;
 use crate::error::{CommandError, shown};
 use crate::{REDIS_VERSION, number};
@@ -78,7 +78,7 @@ pub const COMMANDS: &[Command] = commands! { Connection;
         group: CommandGroup::Server;
 };
 
-fn ping(_: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn ping(_: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     match args {
         [_] => Ok(Reply::simple("PONG")),
         [_, message] => Ok(Reply::Bulk(message.clone())),
@@ -86,7 +86,7 @@ fn ping(_: &mut SessionCx<'_>, args: &Args) -> Outcome {
     }
 }
 
-fn echo(_: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn echo(_: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     Ok(Reply::Bulk(args::get(args, 1)?.clone()))
 }
 
@@ -137,7 +137,7 @@ impl<'a> Handshake<'a> {
     }
 }
 
-fn hello(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn hello(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     let handshake = Handshake::parse(args)?;
     if let Some((user, password)) = handshake.credentials {
         authenticate(cx, user, password)?;
@@ -169,7 +169,7 @@ fn hello(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     Ok(Reply::Map(fields.into_iter().map(|(field, value)| (Reply::bulk(field), value)).collect()))
 }
 
-fn auth(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn auth(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     match args {
         [_, password] => {
             if cx.host.password().is_none() {
@@ -199,25 +199,25 @@ fn authenticate(cx: &mut SessionCx<'_>, user: &[u8], password: &[u8]) -> Result<
     Ok(())
 }
 
-fn quit(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn quit(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     cx.session.closing = true;
     Ok(Reply::Ok)
 }
 
-fn reset(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn reset(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     cx.session.reset(cx.host.password().is_some());
     Ok(Reply::simple("RESET"))
 }
 
 /// A refused SELECT keeps this connection's commands away from the keys until another one succeeds:
 /// the client, which may have sent them already, means a database that is not there.
-fn select(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn select(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     let outcome = select_database(cx, args);
     cx.session.no_database = outcome.is_err();
     outcome
 }
 
-fn select_database(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn select_database(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     match number::integer_between(args::get(args, 1)?, i64::from(i32::MIN), i64::from(i32::MAX))? {
         0 => Ok(Reply::Ok),
         _ if cx.host.settings().config.cluster_mode => {
@@ -227,28 +227,28 @@ fn select_database(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     }
 }
 
-fn readonly(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn readonly(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     cx.session.set_readonly(true);
     Ok(Reply::Ok)
 }
 
-fn readwrite(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn readwrite(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     cx.session.set_readonly(false);
     Ok(Reply::Ok)
 }
 
-fn asking(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn asking(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     cx.session.asking = true;
     Ok(Reply::Ok)
 }
 
 /// UNWATCH: no key is ever watched, see [`crate::session::transaction`].
-fn unwatch(_: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn unwatch(_: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     Ok(Reply::Ok)
 }
 
 /// Seconds since 1970, and the microseconds of the current second.
-fn time(_: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn time(_: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     let now = clock::since_epoch();
     Ok(Reply::Array(vec![
         Reply::bulk(now.as_secs().to_string()),

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use neokv_resp::Reply;
 
 use super::declare::SessionCx;
-use super::{Args, Outcome, args};
+use super::{Args, CommandResult, args};
 use crate::error::CommandError;
 
 /// The reply to HELP of the container that the first word names, laid out as Redis does.
-pub fn subcommand_help(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+pub fn subcommand_help(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     let container = cx.commands.lookup(args::get(args, 0)?).ok_or(CommandError::Syntax)?;
     let head = format!(
         "{} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",

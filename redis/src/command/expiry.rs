@@ -9,7 +9,7 @@ use neokv_resp::Reply;
 use super::args::ExpiryUnit;
 use super::declare::argument::words::{one_of, token};
 use super::declare::{Argument, Change, commands};
-use super::{Args, Command, Outcome, args};
+use super::{Args, Command, CommandResult, args};
 use crate::error::{CommandError, shown};
 use crate::keyspace::{Tx, View};
 use crate::number;
@@ -70,19 +70,19 @@ pub const COMMANDS: &[Command] = commands! { Generic;
         arguments: &[KEY];
 };
 
-fn expire(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn expire(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     set_expiry(tx, args, ExpiryUnit::Seconds, "expire")
 }
 
-fn pexpire(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn pexpire(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     set_expiry(tx, args, ExpiryUnit::Milliseconds, "pexpire")
 }
 
-fn expireat(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn expireat(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     set_expiry(tx, args, ExpiryUnit::AtSeconds, "expireat")
 }
 
-fn pexpireat(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn pexpireat(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     set_expiry(tx, args, ExpiryUnit::AtMilliseconds, "pexpireat")
 }
 
@@ -136,7 +136,12 @@ impl Conditions {
     }
 }
 
-fn set_expiry(tx: &mut Tx<'_>, args: &Args, expiry: ExpiryUnit, command: &'static str) -> Outcome {
+fn set_expiry(
+    tx: &mut Tx<'_>,
+    args: &Args,
+    expiry: ExpiryUnit,
+    command: &'static str,
+) -> CommandResult {
     let key = args::get(args, 1)?;
     let conditions = Conditions::parse(args::rest(args, 3))?;
     let at = instant(number::integer(args::get(args, 2)?)?, expiry, tx.now_ms());
@@ -159,7 +164,7 @@ fn instant(argument: i64, expiry: ExpiryUnit, now_ms: u64) -> Option<i64> {
     if expiry.is_relative() { at.checked_add(i64::try_from(now_ms).ok()?) } else { Some(at) }
 }
 
-fn persist(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn persist(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let key = args::get(args, 1)?;
     match tx.view().header(key)? {
         Some((_, expire_ms)) if expire_ms != 0 => {
@@ -169,25 +174,25 @@ fn persist(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     }
 }
 
-fn ttl(view: &View<'_>, args: &Args) -> Outcome {
+fn ttl(view: &View<'_>, args: &Args) -> CommandResult {
     time(view, args, |expire_ms, now_ms| rounded_seconds(expire_ms - now_ms))
 }
 
-fn pttl(view: &View<'_>, args: &Args) -> Outcome {
+fn pttl(view: &View<'_>, args: &Args) -> CommandResult {
     time(view, args, |expire_ms, now_ms| expire_ms - now_ms)
 }
 
-fn expiretime(view: &View<'_>, args: &Args) -> Outcome {
+fn expiretime(view: &View<'_>, args: &Args) -> CommandResult {
     time(view, args, |expire_ms, _| rounded_seconds(expire_ms))
 }
 
-fn pexpiretime(view: &View<'_>, args: &Args) -> Outcome {
+fn pexpiretime(view: &View<'_>, args: &Args) -> CommandResult {
     time(view, args, |expire_ms, _| expire_ms)
 }
 
 /// What `shown` makes of the key's expiry and now, which is before it; -1 without expiry, -2
 /// without key.
-fn time(view: &View<'_>, args: &Args, shown: impl Fn(u64, u64) -> u64) -> Outcome {
+fn time(view: &View<'_>, args: &Args, shown: impl Fn(u64, u64) -> u64) -> CommandResult {
     Ok(match view.header(args::get(args, 1)?)? {
         None => Reply::Integer(-2),
         Some((_, 0)) => Reply::Integer(-1),

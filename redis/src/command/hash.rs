@@ -23,7 +23,7 @@ use neokv_resp::{Bulks, Reply, Shape};
 
 use super::declare::commands;
 use super::scan::page;
-use super::{Args, Command, Outcome, args};
+use super::{Args, Command, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::float::LongDouble;
 use crate::keyspace::{Collection, Tx, View, sample};
@@ -115,11 +115,11 @@ pub const COMMANDS: &[Command] = commands! { Hash;
         tips: &["nondeterministic_output"];
 };
 
-fn hset(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn hset(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     set_fields(tx, args, "hset").map(Reply::count)
 }
 
-fn hmset(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn hmset(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     set_fields(tx, args, "hmset").map(|_| Reply::Ok)
 }
 
@@ -153,7 +153,7 @@ fn set_field(
     Ok(is_new)
 }
 
-fn hsetnx(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn hsetnx(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let [_, key, field, value] = args else { return Err(CommandError::WrongArity("hsetnx")) };
     let mut hash = tx.open(key, DataType::Hash)?;
     if tx.view().has_subkey(&hash, field)? {
@@ -164,7 +164,7 @@ fn hsetnx(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     Ok(Reply::Integer(1))
 }
 
-fn hincrby(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn hincrby(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let [_, key, field, increment] = args else { return Err(CommandError::WrongArity("hincrby")) };
     let increment = number::integer(increment)?;
     let mut hash = tx.open(key, DataType::Hash)?;
@@ -178,7 +178,7 @@ fn hincrby(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     Ok(Reply::Integer(new))
 }
 
-fn hincrbyfloat(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn hincrbyfloat(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let [_, key, field, increment] = args else {
         return Err(CommandError::WrongArity("hincrbyfloat"));
     };
@@ -197,7 +197,7 @@ fn hincrbyfloat(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     Ok(Reply::bulk(new))
 }
 
-fn hdel(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn hdel(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let [_, key, fields @ ..] = args else { return Err(CommandError::WrongArity("hdel")) };
     let Some(mut hash) = tx.existing(key, DataType::Hash)? else { return Ok(Reply::Integer(0)) };
     let removed = remove_subkeys(tx, &mut hash, fields)?;
@@ -241,12 +241,12 @@ fn value_of(view: &View<'_>, key: &Bytes, field: &[u8]) -> Result<Option<Bytes>,
     }
 }
 
-fn hget(view: &View<'_>, args: &Args) -> Outcome {
+fn hget(view: &View<'_>, args: &Args) -> CommandResult {
     let [_, key, field] = args else { return Err(CommandError::WrongArity("hget")) };
     Ok(value_of(view, key, field)?.map_or(Reply::Nil, Reply::Bulk))
 }
 
-fn hmget(view: &View<'_>, args: &Args) -> Outcome {
+fn hmget(view: &View<'_>, args: &Args) -> CommandResult {
     let [_, key, fields @ ..] = args else { return Err(CommandError::WrongArity("hmget")) };
     let Some(hash) = existing(view, key)? else {
         return Ok(Reply::Array(fields.iter().map(|_| Reply::Nil).collect()));
@@ -260,32 +260,32 @@ fn hmget(view: &View<'_>, args: &Args) -> Outcome {
     fields.iter().map(value).collect::<Result<_, CommandError>>().map(Reply::Array)
 }
 
-fn hexists(view: &View<'_>, args: &Args) -> Outcome {
+fn hexists(view: &View<'_>, args: &Args) -> CommandResult {
     let [_, key, field] = args else { return Err(CommandError::WrongArity("hexists")) };
     let Some(hash) = existing(view, key)? else { return Ok(Reply::Integer(0)) };
     Ok(Reply::Integer(i64::from(view.has_subkey(&hash, field)?)))
 }
 
-fn hstrlen(view: &View<'_>, args: &Args) -> Outcome {
+fn hstrlen(view: &View<'_>, args: &Args) -> CommandResult {
     let [_, key, field] = args else { return Err(CommandError::WrongArity("hstrlen")) };
     let len = value_of(view, key, field)?.map_or(0, |value| value.len());
     Ok(Reply::Integer(i64::try_from(len).unwrap_or(i64::MAX)))
 }
 
-fn hlen(view: &View<'_>, args: &Args) -> Outcome {
+fn hlen(view: &View<'_>, args: &Args) -> CommandResult {
     let [_, key] = args else { return Err(CommandError::WrongArity("hlen")) };
     Ok(Reply::count(existing(view, key)?.map_or(0, |hash| hash.size())))
 }
 
-fn hgetall(view: &View<'_>, args: &Args) -> Outcome {
+fn hgetall(view: &View<'_>, args: &Args) -> CommandResult {
     all(view, args, Shape::Map, |strings, field, value| strings.extend([field, value]))
 }
 
-fn hkeys(view: &View<'_>, args: &Args) -> Outcome {
+fn hkeys(view: &View<'_>, args: &Args) -> CommandResult {
     all(view, args, Shape::Array, |strings, field, _| strings.push(field))
 }
 
-fn hvals(view: &View<'_>, args: &Args) -> Outcome {
+fn hvals(view: &View<'_>, args: &Args) -> CommandResult {
     all(view, args, Shape::Array, |strings, _, value| strings.push(value))
 }
 
@@ -295,7 +295,7 @@ fn all(
     args: &Args,
     shape: Shape,
     add: impl Fn(&mut Bulks, &[u8], &[u8]),
-) -> Outcome {
+) -> CommandResult {
     let mut strings = Bulks::new();
     if let Some(hash) = existing(view, args::get(args, 1)?)? {
         view.expect_rows(hash.size())?;
@@ -309,7 +309,7 @@ fn all(
     Ok(Reply::Bulks(shape, strings))
 }
 
-fn hrandfield(view: &View<'_>, args: &Args) -> Outcome {
+fn hrandfield(view: &View<'_>, args: &Args) -> CommandResult {
     let [_, key, options @ ..] = args else { return Err(CommandError::WrongArity("hrandfield")) };
     let Some(options) = RandomFields::parse(options)? else {
         let Some(hash) = existing(view, key)? else { return Ok(Reply::Nil) };
@@ -358,7 +358,7 @@ impl RandomFields {
     }
 }
 
-fn hscan(view: &View<'_>, args: &Args) -> Outcome {
+fn hscan(view: &View<'_>, args: &Args) -> CommandResult {
     page::scan_collection(view, args, DataType::Hash, |items, field, value| {
         items.push(Reply::bulk(Bytes::copy_from_slice(field)));
         items.push(Reply::bulk(Bytes::copy_from_slice(value)));

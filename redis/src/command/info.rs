@@ -21,7 +21,7 @@ use neokv_resp::Reply;
 
 pub use self::sections::{InfoSource, SECTIONS, Section, render};
 use super::declare::{SessionCx, commands};
-use super::{Args, Command, Outcome, args};
+use super::{Args, Command, CommandResult, args};
 
 /// INFO. CONFIG is in [`mod@config`].
 pub const COMMANDS: &[Command] = commands! { Server;
@@ -33,7 +33,7 @@ pub const COMMANDS: &[Command] = commands! { Server;
         categories: &["@dangerous"];
 };
 
-fn info(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn info(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     let facts = cx.host.facts();
     let source =
         InfoSource { facts: &facts, settings: cx.host.settings(), identity: cx.host.identity() };

@@ -22,7 +22,7 @@ use super::container::subcommand_help;
 use super::declare::argument::{Argument, ArgumentKind};
 use super::declare::keys::{self, FindKeys, KeyFlag, KeySpec};
 use super::declare::{Change, Flag, SessionCx, commands};
-use super::{Args, Command, Outcome, args};
+use super::{Args, Command, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::glob::Pattern;
 use crate::keyspace::reply_limit::{ReplyLimit, reply_bytes};
@@ -97,15 +97,15 @@ pub const COMMANDS: &[Command] = commands! { Server;
 };
 
 /// COMMAND without a subcommand: as COMMAND INFO.
-fn command(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn command(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     describe_all(cx, &[])
 }
 
-fn info(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn info(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     describe_all(cx, args::rest(args, 2))
 }
 
-fn count(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn count(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     Ok(integer(commands(cx).count()))
 }
 
@@ -131,7 +131,7 @@ fn map(fields: Vec<(&'static str, Reply)>) -> Reply {
 }
 
 /// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`
-fn list(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn list(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     let matches: Box<dyn Fn(&Command) -> bool> = match args::rest(args, 2) {
         [] => Box::new(|_| true),
         [filter, by, value] if args::is(filter, "filterby") => {
@@ -156,7 +156,7 @@ fn list(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
 }
 
 /// `COMMAND INFO`: the named commands, or all.
-fn describe_all(cx: &SessionCx<'_>, names: &Args) -> Outcome {
+fn describe_all(cx: &SessionCx<'_>, names: &Args) -> CommandResult {
     if names.is_empty() {
         return Ok(Reply::Array(commands(cx).map(describe).collect()));
     }
@@ -257,7 +257,7 @@ fn key_flags(flags: &[KeyFlag]) -> Reply {
 }
 
 /// `COMMAND DOCS`: the named commands, or all. Unknown names are left out.
-fn docs(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn docs(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     let names = args::rest(args, 2);
     let entry = |command: &'static Command| (text(command.name), document(command));
     if names.is_empty() {
@@ -353,13 +353,13 @@ fn command_with_keys(cx: &SessionCx<'_>, words: &Args) -> Result<&'static Comman
     Ok(command)
 }
 
-fn get_keys(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn get_keys(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     let words = args::rest(args, 2);
     let command = command_with_keys(cx, words)?;
     Ok(Reply::Array(keys::keys(command.keys, words).cloned().map(Reply::Bulk).collect()))
 }
 
-fn get_keys_and_flags(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn get_keys_and_flags(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     let words = args::rest(args, 2);
     let command = command_with_keys(cx, words)?;
     let pairs = command.keys.iter().flat_map(|spec| {

@@ -12,7 +12,7 @@ use neokv_raftstore::SplitMix64;
 use neokv_resp::Reply;
 
 use super::declare::commands;
-use super::{Args, Command, Outcome, args};
+use super::{Args, Command, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::{Tx, View};
 
@@ -59,7 +59,7 @@ pub const COMMANDS: &[Command] = commands! { Generic;
         tips: &["request_policy:all_shards", "nondeterministic_output"];
 };
 
-fn del(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn del(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let mut deleted = 0;
     for key in args::rest(args, 1) {
         deleted += u64::from(tx.delete(key)?);
@@ -67,7 +67,7 @@ fn del(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     Ok(Reply::count(deleted))
 }
 
-fn exists(view: &View<'_>, args: &Args) -> Outcome {
+fn exists(view: &View<'_>, args: &Args) -> CommandResult {
     let mut found = 0;
     for key in args::rest(args, 1) {
         found += u64::from(view.exists(key)?);
@@ -75,7 +75,7 @@ fn exists(view: &View<'_>, args: &Args) -> Outcome {
     Ok(Reply::count(found))
 }
 
-fn kind(view: &View<'_>, args: &Args) -> Outcome {
+fn kind(view: &View<'_>, args: &Args) -> CommandResult {
     let header = view.header(args::get(args, 1)?)?;
     Ok(Reply::Simple(header.map_or("none", |(kind, _)| kind.name()).into()))
 }
@@ -83,7 +83,7 @@ fn kind(view: &View<'_>, args: &Args) -> Outcome {
 /// Walks from a random slot on, around the end, and chooses among the first live keys. Uniform as
 /// long as there are no more than [`RANDOM_CHOICES`] keys; beyond that every key has a chance, but
 /// not an equal one.
-fn randomkey(view: &View<'_>, _: &Args) -> Outcome {
+fn randomkey(view: &View<'_>, _: &Args) -> CommandResult {
     let mut random = view.random();
     let slots = view.slots();
     let pivot = random.below(u64::from(slots.len()));

@@ -54,4 +54,4 @@ use crate::error::CommandError;
 pub type Args = [Bytes];
 
 /// What a handler returns: the reply, or an error whose text is the reply.
-pub type Outcome = Result<Reply, CommandError>;
+pub type CommandResult = Result<Reply, CommandError>;

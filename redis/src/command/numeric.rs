@@ -7,7 +7,7 @@
 use neokv_resp::Reply;
 
 use super::declare::commands;
-use super::{Args, Command, Outcome, args};
+use super::{Args, Command, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::Tx;
 use crate::keyspace::float::LongDouble;
@@ -37,25 +37,25 @@ pub const COMMANDS: &[Command] = commands! { String;
         arguments: &[KEY, double("increment")];
 };
 
-fn incr(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn incr(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     change(tx, args, 1)
 }
 
-fn decr(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn decr(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     change(tx, args, -1)
 }
 
-fn incrby(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn incrby(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let by = number::integer(args::get(args, 2)?)?;
     change(tx, args, by)
 }
 
-fn decrby(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn decrby(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let by = number::integer(args::get(args, 2)?)?;
     change(tx, args, by.checked_neg().ok_or(CommandError::DecrementOverflow)?)
 }
 
-fn change(tx: &mut Tx<'_>, args: &Args, by: i64) -> Outcome {
+fn change(tx: &mut Tx<'_>, args: &Args, by: i64) -> CommandResult {
     let entry = tx.string_entry(args::get(args, 1)?)?;
     let old = match &entry.current {
         Some((value, _)) => number::integer(value)?,
@@ -66,7 +66,7 @@ fn change(tx: &mut Tx<'_>, args: &Args, by: i64) -> Outcome {
     Ok(Reply::Integer(new))
 }
 
-fn incrbyfloat(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn incrbyfloat(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let entry = tx.string_entry(args::get(args, 1)?)?;
     let old = match &entry.current {
         Some((value, _)) => LongDouble::parse(value).ok_or(CommandError::NotFloat)?,

@@ -18,7 +18,7 @@ use neokv_resp::Reply;
 
 use self::page::{ScanOptions, page_reply, parse_cursor};
 use super::declare::commands;
-use super::{Args, Command, Outcome, args};
+use super::{Args, Command, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::View;
 use crate::keyspace::cursor_table::{CursorMeaning, Owner, slot_cursor, slot_of_cursor};
@@ -54,7 +54,7 @@ fn cursor_slot(args: &Args) -> Option<u16> {
     Some(slot_of_cursor(parse_cursor(args.get(1)?).ok()?))
 }
 
-fn scan(view: &View<'_>, args: &Args) -> Outcome {
+fn scan(view: &View<'_>, args: &Args) -> CommandResult {
     let cursor = parse_cursor(args::get(args, 1)?)?;
     let scan = KeyScan::new(*view, ScanOptions::parse(args, 2, true)?);
     let (slots, slot) = (view.slots(), slot_of_cursor(cursor));
@@ -97,7 +97,7 @@ impl<'a> KeyScan<'a> {
     }
 
     /// The keys from the row `start` to the end of the Region, by slot and name.
-    fn by_name(&self, start: Vec<u8>) -> Outcome {
+    fn by_name(&self, start: Vec<u8>) -> CommandResult {
         let mut budget = self.options.budget(&self.view);
         let mut items = Vec::new();
         let (_, end) = slot_bounds(self.view.slots());
@@ -166,7 +166,7 @@ impl<'a> KeyScan<'a> {
     }
 
     /// The keys of a slot with the smallest hashes from `from` on.
-    fn by_hash(&self, slot: u16, from: u64) -> Outcome {
+    fn by_hash(&self, slot: u16, from: u64) -> CommandResult {
         let mut page = self.options.hash_page(&self.view, from);
         self.each_row(slot, |row, record| {
             let hash = self.owner.hash(row);
@@ -197,7 +197,7 @@ fn join_arrays(replies: Vec<Reply>, _: u64) -> Reply {
     Reply::Array(replies.into_iter().flat_map(items).collect())
 }
 
-fn keys(view: &View<'_>, args: &Args) -> Outcome {
+fn keys(view: &View<'_>, args: &Args) -> CommandResult {
     let pattern = args::get(args, 1)?;
     let pattern = (pattern.as_ref() != b"*").then(|| Pattern::new(pattern.clone()));
     let (start, end) = slot_bounds(view.slots());

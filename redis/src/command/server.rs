@@ -9,7 +9,7 @@ use neokv_resp::Reply;
 
 use super::declare::argument::words::{one_of, token};
 use super::declare::{Argument, Change, commands};
-use super::{Args, Command, Outcome, args};
+use super::{Args, Command, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::{Tx, View};
 
@@ -44,7 +44,7 @@ pub const COMMANDS: &[Command] = commands! { Server;
         categories: &["@dangerous", "@keyspace"];
 };
 
-fn dbsize(view: &View<'_>, _: &Args) -> Outcome {
+fn dbsize(view: &View<'_>, _: &Args) -> CommandResult {
     Ok(Reply::count(view.key_count()?))
 }
 
@@ -59,7 +59,7 @@ fn all_ok(_: Vec<Reply>, _: u64) -> Reply {
     Reply::Ok
 }
 
-fn flush(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn flush(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     match args::rest(args, 1) {
         [] => {}
         [mode] if args::is(mode, "SYNC") || args::is(mode, "ASYNC") => {}

@@ -27,7 +27,7 @@ use neokv_resp::{Bulks, Reply, Shape};
 use super::declare::commands;
 use super::hash::remove_subkeys;
 use super::scan::page;
-use super::{Args, Command, Outcome};
+use super::{Args, Command, CommandResult};
 use crate::error::CommandError;
 use crate::keyspace::{Collection, Tx, View, sample};
 use crate::number;
@@ -93,7 +93,7 @@ pub const COMMANDS: &[Command] = commands! { Set;
         tips: &["nondeterministic_output"];
 };
 
-fn sadd(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn sadd(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let [_, key, members @ ..] = args else { return Err(CommandError::WrongArity("sadd")) };
     let mut set = tx.open(key, DataType::Set)?;
     let mut added = 0u64;
@@ -116,7 +116,7 @@ fn add(tx: &mut Tx<'_>, set: &mut Collection, member: &[u8]) -> Result<bool, Com
     Ok(is_new)
 }
 
-fn srem(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn srem(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let [_, key, members @ ..] = args else { return Err(CommandError::WrongArity("srem")) };
     let Some(mut set) = tx.existing(key, DataType::Set)? else { return Ok(Reply::Integer(0)) };
     let removed = remove_subkeys(tx, &mut set, members)?;
@@ -126,7 +126,7 @@ fn srem(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     Ok(Reply::count(removed))
 }
 
-fn smove(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn smove(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let [_, source, target, member] = args else { return Err(CommandError::WrongArity("smove")) };
     // Redis looks at the target's type only if the source exists.
     let Some(mut from) = tx.existing(source, DataType::Set)? else { return Ok(Reply::Integer(0)) };
@@ -143,7 +143,7 @@ fn smove(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     Ok(Reply::Integer(1))
 }
 
-fn spop(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn spop(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     match args {
         [_, key] => pop_one(tx, key),
         [_, key, count] => pop_many(tx, key, number::positive_count(count)?),
@@ -152,7 +152,7 @@ fn spop(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 }
 
 /// SPOP without a count.
-fn pop_one(tx: &mut Tx<'_>, key: &Bytes) -> Outcome {
+fn pop_one(tx: &mut Tx<'_>, key: &Bytes) -> CommandResult {
     let Some(mut set) = tx.existing(key, DataType::Set)? else { return Ok(Reply::Nil) };
     let mut random = tx.random().clone();
     let Some((member, _)) = sample::one(&tx.view(), &set, &mut random)? else {
@@ -164,7 +164,7 @@ fn pop_one(tx: &mut Tx<'_>, key: &Bytes) -> Outcome {
 }
 
 /// SPOP with a count. Popping everything deletes the key and leaves its rows to compaction.
-fn pop_many(tx: &mut Tx<'_>, key: &Bytes, count: u64) -> Outcome {
+fn pop_many(tx: &mut Tx<'_>, key: &Bytes, count: u64) -> CommandResult {
     let Some(mut set) = tx.existing(key, DataType::Set)? else { return Ok(Reply::Set(Vec::new())) };
     let popped: Vec<Bytes> = if count >= set.size() {
         let members = members(&tx.view(), &set)?;
@@ -198,13 +198,13 @@ fn members(view: &View<'_>, set: &Collection) -> Result<Vec<Bytes>, CommandError
     Ok(members)
 }
 
-fn sismember(view: &View<'_>, args: &Args) -> Outcome {
+fn sismember(view: &View<'_>, args: &Args) -> CommandResult {
     let [_, key, member] = args else { return Err(CommandError::WrongArity("sismember")) };
     let Some(set) = existing(view, key)? else { return Ok(Reply::Integer(0)) };
     Ok(Reply::Integer(i64::from(view.has_subkey(&set, member)?)))
 }
 
-fn smismember(view: &View<'_>, args: &Args) -> Outcome {
+fn smismember(view: &View<'_>, args: &Args) -> CommandResult {
     let [_, key, members @ ..] = args else { return Err(CommandError::WrongArity("smismember")) };
     let set = existing(view, key)?;
     let is_member = |member: &Bytes| match &set {
@@ -214,12 +214,12 @@ fn smismember(view: &View<'_>, args: &Args) -> Outcome {
     members.iter().map(is_member).collect::<Result<_, CommandError>>().map(Reply::Array)
 }
 
-fn scard(view: &View<'_>, args: &Args) -> Outcome {
+fn scard(view: &View<'_>, args: &Args) -> CommandResult {
     let [_, key] = args else { return Err(CommandError::WrongArity("scard")) };
     Ok(Reply::count(existing(view, key)?.map_or(0, |set| set.size())))
 }
 
-fn smembers(view: &View<'_>, args: &Args) -> Outcome {
+fn smembers(view: &View<'_>, args: &Args) -> CommandResult {
     let [_, key] = args else { return Err(CommandError::WrongArity("smembers")) };
     let mut members = Bulks::new();
     if let Some(set) = existing(view, key)? {
@@ -234,7 +234,7 @@ fn smembers(view: &View<'_>, args: &Args) -> Outcome {
     Ok(Reply::Bulks(Shape::Set, members))
 }
 
-fn srandmember(view: &View<'_>, args: &Args) -> Outcome {
+fn srandmember(view: &View<'_>, args: &Args) -> CommandResult {
     let (key, count) = match args {
         [_, key] => (key, None),
         [_, key, count] => (key, Some(number::integer_between(count, -i64::MAX, i64::MAX)?)),
@@ -251,7 +251,7 @@ fn srandmember(view: &View<'_>, args: &Args) -> Outcome {
     Ok(Reply::Array(members.into_iter().map(|(member, _)| Reply::Bulk(member)).collect()))
 }
 
-fn sscan(view: &View<'_>, args: &Args) -> Outcome {
+fn sscan(view: &View<'_>, args: &Args) -> CommandResult {
     page::scan_collection(view, args, DataType::Set, |items, member, _| {
         items.push(Reply::bulk(Bytes::copy_from_slice(member)));
         Ok(())

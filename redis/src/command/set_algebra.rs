@@ -32,7 +32,7 @@ use neokv_resp::Reply;
 use neokv_resp::parse_integer;
 
 use super::declare::commands;
-use super::{Args, Command, Outcome, args};
+use super::{Args, Command, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::{Collection, ReplyLimit, Subkeys, Tx, View};
 use crate::number;
@@ -96,20 +96,20 @@ const COMPARABLE: u64 = 16;
 /// How many rows a cursor steps over before it seeks.
 const MAX_STEPS: usize = 8;
 
-fn sinter(view: &View<'_>, args: &Args) -> Outcome {
+fn sinter(view: &View<'_>, args: &Args) -> CommandResult {
     answer(view, Plan::inter(view, args::rest(args, 1))?)
 }
 
-fn sunion(view: &View<'_>, args: &Args) -> Outcome {
+fn sunion(view: &View<'_>, args: &Args) -> CommandResult {
     answer(view, Plan::union(view, args::rest(args, 1))?)
 }
 
-fn sdiff(view: &View<'_>, args: &Args) -> Outcome {
+fn sdiff(view: &View<'_>, args: &Args) -> CommandResult {
     answer(view, Plan::diff(view, args::rest(args, 1))?)
 }
 
 /// The whole result as a reply.
-fn answer(view: &View<'_>, plan: Plan) -> Outcome {
+fn answer(view: &View<'_>, plan: Plan) -> CommandResult {
     let MemberPage { members, more } =
         plan.page(view, &[], PageLimit { members: usize::MAX, bytes: view.reply_limit() })?;
     if more {
@@ -119,23 +119,23 @@ fn answer(view: &View<'_>, plan: Plan) -> Outcome {
     }
 }
 
-fn sinterstore(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn sinterstore(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let plan = Plan::inter(&tx.view(), args::rest(args, 2))?;
     store(tx, args::get(args, 1)?, &plan)
 }
 
-fn sunionstore(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn sunionstore(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let plan = Plan::union(&tx.view(), args::rest(args, 2))?;
     store(tx, args::get(args, 1)?, &plan)
 }
 
-fn sdiffstore(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn sdiffstore(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let plan = Plan::diff(&tx.view(), args::rest(args, 2))?;
     store(tx, args::get(args, 1)?, &plan)
 }
 
 /// Replaces whatever is under `target` by the result; an empty result deletes the key.
-fn store(tx: &mut Tx<'_>, target: &Bytes, plan: &Plan) -> Outcome {
+fn store(tx: &mut Tx<'_>, target: &Bytes, plan: &Plan) -> CommandResult {
     let mut set = tx.open_fresh(target, DataType::Set)?;
     let mut start = Vec::new();
     loop {
@@ -154,7 +154,7 @@ fn store(tx: &mut Tx<'_>, target: &Bytes, plan: &Plan) -> Outcome {
     Ok(Reply::count(stored))
 }
 
-fn sintercard(view: &View<'_>, args: &Args) -> Outcome {
+fn sintercard(view: &View<'_>, args: &Args) -> CommandResult {
     let (keys, limit) = parse_sintercard(args)?;
     let plan = Plan::inter(view, keys)?;
     let mut start = Vec::new();

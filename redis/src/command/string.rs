@@ -18,7 +18,7 @@ use neokv_resp::Reply;
 
 use super::args::ExpiryUnit;
 use super::declare::commands;
-use super::{Args, Command, Outcome, args};
+use super::{Args, Command, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::{Tx, View};
 use crate::number;
@@ -145,16 +145,16 @@ fn bulk_or_nil(value: Option<Bytes>) -> Reply {
     value.map_or(Reply::Nil, Reply::Bulk)
 }
 
-fn get(view: &View<'_>, args: &Args) -> Outcome {
+fn get(view: &View<'_>, args: &Args) -> CommandResult {
     Ok(bulk_or_nil(view.string(key(args)?)?.map(|(value, _)| value)))
 }
 
-fn strlen(view: &View<'_>, args: &Args) -> Outcome {
+fn strlen(view: &View<'_>, args: &Args) -> CommandResult {
     let length = view.string(key(args)?)?.map_or(0, |(value, _)| length(&value));
     Ok(Reply::count(length))
 }
 
-fn mget(view: &View<'_>, args: &Args) -> Outcome {
+fn mget(view: &View<'_>, args: &Args) -> CommandResult {
     let keys = args::rest(args, 1);
     let (mut values, mut limit) = (Vec::with_capacity(keys.len()), view.reply_limit());
     for key in keys {
@@ -169,7 +169,7 @@ fn mget(view: &View<'_>, args: &Args) -> Outcome {
     Ok(Reply::Array(values))
 }
 
-fn getrange(view: &View<'_>, args: &Args) -> Outcome {
+fn getrange(view: &View<'_>, args: &Args) -> CommandResult {
     let start = number::integer(args::get(args, 2)?)?;
     let end = number::integer(args::get(args, 3)?)?;
     let Some((value, _)) = view.string(key(args)?)? else { return Ok(Reply::Bulk(Bytes::new())) };
@@ -232,7 +232,7 @@ impl<'a> SetOptions<'a> {
     }
 }
 
-fn set(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn set(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let (key, value) = (key(args)?, args::get(args, 2)?);
     if args.len() == 3 {
         tx.set_string(key, value, 0)?;
@@ -267,7 +267,7 @@ fn store(tx: &mut Tx<'_>, key: &Bytes, value: &[u8], expire_ms: u64) -> Result<(
     tx.set_string(key, value, expire_ms)
 }
 
-fn setnx(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn setnx(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let key = key(args)?;
     if tx.view().exists(key)? {
         return Ok(Reply::Integer(0));
@@ -276,11 +276,11 @@ fn setnx(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     Ok(Reply::Integer(1))
 }
 
-fn setex(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn setex(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     set_with_expiry(tx, args, ExpiryUnit::Seconds, "setex")
 }
 
-fn psetex(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn psetex(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     set_with_expiry(tx, args, ExpiryUnit::Milliseconds, "psetex")
 }
 
@@ -289,19 +289,19 @@ fn set_with_expiry(
     args: &Args,
     expiry: ExpiryUnit,
     command: &'static str,
-) -> Outcome {
+) -> CommandResult {
     let expire_ms = expiry.instant(args::get(args, 2)?, tx.now_ms(), command)?;
     tx.set_string(key(args)?, args::get(args, 3)?, expire_ms)?;
     Ok(Reply::Ok)
 }
 
-fn getset(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn getset(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let entry = tx.string_entry(key(args)?)?;
     tx.put_string(&entry, args::get(args, 2)?, 0)?;
     Ok(bulk_or_nil(entry.current.map(|(value, _)| value)))
 }
 
-fn getdel(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn getdel(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let entry = tx.string_entry(key(args)?)?;
     if entry.current.is_some() {
         tx.delete_string(&entry)?;
@@ -309,7 +309,7 @@ fn getdel(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     Ok(bulk_or_nil(entry.current.map(|(value, _)| value)))
 }
 
-fn getex(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn getex(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let options = SetOptions::parse(args::rest(args, 2), false)?;
     let entry = tx.string_entry(key(args)?)?;
     let Some((value, old_expire_ms)) = entry.current.clone() else { return Ok(Reply::Nil) };
@@ -322,7 +322,7 @@ fn getex(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     Ok(Reply::Bulk(value))
 }
 
-fn mset(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn mset(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     check_pairs(args, "mset")?;
     for (key, value) in args::pairs(args, 1) {
         tx.set_string(key, value, 0)?;
@@ -330,7 +330,7 @@ fn mset(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     Ok(Reply::Ok)
 }
 
-fn msetnx(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn msetnx(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     check_pairs(args, "msetnx")?;
     for (key, _) in args::pairs(args, 1) {
         if tx.view().exists(key)? {
@@ -348,7 +348,7 @@ fn check_pairs(args: &Args, command: &'static str) -> Result<(), CommandError> {
     if args.len() % 2 == 1 { Ok(()) } else { Err(CommandError::WrongArity(command)) }
 }
 
-fn append(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn append(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let entry = tx.string_entry(key(args)?)?;
     let tail = args::get(args, 2)?;
     check_length(length(entry.value()), length(tail))?;
@@ -359,7 +359,7 @@ fn append(tx: &mut Tx<'_>, args: &Args) -> Outcome {
     Ok(Reply::count(length(&value)))
 }
 
-fn setrange(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+fn setrange(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let offset = number::integer(args::get(args, 2)?)?;
     let offset = u64::try_from(offset).map_err(|_| CommandError::OffsetOutOfRange)?;
     let entry = tx.string_entry(key(args)?)?;

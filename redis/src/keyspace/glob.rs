@@ -22,12 +22,12 @@ use bytes::Bytes;
 /// A pattern, taken apart.
 #[derive(Clone, Debug)]
 pub struct Pattern {
-    parts: Vec<Part>,
+    parts: Vec<GlobPart>,
     ignore_case: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum GlobPart {
     /// `*`
     Anything,
     /// `?`
@@ -60,7 +60,7 @@ impl Pattern {
         let mut retry: Option<(usize, usize)> = None;
         while let Some(&byte) = name.get(at) {
             match self.parts.get(part) {
-                Some(Part::Anything) => {
+                Some(GlobPart::Anything) => {
                     part += 1;
                     retry = Some((part, at));
                     continue;
@@ -83,18 +83,18 @@ impl Pattern {
             at = tried + 1;
             retry = Some((after, at));
         }
-        self.parts.get(part..).unwrap_or_default().iter().all(|part| *part == Part::Anything)
+        self.parts.get(part..).unwrap_or_default().iter().all(|part| *part == GlobPart::Anything)
     }
 }
 
-impl Part {
+impl GlobPart {
     /// Whether this part, which is not `*`, matches a byte.
     fn accepts(&self, byte: u8) -> bool {
         match self {
-            Part::Anything => false,
-            Part::AnyByte => true,
-            Part::Byte(own) => *own == byte,
-            Part::Class { inverted, ranges } => {
+            GlobPart::Anything => false,
+            GlobPart::AnyByte => true,
+            GlobPart::Byte(own) => *own == byte,
+            GlobPart::Class { inverted, ranges } => {
                 let byte = byte.cast_signed();
                 ranges.iter().any(|(low, high)| (*low..=*high).contains(&byte)) != *inverted
             }
@@ -102,13 +102,13 @@ impl Part {
     }
 }
 
-fn parse(mut pattern: &[u8]) -> Vec<Part> {
+fn parse(mut pattern: &[u8]) -> Vec<GlobPart> {
     let mut parts = Vec::new();
     while let Some((&first, rest)) = pattern.split_first() {
         pattern = rest;
         let part = match (first, rest.split_first()) {
-            (b'*', _) => Part::Anything,
-            (b'?', _) => Part::AnyByte,
+            (b'*', _) => GlobPart::Anything,
+            (b'?', _) => GlobPart::AnyByte,
             (b'[', _) => {
                 let (class, after) = parse_class(rest);
                 pattern = after;
@@ -116,12 +116,12 @@ fn parse(mut pattern: &[u8]) -> Vec<Part> {
             }
             (b'\\', Some((&escaped, after))) => {
                 pattern = after;
-                Part::Byte(escaped)
+                GlobPart::Byte(escaped)
             }
-            (byte, _) => Part::Byte(byte),
+            (byte, _) => GlobPart::Byte(byte),
         };
         // A row of stars is one star.
-        if !(part == Part::Anything && parts.last() == Some(&Part::Anything)) {
+        if !(part == GlobPart::Anything && parts.last() == Some(&GlobPart::Anything)) {
             parts.push(part);
         }
     }
@@ -129,7 +129,7 @@ fn parse(mut pattern: &[u8]) -> Vec<Part> {
 }
 
 /// The class whose `[` has been read, and what follows its `]`.
-fn parse_class(pattern: &[u8]) -> (Part, &[u8]) {
+fn parse_class(pattern: &[u8]) -> (GlobPart, &[u8]) {
     let (inverted, mut pattern) = match pattern.split_first() {
         Some((b'^', rest)) => (true, rest),
         _ => (false, pattern),
@@ -150,7 +150,7 @@ fn parse_class(pattern: &[u8]) -> (Part, &[u8]) {
         ranges.push((low.min(high), low.max(high)));
         pattern = rest;
     }
-    (Part::Class { inverted, ranges }, pattern)
+    (GlobPart::Class { inverted, ranges }, pattern)
 }
 
 #[cfg(test)]

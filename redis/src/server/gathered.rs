@@ -13,13 +13,13 @@ use crate::machine::LogCommand;
 /// Writes that wait to be proposed together.
 #[derive(Default)]
 pub struct GatheredWrites {
-    submission: Submission,
+    in_order: WritesInOrder,
     bytes: usize,
 }
 
 /// Writes that are proposed together, in the order in which the client sent them.
 #[derive(Default)]
-pub struct Submission {
+pub struct WritesInOrder {
     /// What is known of each write.
     writes: Vec<Write>,
     /// The commands that have neither taken effect nor been refused, each with its place among
@@ -40,21 +40,21 @@ pub struct Write {
     /// Its slot, once it was routed: for MOVED.
     pub slot: u16,
     /// Its reply, once there is one.
-    pub answer: Option<Answer>,
+    pub answer: Option<WriteAnswer>,
 }
 
 /// What became of a write.
-pub enum Answer {
+pub enum WriteAnswer {
     /// It was handed to a Region, and this is what came of it.
     Called(Reply),
     /// It was not served here.
     Rejected(Reply),
 }
 
-impl Answer {
+impl WriteAnswer {
     /// About how many bytes of memory it takes.
     fn bytes(&self) -> u64 {
-        let (Answer::Called(reply) | Answer::Rejected(reply)) = self;
+        let (WriteAnswer::Called(reply) | WriteAnswer::Rejected(reply)) = self;
         reply_bytes(reply)
     }
 }
@@ -63,7 +63,7 @@ impl Answer {
 pub struct Group {
     /// The Region.
     pub destination: Destination,
-    /// The place of each among the writes of the submission.
+    /// The place of each among the writes.
     pub places: Vec<usize>,
     /// The commands.
     pub commands: Vec<LogCommand>,
@@ -82,41 +82,41 @@ impl Group {
 impl GatheredWrites {
     /// Whether no write waits.
     pub fn is_empty(&self) -> bool {
-        self.submission.writes.is_empty()
+        self.in_order.writes.is_empty()
     }
 
     /// Whether as many writes wait as may wait.
     pub fn is_full(&self, limits: &ServerLimits) -> bool {
         self.bytes >= limits.pipeline_bytes
-            || self.submission.writes.len() >= limits.pipeline_commands
+            || self.in_order.writes.len() >= limits.pipeline_commands
     }
 
     /// Adds a write.
     pub fn push(&mut self, call: Call, access: Access, args: Vec<Bytes>) {
         self.bytes += args.iter().map(Bytes::len).sum::<usize>();
-        let Submission { writes, open, .. } = &mut self.submission;
+        let WritesInOrder { writes, open, .. } = &mut self.in_order;
         let command = LogCommand::Client { namespace: NAMESPACE, command: call.command, args };
         open.push((writes.len(), command));
         writes.push(Write { call, access, slot: 0, answer: None });
     }
 
     /// Takes all out.
-    pub fn take(&mut self) -> Submission {
+    pub fn take(&mut self) -> WritesInOrder {
         self.bytes = 0;
-        std::mem::take(&mut self.submission)
+        std::mem::take(&mut self.in_order)
     }
 
-    /// Takes a finished submission back, so that the next one uses its memory.
-    pub fn reuse(&mut self, mut submission: Submission) {
-        submission.writes.clear();
-        submission.open.clear();
-        submission.next = 0;
-        submission.held = 0;
-        self.submission = submission;
+    /// Takes finished writes back, so that the next ones use their memory.
+    pub fn reuse(&mut self, mut writes: WritesInOrder) {
+        writes.writes.clear();
+        writes.open.clear();
+        writes.next = 0;
+        writes.held = 0;
+        self.in_order = writes;
     }
 }
 
-impl Submission {
+impl WritesInOrder {
     /// Whether every write has its reply, and all were taken.
     pub fn is_finished(&self) -> bool {
         self.next >= self.writes.len()
@@ -143,7 +143,7 @@ impl Submission {
     }
 
     /// Notes what became of the write at a place.
-    pub fn answer(&mut self, place: usize, answer: Answer) {
+    pub fn answer(&mut self, place: usize, answer: WriteAnswer) {
         if let Some(write) = self.writes.get_mut(place) {
             self.held += answer.bytes();
             write.answer = Some(answer);
@@ -151,7 +151,7 @@ impl Submission {
     }
 
     /// Takes the next reply in the client's order; `None` if it is not known yet.
-    pub fn next_answer(&mut self) -> Option<(Call, Answer)> {
+    pub fn next_answer(&mut self) -> Option<(Call, WriteAnswer)> {
         let write = self.writes.get_mut(self.next)?;
         let answer = write.answer.take()?;
         self.next += 1;

@@ -7,12 +7,12 @@
 //! ```
 //!
 //! Writes are gathered until something that is not a write comes, the batch ends, or enough of them
-//! have come together; then they are *settled*: proposed as one submission, and their replies
-//! appended ([`writes`](super::writes)). Everything else settles first, so that it sees the writes
-//! before it and its reply comes after theirs. Reads are in [`reads`](super::reads).
+//! have come together; then they are *settled*: proposed together, and their replies appended
+//! ([`writes`](super::writes)). Everything else settles first, so that it sees the writes before it
+//! and its reply comes after theirs. Reads are in [`reads`](super::reads).
 //!
-//! While a submission is in the log, the connection reads nothing from its socket: the client's own
-//! send buffer is the backpressure.
+//! While writes are in the log, the connection reads nothing from its socket: the client's own send
+//! buffer is the backpressure.
 
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ use super::connection::{CloseReason, Connection};
 use super::dispatch::{self, Call, Refusal};
 use super::routing::{Access, RouteWait};
 use crate::command::declare::{CommandGroup, SessionCx};
-use crate::command::{Handler, Outcome, table};
+use crate::command::{CommandResult, Handler, table};
 use crate::error::CommandError;
 
 impl Connection {
@@ -148,7 +148,7 @@ impl Connection {
     }
 
     /// Answers a command that has run.
-    pub(super) fn answer(&mut self, call: Call, outcome: Outcome) {
+    pub(super) fn answer(&mut self, call: Call, outcome: CommandResult) {
         let reply = outcome.unwrap_or_else(|error| error_reply(&error));
         self.count(call.position, 1);
         if let Reply::Error(text) = &reply {

@@ -42,7 +42,7 @@ use super::dispatch::Call;
 use super::pipeline::error_reply;
 use super::routing::{Destination, Failed, NoRoute, Place, Route, read_refused};
 use crate::command::declare::{Merge, ReadHandler, ReadMode};
-use crate::command::{Args, Outcome};
+use crate::command::{Args, CommandResult};
 use crate::error::CommandError;
 use crate::host::Host;
 use crate::keyspace::reply_limit::reply_bytes;
@@ -130,14 +130,14 @@ impl Connection {
     fn route(&mut self, call: Call) -> Result<Routed, NoRoute> {
         let access = self.access();
         Ok(match self.router.route(&self.context, call.command, &self.args, access)? {
-            Route::One(place) => Routed::One(Part::new(&place)),
+            Route::One(place) => Routed::One(RoutedRead::new(&place)),
             Route::Every(regions, merge) => Routed::Every(regions, merge),
         })
     }
 
     /// Permission to read a Region as of now: at once where its replica is the only voter, else
     /// confirmed by a majority.
-    async fn permitted(&mut self, part: Part) -> Result<RegionRead, Failed> {
+    async fn permitted(&mut self, part: RoutedRead) -> Result<RegionRead, Failed> {
         let asking = self.ask(part);
         let asked = self.wait_for_permission(asking).await?;
         Ok(asked.map_err(|(slot, error)| self.no_read(slot, &error))?)
@@ -146,7 +146,7 @@ impl Connection {
     /// Asks a Region for permission to read it, unless it is not asked again in this batch.
     fn ask(
         &mut self,
-        part: Part,
+        part: RoutedRead,
     ) -> impl Future<Output = Result<RegionRead, NotPermitted>> + use<> {
         let refused = self.wait.unready(part.destination.descriptor.id).cloned();
         let (slot, seed) = (part.slot, self.session.seed());
@@ -192,7 +192,7 @@ impl Connection {
         let context = self.context.clone();
         let _permit = self.permit(&context).await?;
         // Time has passed since the Region permitted the read, so the read sees newer rows, and
-        // judges expiry by a later instant. If the Region has changed meanwhile, it says so
+        // decides expiry by a later instant. If the Region has changed meanwhile, it says so
         // afterwards.
         read.renew();
         let slot = read.slot;
@@ -210,7 +210,8 @@ impl Connection {
         merge: Merge,
     ) -> Result<(), Failed> {
         // All Regions are asked before the first answer is waited for.
-        let asking = regions.into_iter().map(|destination| self.ask(Part::whole(destination)));
+        let asking =
+            regions.into_iter().map(|destination| self.ask(RoutedRead::whole(destination)));
         let asking = join_all(asking);
         let asking = async { asking.await.into_iter().collect() };
         let reads = self.wait_for_permission(asking).await?;
@@ -246,7 +247,7 @@ impl Connection {
         &mut self,
         call: Call,
         slot: u16,
-        work: impl FnOnce(&Context, &Args) -> Result<Outcome, ReadError> + Send + 'static,
+        work: impl FnOnce(&Context, &Args) -> Result<CommandResult, ReadError> + Send + 'static,
     ) -> Result<(), Failed> {
         let protocol = self.session.protocol;
         let context = self.context.clone();
@@ -290,22 +291,22 @@ impl Connection {
 
 /// Where a read goes.
 enum Routed {
-    One(Part),
+    One(RoutedRead),
     Every(Vec<Destination>, Merge),
 }
 
 /// The part of a read that concerns one Region.
-struct Part {
+struct RoutedRead {
     destination: Destination,
     slots: SlotRange,
     slot: u16,
     next_slot: Option<u16>,
 }
 
-impl Part {
-    fn new(place: &Place<'_>) -> Part {
+impl RoutedRead {
+    fn new(place: &Place<'_>) -> RoutedRead {
         let Place { destination, slots, slot, next_slot } = place;
-        Part {
+        RoutedRead {
             destination: (*destination).clone(),
             slots: *slots,
             slot: *slot,
@@ -314,14 +315,15 @@ impl Part {
     }
 
     /// All of a Region.
-    fn whole(destination: Destination) -> Part {
+    fn whole(destination: Destination) -> RoutedRead {
         let slots = destination.descriptor.slots;
-        Part { destination, slots, slot: slots.start, next_slot: None }
+        RoutedRead { destination, slots, slot: slots.start, next_slot: None }
     }
 
     /// Asks the Region for permission to read it.
     async fn ask(self, seed: u64) -> Result<RegionRead, ReadError> {
-        let Part { destination: Destination { region, descriptor }, slots, slot, next_slot } = self;
+        let RoutedRead { destination: Destination { region, descriptor }, slots, slot, next_slot } =
+            self;
         let point = region.read_index(descriptor.epoch).await?;
         Ok(RegionRead { region, point, slots, slot, next_slot, seed })
     }
@@ -340,7 +342,7 @@ struct RegionRead {
 /// What came of a handler that ran on a connection's thread.
 struct Ran {
     /// Its outcome. `None`: its budget was not enough, so it has to run again.
-    outcome: Option<Outcome>,
+    outcome: Option<CommandResult>,
     /// The rows that a budgeted read has read; they took time even if there is no outcome.
     rows: u32,
 }
@@ -385,7 +387,7 @@ impl RegionRead {
         context: &Context,
         handler: ReadHandler,
         args: &Args,
-    ) -> Result<Outcome, ReadError> {
+    ) -> Result<CommandResult, ReadError> {
         self.region
             .read_snapshot(&self.point, |read, now| handler(&self.view(context, read, now), args))
     }

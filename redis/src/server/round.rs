@@ -32,7 +32,7 @@ pub struct ReplyRoom {
 }
 
 /// A part of a round: the commands for one Region.
-pub trait Part {
+pub trait RoundPart {
     /// What comes of it.
     type Outcome;
 
@@ -48,7 +48,7 @@ pub trait Part {
 
 /// Runs the parts at the same time, as far as there is room for their replies, and at least the
 /// first one. Returns what has come of them, in any order, and the parts that have not begun.
-pub async fn run<P: Part>(parts: Vec<P>, room: ReplyRoom) -> (Vec<P::Outcome>, Vec<P>) {
+pub async fn run<P: RoundPart>(parts: Vec<P>, room: ReplyRoom) -> (Vec<P::Outcome>, Vec<P>) {
     let ReplyRoom { limit, mut held } = room;
     let mut reserved = 0;
     let mut in_flight = FuturesUnordered::new();
@@ -103,7 +103,7 @@ mod tests {
         watch: Rc<Watch>,
     }
 
-    impl Part for Fake {
+    impl RoundPart for Fake {
         type Outcome = u64;
 
         fn may_answer(&self) -> u64 {

@@ -425,7 +425,7 @@ pub fn read_refused(topology: &dyn Topology, slot: u16, error: &ReadError) -> Re
     }
 }
 
-/// The reply for every command of a submission that did not come through.
+/// The reply for every command of a proposal that did not come through.
 #[must_use]
 pub fn write_refused(topology: &dyn Topology, slot: u16, error: &ProposeError) -> Reply {
     match error {

@@ -26,8 +26,8 @@ use neokv_resp::Reply;
 
 use super::connection::{CloseReason, Connection};
 use super::dispatch::Call;
-use super::gathered::{Answer, Group, Submission};
-use super::round::{self, Part as _, ReplyRoom};
+use super::gathered::{Group, WriteAnswer, WritesInOrder};
+use super::round::{self, ReplyRoom, RoundPart as _};
 use super::routing::{
     Destination, Failed, NoRoute, Route, changing, check_replica, every_region, write_refused,
 };
@@ -61,22 +61,22 @@ impl Connection {
         if self.writes.is_empty() {
             return Ok(());
         }
-        let mut submission = self.writes.take();
+        let mut writes = self.writes.take();
         loop {
             let is_last = self.wait.is_over();
-            let groups = self.groups(&mut submission, is_last);
-            let is_progress = self.propose(&mut submission, groups).await?;
+            let groups = self.groups(&mut writes, is_last);
+            let is_progress = self.propose(&mut writes, groups).await?;
             if is_last && !is_progress {
                 // Their Regions changed in every round, so they are refused.
-                for (place, _) in submission.take_open() {
-                    submission.answer(place, Answer::Rejected(changing()));
+                for (place, _) in writes.take_open() {
+                    writes.answer(place, WriteAnswer::Rejected(changing()));
                 }
             }
-            self.answer_writes(&mut submission)?;
+            self.answer_writes(&mut writes)?;
             // The next round begins when few enough replies wait for the client: for a client that
             // does not read them, no more are made.
             self.relieve().await?;
-            if submission.is_finished() {
+            if writes.is_finished() {
                 break;
             }
             if self.client.is_killed() {
@@ -87,28 +87,28 @@ impl Connection {
                 self.wait.pause().await;
             }
         }
-        self.writes.reuse(submission);
+        self.writes.reuse(writes);
         Ok(())
     }
 
     /// Routes the open commands. One whose Region is not ready waits for the next round, and all
     /// behind it with it, because they may be about the same key; in the last round it is refused.
-    fn groups(&mut self, submission: &mut Submission, is_last: bool) -> Vec<Group> {
+    fn groups(&mut self, writes: &mut WritesInOrder, is_last: bool) -> Vec<Group> {
         let mut groups = Vec::new();
-        let mut open = submission.take_open().into_iter();
+        let mut open = writes.take_open().into_iter();
         while let Some((place, command)) = open.next() {
-            match self.route_write(submission, place, &command) {
+            match self.route_write(writes, place, &command) {
                 Ok(destination) => add(&mut groups, destination, place, command),
                 // This command and all behind it wait for the next round.
                 Err(NoRoute::NotYet(_)) if !is_last => {
-                    submission.reopen([(place, command)]);
-                    submission.reopen(open);
+                    writes.reopen([(place, command)]);
+                    writes.reopen(open);
                     self.router.forget();
                     break;
                 }
                 // It is not served here, or its Region was waited for long enough.
                 Err(NoRoute::Refused(reply) | NoRoute::NotYet(reply)) => {
-                    submission.answer(place, Answer::Rejected(reply));
+                    writes.answer(place, WriteAnswer::Rejected(reply));
                 }
             }
         }
@@ -118,12 +118,11 @@ impl Connection {
     /// Where one write goes.
     fn route_write(
         &mut self,
-        submission: &mut Submission,
+        writes: &mut WritesInOrder,
         place: usize,
         command: &LogCommand,
     ) -> Result<&Destination, NoRoute> {
-        let (Some(write), LogCommand::Client { args, .. }) = (submission.write(place), command)
-        else {
+        let (Some(write), LogCommand::Client { args, .. }) = (writes.write(place), command) else {
             return Err(NoRoute::Refused(changing()));
         };
         let route = self.router.route(&self.context, write.call.command, args, write.access)?;
@@ -141,7 +140,7 @@ impl Connection {
     /// what became of each command. False if no command got its reply.
     async fn propose(
         &mut self,
-        submission: &mut Submission,
+        writes: &mut WritesInOrder,
         groups: Vec<Group>,
     ) -> Result<bool, CloseReason> {
         if groups.is_empty() {
@@ -151,11 +150,10 @@ impl Connection {
         let outcomes = if is_small || groups.len() == 1 {
             self.while_open(propose_all(groups)).await?
         } else {
-            let room =
-                ReplyRoom { limit: self.context.limits.held_replies, held: submission.held() };
+            let room = ReplyRoom { limit: self.context.limits.held_replies, held: writes.held() };
             let (outcomes, left) = self.while_open(round::run(groups, room)).await?;
             for Group { places, commands, .. } in left {
-                submission.reopen(places.into_iter().zip(commands));
+                writes.reopen(places.into_iter().zip(commands));
             }
             outcomes
         };
@@ -173,40 +171,40 @@ impl Connection {
                     for (&place, done) in carried_out.iter().zip(done) {
                         match done {
                             Done::Reply(reply) => {
-                                submission.answer(place, Answer::Called(reply));
+                                writes.answer(place, WriteAnswer::Called(reply));
                                 called.push(place);
                                 has_answers = true;
                             }
                             // The Region was split: it is routed again.
                             Done::Misrouted(command) => {
-                                submission.reopen([(place, command)]);
+                                writes.reopen([(place, command)]);
                                 has_changed = true;
                             }
                         }
                     }
                     // The entry was full: the rest goes in the next round.
-                    submission.reopen(left.iter().copied().zip(rest));
+                    writes.reopen(left.iter().copied().zip(rest));
                 }
                 // The whole group failed, and every command of it is answered with the error.
                 Err(error) => {
                     has_changed = true;
                     for place in places {
-                        let slot = submission.write(place).map_or(0, |write| write.slot);
+                        let slot = writes.write(place).map_or(0, |write| write.slot);
                         let answer = failed(&*self.context.topology, slot, &error);
-                        if matches!(answer, Answer::Called(_)) {
+                        if matches!(answer, WriteAnswer::Called(_)) {
                             called.push(place);
                         }
-                        submission.answer(place, answer);
+                        writes.answer(place, answer);
                         has_answers = true;
                     }
                 }
             }
         }
-        submission.sort();
+        writes.sort();
         if has_changed {
             self.router.forget();
         }
-        self.count_writes(submission, &called);
+        self.count_writes(writes, &called);
         Ok(has_answers)
     }
 
@@ -316,11 +314,11 @@ impl Connection {
 
     /// Appends the replies that are known, in the client's order; each is dropped as soon as it is
     /// copied, because together they may be large.
-    fn answer_writes(&mut self, submission: &mut Submission) -> Result<(), CloseReason> {
-        while let Some((call, answer)) = submission.next_answer() {
+    fn answer_writes(&mut self, writes: &mut WritesInOrder) -> Result<(), CloseReason> {
+        while let Some((call, answer)) = writes.next_answer() {
             match answer {
-                Answer::Called(reply) => self.answer_write(call, &reply),
-                Answer::Rejected(reply) => self.redirect(call, &reply),
+                WriteAnswer::Called(reply) => self.answer_write(call, &reply),
+                WriteAnswer::Rejected(reply) => self.redirect(call, &reply),
             }
             self.send_excess()?;
         }
@@ -337,7 +335,7 @@ impl Connection {
     }
 
     /// Counts the calls of a round; each took an equal share of its time.
-    fn count_writes(&mut self, submission: &mut Submission, places: &[usize]) {
+    fn count_writes(&mut self, writes: &mut WritesInOrder, places: &[usize]) {
         if places.is_empty() {
             return;
         }
@@ -345,7 +343,7 @@ impl Connection {
         let calls = u32::try_from(places.len()).unwrap_or(u32::MAX).max(1);
         let share = now.saturating_duration_since(self.clock) / calls;
         for place in places {
-            if let Some(write) = submission.write(*place) {
+            if let Some(write) = writes.write(*place) {
                 self.stats.count(&self.context.stats, write.call.position, 1, share);
             }
         }
@@ -385,9 +383,9 @@ fn cause(error: &ProposeError) -> String {
 }
 
 /// The answer to a command that came back with an error.
-fn failed(topology: &dyn Topology, slot: u16, error: &ProposeError) -> Answer {
+fn failed(topology: &dyn Topology, slot: u16, error: &ProposeError) -> WriteAnswer {
     let reply = write_refused(topology, slot, error);
-    if is_refusal(error) { Answer::Rejected(reply) } else { Answer::Called(reply) }
+    if is_refusal(error) { WriteAnswer::Rejected(reply) } else { WriteAnswer::Called(reply) }
 }
 
 /// Adds a command to the group of its Region.
@@ -429,7 +427,7 @@ async fn propose_all(mut groups: Vec<Group>) -> Vec<GroupOutcome> {
     groups.into_iter().map(|group| group.places).zip(outcomes.into_iter().rev()).collect()
 }
 
-impl round::Part for Group {
+impl round::RoundPart for Group {
     type Outcome = GroupOutcome;
 
     /// No entry carries out more commands once they have answered so much.
@@ -462,8 +460,9 @@ mod tests {
     /// rejected call and no call.
     #[test]
     fn a_write_that_has_not_happened_counts_as_rejected() {
-        let is_rejected =
-            |error: ProposeError| matches!(failed(&FixedTopology, 1, &error), Answer::Rejected(_));
+        let is_rejected = |error: ProposeError| {
+            matches!(failed(&FixedTopology, 1, &error), WriteAnswer::Rejected(_))
+        };
         assert!(is_rejected(ProposeError::NotLeader { region: 1, leader: Some(7) }));
         assert!(is_rejected(ProposeError::NotReady { region: 1, why: "it moves" }));
         assert!(is_rejected(ProposeError::Busy { region: 1, waiting: 1 }));

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::words;
 use crate::clients::Clients;
 use crate::command::declare::SessionCx;
-use crate::command::{Handler, Outcome, table};
+use crate::command::{CommandResult, Handler, table};
 use crate::config::{self, ParameterStore, Settings};
 use crate::facts::Facts;
 use crate::host::Host;
@@ -47,7 +47,7 @@ impl TestHost {
     }
 
     /// Runs a session command.
-    pub fn session(&self, line: &str) -> Outcome {
+    pub fn session(&self, line: &str) -> CommandResult {
         let args = words(line);
         let Ok((_, command)) = table::find(&args) else { panic!("no command {line:?}") };
         command.check_arity(&args)?;

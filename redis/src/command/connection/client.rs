@@ -14,7 +14,7 @@ use neokv_resp::{Reply, parse_integer};
 use crate::clients::Client;
 use crate::command::container::subcommand_help;
 use crate::command::declare::{SessionCx, commands};
-use crate::command::{Args, Command, Outcome, args};
+use crate::command::{Args, Command, CommandResult, args};
 use crate::error::{CommandError, shown};
 use crate::keyspace::ReplyLimit;
 use crate::number;
@@ -195,7 +195,7 @@ pub const COMMANDS: &[Command] = commands! { Connection;
         };
 };
 
-fn caching(_: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn caching(_: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     Err(CommandError::custom(
         "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or \
          OPTOUT mode enabled",
@@ -203,11 +203,11 @@ fn caching(_: &mut SessionCx<'_>, _: &Args) -> Outcome {
 }
 
 /// No client redirects to another: -1.
-fn get_redirect(_: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn get_redirect(_: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     Ok(Reply::Integer(-1))
 }
 
-fn id(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn id(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     Ok(Reply::count(cx.session.client.id))
 }
 
@@ -228,31 +228,31 @@ pub(super) fn rename(cx: &mut SessionCx<'_>, name: &Bytes) {
     cx.session.client.rename(|names| names.name = Bytes::copy_from_slice(name));
 }
 
-fn set_name(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn set_name(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     let name = args::get(args, 2)?;
     check_text(name, "Client names")?;
     rename(cx, name);
     Ok(Reply::Ok)
 }
 
-fn get_name(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn get_name(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     let name = cx.session.client.names().name;
     Ok(if name.is_empty() { Reply::Nil } else { Reply::Bulk(name) })
 }
 
-fn no_evict(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn no_evict(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     let on = switch(args)?;
     cx.session.client.set_no_evict(on);
     Ok(Reply::Ok)
 }
 
-fn no_touch(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn no_touch(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     let on = switch(args)?;
     cx.session.client.set_no_touch(on);
     Ok(Reply::Ok)
 }
 
-fn set_info(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn set_info(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     let (option, value) = (args::get(args, 2)?, args::get(args, 3)?);
     let copy = Bytes::copy_from_slice(value);
     if args::is(option, "lib-name") {
@@ -284,7 +284,7 @@ fn either(word: &[u8], one: &str, other: &str) -> Result<bool, CommandError> {
     }
 }
 
-fn info(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn info(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     let line = cx.host.clients().line(&cx.session.client, Instant::now(), Some("client|info"));
     Ok(Reply::Verbatim("txt", (line + "\n").into()))
 }
@@ -301,7 +301,7 @@ fn is_normal(name: &[u8]) -> Result<bool, CommandError> {
     Err(CommandError::custom(format!("ERR Unknown client type '{name}'")))
 }
 
-fn list(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn list(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     let clients = cx.host.clients();
     let chosen: Vec<Arc<Client>> = match args::rest(args, 2) {
         [] => clients.all(),
@@ -392,7 +392,7 @@ fn check_user(name: &[u8]) -> Result<(), CommandError> {
     Err(CommandError::custom(format!("ERR No such user '{}'", shown(name))))
 }
 
-fn kill(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn kill(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     if let [_, _, address] = args {
         let filter =
             KillFilter { id: None, peer: Some(address), local: None, normal: true, skip_me: false };
@@ -424,7 +424,7 @@ fn kill_all(cx: &mut SessionCx<'_>, filter: &KillFilter<'_>) -> u64 {
     killed
 }
 
-fn reply(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn reply(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     let word = args::get(args, 2)?;
     let session = &mut *cx.session;
     if args::is(word, "on") {
@@ -441,7 +441,7 @@ fn reply(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
     Ok(Reply::Ok)
 }
 
-fn unblock(_: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn unblock(_: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     number::integer(args::get(args, 2)?)?;
     match args::rest(args, 3) {
         [] => Ok(Reply::Integer(0)),
@@ -451,7 +451,7 @@ fn unblock(_: &mut SessionCx<'_>, args: &Args) -> Outcome {
     }
 }
 
-fn tracking(_: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn tracking(_: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     if switch(args)? {
         return Err(CommandError::custom(
             "ERR client side caching is not supported by this server",
@@ -460,7 +460,7 @@ fn tracking(_: &mut SessionCx<'_>, args: &Args) -> Outcome {
     Ok(Reply::Ok)
 }
 
-fn tracking_info(_: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn tracking_info(_: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     let fields = [
         ("flags", Reply::Set(vec![Reply::bulk("off")])),
         ("redirect", Reply::Integer(-1)),

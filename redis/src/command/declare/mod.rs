@@ -31,7 +31,7 @@ use neokv_resp::Reply;
 
 pub use self::argument::Argument;
 pub use self::keys::{KeyFlag, KeySpec};
-use super::{Args, Outcome};
+use super::{Args, CommandResult};
 use crate::error::CommandError;
 use crate::host::Host;
 use crate::keyspace::{Tx, View};
@@ -53,11 +53,11 @@ pub enum Handler {
 }
 
 /// Code that gets a consistent state of the keyspace and cannot change it.
-pub type ReadHandler = fn(&View<'_>, &Args) -> Outcome;
+pub type ReadHandler = fn(&View<'_>, &Args) -> CommandResult;
 /// Code that runs inside apply: it must be a pure function of the state and its arguments.
-pub type WriteHandler = fn(&mut Tx<'_>, &Args) -> Outcome;
+pub type WriteHandler = fn(&mut Tx<'_>, &Args) -> CommandResult;
 /// Code that sees the connection and the process.
-pub type SessionHandler = fn(&mut SessionCx<'_>, &Args) -> Outcome;
+pub type SessionHandler = fn(&mut SessionCx<'_>, &Args) -> CommandResult;
 
 /// What a session command works with: the connection that it came on, the process, the commands.
 pub struct SessionCx<'a> {

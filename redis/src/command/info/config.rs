@@ -13,7 +13,7 @@ use neokv_resp::Reply;
 
 use crate::command::container::subcommand_help;
 use crate::command::declare::{SessionCx, commands};
-use crate::command::{Args, Command, Outcome, args};
+use crate::command::{Args, Command, CommandResult, args};
 use crate::config::{
     OptionValue, Parameter, ParameterStore, Setting, Settings, buffer_limit_text, is_buffer_limit,
 };
@@ -67,20 +67,20 @@ pub const COMMANDS: &[Command] = commands! { Server;
         };
 };
 
-fn get(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn get(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     Ok(Configuration::of(cx).get(args::rest(args, 2)))
 }
 
-fn set(cx: &mut SessionCx<'_>, args: &Args) -> Outcome {
+fn set(cx: &mut SessionCx<'_>, args: &Args) -> CommandResult {
     Configuration::of(cx).set(args::rest(args, 2))
 }
 
-fn reset_stat(cx: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn reset_stat(cx: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     cx.host.stats().reset();
     Ok(Reply::Ok)
 }
 
-fn rewrite(_: &mut SessionCx<'_>, _: &Args) -> Outcome {
+fn rewrite(_: &mut SessionCx<'_>, _: &Args) -> CommandResult {
     Err(CommandError::custom(
         "ERR CONFIG REWRITE is not supported; neokv --print-config > neokv.toml writes a file",
     ))
@@ -148,7 +148,7 @@ impl<'a> Configuration<'a> {
     }
 
     /// Sets all pairs or none. As in Redis, all names are looked at before the first value is.
-    fn set(&self, pairs: &Args) -> Outcome {
+    fn set(&self, pairs: &Args) -> CommandResult {
         if !pairs.len().is_multiple_of(2) {
             return Err(CommandError::Syntax);
         }

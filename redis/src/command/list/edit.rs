@@ -8,14 +8,14 @@ use neokv_resp::Reply;
 
 use super::End;
 use super::elements::{self, ElementCursor};
-use crate::command::{Args, Outcome, args};
+use crate::command::{Args, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::range::IndexRange;
 use crate::keyspace::{Collection, Tx, View};
 use crate::number;
 
 /// `LSET key index element`
-pub fn lset(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn lset(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let list = tx.existing(args::get(args, 1)?, DataType::List)?.ok_or(CommandError::NoSuchKey)?;
     let index = number::integer(args::get(args, 2)?)?;
     let position = elements::position(&list, index).ok_or(CommandError::IndexOutOfRange)?;
@@ -24,7 +24,7 @@ pub fn lset(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 }
 
 /// `LINSERT key BEFORE|AFTER pivot element`
-pub fn linsert(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn linsert(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let place = args::get(args, 2)?;
     let after = args::is(place, "AFTER");
     if !after && !args::is(place, "BEFORE") {
@@ -60,7 +60,7 @@ fn open_gap(tx: &mut Tx<'_>, list: &mut Collection, at: u64) -> Result<u64, Comm
 }
 
 /// `LREM key count element`
-pub fn lrem(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn lrem(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let count = number::integer(args::get(args, 2)?)?;
     let Some(mut list) = tx.existing(args::get(args, 1)?, DataType::List)? else {
         return Ok(Reply::Integer(0));
@@ -139,7 +139,7 @@ fn longest_run(head: u64, tail: u64, gone: &[u64]) -> Range<u64> {
 }
 
 /// `LTRIM key start stop`
-pub fn ltrim(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn ltrim(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let range = IndexRange::parse(args::get(args, 2)?, args::get(args, 3)?)?;
     let Some(mut list) = tx.existing(args::get(args, 1)?, DataType::List)? else {
         return Ok(Reply::Ok);

@@ -8,43 +8,43 @@ use neokv_resp::parse_integer;
 
 use super::End;
 use super::elements;
-use crate::command::{Args, Outcome, args};
+use crate::command::{Args, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::{Collection, Tx};
 use crate::number;
 
 /// `LPUSH key element [element ...]`
-pub fn lpush(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn lpush(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let key = args::get(args, 1)?;
     let list = tx.open(key, DataType::List)?;
     push_all(tx, list, End::Left, args)
 }
 
 /// `RPUSH key element [element ...]`
-pub fn rpush(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn rpush(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let key = args::get(args, 1)?;
     let list = tx.open(key, DataType::List)?;
     push_all(tx, list, End::Right, args)
 }
 
 /// `LPUSHX key element [element ...]`
-pub fn lpushx(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn lpushx(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     push_existing(tx, End::Left, args)
 }
 
 /// `RPUSHX key element [element ...]`
-pub fn rpushx(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn rpushx(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     push_existing(tx, End::Right, args)
 }
 
-fn push_existing(tx: &mut Tx<'_>, end: End, args: &Args) -> Outcome {
+fn push_existing(tx: &mut Tx<'_>, end: End, args: &Args) -> CommandResult {
     match tx.existing(args::get(args, 1)?, DataType::List)? {
         Some(list) => push_all(tx, list, end, args),
         None => Ok(Reply::Integer(0)),
     }
 }
 
-fn push_all(tx: &mut Tx<'_>, mut list: Collection, end: End, args: &Args) -> Outcome {
+fn push_all(tx: &mut Tx<'_>, mut list: Collection, end: End, args: &Args) -> CommandResult {
     for element in args::rest(args, 2) {
         push(tx, &mut list, end, element)?;
     }
@@ -54,16 +54,16 @@ fn push_all(tx: &mut Tx<'_>, mut list: Collection, end: End, args: &Args) -> Out
 }
 
 /// `LPOP key [count]`
-pub fn lpop(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn lpop(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     pop_command(tx, End::Left, "lpop", args)
 }
 
 /// `RPOP key [count]`
-pub fn rpop(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn rpop(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     pop_command(tx, End::Right, "rpop", args)
 }
 
-fn pop_command(tx: &mut Tx<'_>, end: End, name: &'static str, args: &Args) -> Outcome {
+fn pop_command(tx: &mut Tx<'_>, end: End, name: &'static str, args: &Args) -> CommandResult {
     let count = match args {
         [_, _] => None,
         [_, _, count] => Some(number::positive_count(count)?),
@@ -81,7 +81,7 @@ fn pop_command(tx: &mut Tx<'_>, end: End, name: &'static str, args: &Args) -> Ou
 }
 
 /// `LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count]`
-pub fn lmpop(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn lmpop(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let keys =
         parse_integer(args::get(args, 1)?).filter(|keys| *keys > 0).ok_or(CommandError::NoKeys)?;
     // More keys than a slice can have means that the command ends before LEFT or RIGHT.
@@ -109,17 +109,17 @@ pub fn lmpop(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 }
 
 /// `LMOVE source destination LEFT|RIGHT LEFT|RIGHT`
-pub fn lmove(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn lmove(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let (from, to) = (End::parse(args::get(args, 3)?)?, End::parse(args::get(args, 4)?)?);
     move_element(tx, args, from, to)
 }
 
 /// `RPOPLPUSH source destination`
-pub fn rpoplpush(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn rpoplpush(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     move_element(tx, args, End::Right, End::Left)
 }
 
-fn move_element(tx: &mut Tx<'_>, args: &Args, from: End, to: End) -> Outcome {
+fn move_element(tx: &mut Tx<'_>, args: &Args, from: End, to: End) -> CommandResult {
     let (source, destination) = (args::get(args, 1)?, args::get(args, 2)?);
     let Some(mut list) = tx.existing(source, DataType::List)? else { return Ok(Reply::Nil) };
     if source == destination {
@@ -135,7 +135,7 @@ fn move_element(tx: &mut Tx<'_>, args: &Args, from: End, to: End) -> Outcome {
 }
 
 /// Moves an element within a list: nothing changes unless it goes to the other end.
-fn rotate(tx: &mut Tx<'_>, mut list: Collection, from: End, to: End) -> Outcome {
+fn rotate(tx: &mut Tx<'_>, mut list: Collection, from: End, to: End) -> CommandResult {
     if from == to || list.size() == 1 {
         return Ok(Reply::Bulk(elements::get(tx.view(), &list, outermost(&list, from)?)?));
     }

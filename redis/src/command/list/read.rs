@@ -6,20 +6,20 @@ use neokv_resp::{Bulks, Reply, Shape};
 
 use super::End;
 use super::elements::{self, ElementCursor};
-use crate::command::{Args, Outcome, args};
+use crate::command::{Args, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::View;
 use crate::keyspace::range::IndexRange;
 use crate::number;
 
 /// `LLEN key`
-pub fn llen(view: &View<'_>, args: &Args) -> Outcome {
+pub fn llen(view: &View<'_>, args: &Args) -> CommandResult {
     let list = view.collection(args::get(args, 1)?, DataType::List)?;
     Ok(Reply::count(list.map_or(0, |list| list.size())))
 }
 
 /// `LINDEX key index`
-pub fn lindex(view: &View<'_>, args: &Args) -> Outcome {
+pub fn lindex(view: &View<'_>, args: &Args) -> CommandResult {
     let Some(list) = view.collection(args::get(args, 1)?, DataType::List)? else {
         return Ok(Reply::Nil);
     };
@@ -30,7 +30,7 @@ pub fn lindex(view: &View<'_>, args: &Args) -> Outcome {
 }
 
 /// `LRANGE key start stop`
-pub fn lrange(view: &View<'_>, args: &Args) -> Outcome {
+pub fn lrange(view: &View<'_>, args: &Args) -> CommandResult {
     let range = IndexRange::parse(args::get(args, 2)?, args::get(args, 3)?)?;
     let Some(list) = view.collection(args::get(args, 1)?, DataType::List)? else {
         return Ok(Reply::Array(Vec::new()));
@@ -111,7 +111,7 @@ impl Search {
 }
 
 /// `LPOS key element [RANK rank] [COUNT num-matches] [MAXLEN len]`
-pub fn lpos(view: &View<'_>, args: &Args) -> Outcome {
+pub fn lpos(view: &View<'_>, args: &Args) -> CommandResult {
     let search = Search::parse(args::rest(args, 3))?;
     let wanted = args::get(args, 2)?;
     let (mut found, mut limit) = (Vec::new(), view.reply_limit());

@@ -23,7 +23,7 @@ use neokv_resp::Reply;
 
 use crate::command::declare::Argument;
 use crate::command::declare::argument::words::{KEY, integer, pattern};
-use crate::command::{Args, Outcome, args};
+use crate::command::{Args, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::cursor_table::{CursorMeaning, Owner};
 use crate::keyspace::glob::Pattern;
@@ -221,7 +221,12 @@ pub trait Emit: FnMut(&mut Vec<Reply>, &[u8], &[u8]) -> Result<(), CommandError>
 impl<F: FnMut(&mut Vec<Reply>, &[u8], &[u8]) -> Result<(), CommandError>> Emit for F {}
 
 /// HSCAN, SSCAN and ZSCAN: `args` are `name key cursor [MATCH pattern] [COUNT count]`.
-pub fn scan_collection(view: &View<'_>, args: &Args, kind: DataType, emit: impl Emit) -> Outcome {
+pub fn scan_collection(
+    view: &View<'_>,
+    args: &Args,
+    kind: DataType,
+    emit: impl Emit,
+) -> CommandResult {
     let cursor = parse_cursor(args::get(args, 2)?)?;
     let Some(collection) = view.collection(args::get(args, 1)?, kind)? else {
         return Ok(page_reply(0, Vec::new()));
@@ -237,7 +242,7 @@ pub fn collection_page(
     cursor: u64,
     options: &ScanOptions,
     emit: impl Emit,
-) -> Outcome {
+) -> CommandResult {
     let owner = Owner::Collection { prefix: collection.prefix() };
     let table = view.cursors();
     match table.map_or(CursorMeaning::Beginning, |table| table.meaning(owner, cursor)) {
@@ -258,7 +263,7 @@ fn page_by_name(
     start: &[u8],
     options: &ScanOptions,
     mut emit: impl Emit,
-) -> Outcome {
+) -> CommandResult {
     let owner = Owner::Collection { prefix: collection.prefix() };
     let mut rows = view.subkeys_from(collection, start, Direction::Forward)?;
     let mut budget =
@@ -302,7 +307,7 @@ fn page_by_hash(
     from: u64,
     options: &ScanOptions,
     mut emit: impl Emit,
-) -> Outcome {
+) -> CommandResult {
     let owner = Owner::Collection { prefix: collection.prefix() };
     let mut rows = view.subkeys(collection, Direction::Forward)?;
     let mut page = options.hash_page(view, from);

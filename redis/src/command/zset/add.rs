@@ -4,7 +4,7 @@ use bytes::Bytes;
 use neokv_resp::Reply;
 
 use super::rows;
-use crate::command::{Args, Outcome, args};
+use crate::command::{Args, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::{Collection, Tx};
 use crate::number;
@@ -91,18 +91,18 @@ struct Counts {
 }
 
 /// `ZADD key [NX|XX] [GT|LT] [CH] [INCR] score member [score member ...]`
-pub fn zadd(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn zadd(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     add(tx, args, ZaddOptions::default())
 }
 
 /// `ZINCRBY key increment member`
-pub fn zincrby(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn zincrby(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     add(tx, args, ZaddOptions { increment: true, ..ZaddOptions::default() })
 }
 
 /// Both commands: ZINCRBY is ZADD with INCR, down to reading a first argument like `nx` as an
 /// option.
-fn add(tx: &mut Tx<'_>, args: &Args, mut options: ZaddOptions) -> Outcome {
+fn add(tx: &mut Tx<'_>, args: &Args, mut options: ZaddOptions) -> CommandResult {
     let words = options.parse(args::rest(args, 2));
     if words.is_empty() || !words.len().is_multiple_of(2) {
         return Err(CommandError::Syntax);

@@ -9,7 +9,7 @@ use neokv_engine::Direction;
 use neokv_resp::Reply;
 
 use super::rows::{self, Limit, Selection};
-use crate::command::{Args, Outcome, args};
+use crate::command::{Args, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::View;
 use crate::keyspace::range::{IndexRange, LexRange, ScoreRange};
@@ -24,32 +24,32 @@ enum By {
 }
 
 /// `ZRANGE key start stop [BYSCORE|BYLEX] [REV] [LIMIT offset count] [WITHSCORES]`
-pub fn zrange(view: &View<'_>, args: &Args) -> Outcome {
+pub fn zrange(view: &View<'_>, args: &Args) -> CommandResult {
     range(view, args, None, None)
 }
 
 /// `ZREVRANGE key start stop [WITHSCORES]`
-pub fn zrevrange(view: &View<'_>, args: &Args) -> Outcome {
+pub fn zrevrange(view: &View<'_>, args: &Args) -> CommandResult {
     range(view, args, Some(By::Index), Some(Direction::Reverse))
 }
 
 /// `ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]`
-pub fn zrangebyscore(view: &View<'_>, args: &Args) -> Outcome {
+pub fn zrangebyscore(view: &View<'_>, args: &Args) -> CommandResult {
     range(view, args, Some(By::Score), Some(Direction::Forward))
 }
 
 /// `ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count]`
-pub fn zrevrangebyscore(view: &View<'_>, args: &Args) -> Outcome {
+pub fn zrevrangebyscore(view: &View<'_>, args: &Args) -> CommandResult {
     range(view, args, Some(By::Score), Some(Direction::Reverse))
 }
 
 /// `ZRANGEBYLEX key min max [LIMIT offset count]`
-pub fn zrangebylex(view: &View<'_>, args: &Args) -> Outcome {
+pub fn zrangebylex(view: &View<'_>, args: &Args) -> CommandResult {
     range(view, args, Some(By::Lex), Some(Direction::Forward))
 }
 
 /// `ZREVRANGEBYLEX key max min [LIMIT offset count]`
-pub fn zrevrangebylex(view: &View<'_>, args: &Args) -> Outcome {
+pub fn zrevrangebylex(view: &View<'_>, args: &Args) -> CommandResult {
     range(view, args, Some(By::Lex), Some(Direction::Reverse))
 }
 
@@ -116,7 +116,12 @@ impl RangeOptions {
     }
 }
 
-fn range(view: &View<'_>, args: &Args, by: Option<By>, direction: Option<Direction>) -> Outcome {
+fn range(
+    view: &View<'_>,
+    args: &Args,
+    by: Option<By>,
+    direction: Option<Direction>,
+) -> CommandResult {
     let mut options = RangeOptions { by, direction, with_scores: false, offset: 0, limit: -1 };
     options.parse(args::rest(args, 4))?;
     options.check()?;

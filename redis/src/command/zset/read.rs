@@ -8,7 +8,7 @@ use neokv_resp::{Reply, format_double};
 
 use super::rows;
 use crate::command::scan::page;
-use crate::command::{Args, Outcome, args};
+use crate::command::{Args, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::range::{LexRange, ScoreRange};
 use crate::keyspace::{Collection, View};
@@ -17,13 +17,13 @@ use crate::keyspace::{Collection, View};
 const COMPACT_MEMBER: usize = 64;
 
 /// `ZCARD key`
-pub fn zcard(view: &View<'_>, args: &Args) -> Outcome {
+pub fn zcard(view: &View<'_>, args: &Args) -> CommandResult {
     let zset = view.collection(args::get(args, 1)?, rows::TYPE)?;
     Ok(Reply::count(zset.map_or(0, |zset| zset.size())))
 }
 
 /// `ZSCORE key member`
-pub fn zscore(view: &View<'_>, args: &Args) -> Outcome {
+pub fn zscore(view: &View<'_>, args: &Args) -> CommandResult {
     let Some(zset) = view.collection(args::get(args, 1)?, rows::TYPE)? else {
         return Ok(Reply::Nil);
     };
@@ -31,7 +31,7 @@ pub fn zscore(view: &View<'_>, args: &Args) -> Outcome {
 }
 
 /// `ZMSCORE key member [member ...]`
-pub fn zmscore(view: &View<'_>, args: &Args) -> Outcome {
+pub fn zmscore(view: &View<'_>, args: &Args) -> CommandResult {
     let zset = view.collection(args::get(args, 1)?, rows::TYPE)?;
     let score = |member: &Bytes| match &zset {
         Some(zset) => Ok(rows::score(*view, zset, member)?.map_or(Reply::Nil, Reply::Double)),
@@ -41,12 +41,12 @@ pub fn zmscore(view: &View<'_>, args: &Args) -> Outcome {
 }
 
 /// `ZRANK key member`
-pub fn zrank(view: &View<'_>, args: &Args) -> Outcome {
+pub fn zrank(view: &View<'_>, args: &Args) -> CommandResult {
     Ok(rank_of(view, args)?.map_or(Reply::Nil, |(rank, _)| Reply::count(rank)))
 }
 
 /// `ZREVRANK key member`
-pub fn zrevrank(view: &View<'_>, args: &Args) -> Outcome {
+pub fn zrevrank(view: &View<'_>, args: &Args) -> CommandResult {
     match rank_of(view, args)? {
         Some((rank, zset)) => Ok(Reply::count(zset.behind(rank)?)),
         None => Ok(Reply::Nil),
@@ -62,7 +62,7 @@ fn rank_of(view: &View<'_>, args: &Args) -> Result<Option<(u64, Collection)>, Co
 }
 
 /// `ZCOUNT key min max`
-pub fn zcount(view: &View<'_>, args: &Args) -> Outcome {
+pub fn zcount(view: &View<'_>, args: &Args) -> CommandResult {
     let range = ScoreRange::parse(args::get(args, 2)?, args::get(args, 3)?)?;
     let Some(zset) = view.collection(args::get(args, 1)?, rows::TYPE)? else {
         return Ok(Reply::Integer(0));
@@ -71,7 +71,7 @@ pub fn zcount(view: &View<'_>, args: &Args) -> Outcome {
 }
 
 /// `ZLEXCOUNT key min max`
-pub fn zlexcount(view: &View<'_>, args: &Args) -> Outcome {
+pub fn zlexcount(view: &View<'_>, args: &Args) -> CommandResult {
     let range = LexRange::parse(args::get(args, 2)?, args::get(args, 3)?)?;
     let Some(zset) = view.collection(args::get(args, 1)?, rows::TYPE)? else {
         return Ok(Reply::Integer(0));
@@ -82,7 +82,7 @@ pub fn zlexcount(view: &View<'_>, args: &Args) -> Outcome {
 /// `ZSCAN key cursor [MATCH pattern] [COUNT count]`. Scores are strings here, in RESP3 too.
 ///
 /// A small sorted set comes at once and ordered by score, as from the compact encoding of Redis.
-pub fn zscan(view: &View<'_>, args: &Args) -> Outcome {
+pub fn zscan(view: &View<'_>, args: &Args) -> CommandResult {
     let cursor = page::parse_cursor(args::get(args, 2)?)?;
     let Some(zset) = view.collection(args::get(args, 1)?, rows::TYPE)? else {
         return Ok(page::page_reply(0, Vec::new()));

@@ -5,14 +5,14 @@ use neokv_engine::Direction;
 use neokv_resp::Reply;
 
 use super::rows::{self, Limit, Selection};
-use crate::command::{Args, Outcome, args};
+use crate::command::{Args, CommandResult, args};
 use crate::error::CommandError;
 use crate::keyspace::Tx;
 use crate::keyspace::range::{IndexRange, LexRange, ScoreRange};
 use crate::number;
 
 /// `ZREM key member [member ...]`
-pub fn zrem(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn zrem(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let Some(mut zset) = tx.existing(args::get(args, 1)?, rows::TYPE)? else {
         return Ok(Reply::Integer(0));
     };
@@ -28,18 +28,18 @@ pub fn zrem(tx: &mut Tx<'_>, args: &Args) -> Outcome {
 }
 
 /// `ZPOPMIN key [count]`
-pub fn zpopmin(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn zpopmin(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     pop(tx, args, Direction::Forward)
 }
 
 /// `ZPOPMAX key [count]`
-pub fn zpopmax(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn zpopmax(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     pop(tx, args, Direction::Reverse)
 }
 
 /// Removes members from one end. With a count the reply has pairs, also for a single member;
 /// without, one flat pair.
-fn pop(tx: &mut Tx<'_>, args: &Args, direction: Direction) -> Outcome {
+fn pop(tx: &mut Tx<'_>, args: &Args, direction: Direction) -> CommandResult {
     let count = match args::rest(args, 2) {
         [] => None,
         [count] => Some(number::positive_count(count)?),
@@ -58,24 +58,24 @@ fn pop(tx: &mut Tx<'_>, args: &Args, direction: Direction) -> Outcome {
 }
 
 /// `ZREMRANGEBYRANK key start stop`
-pub fn zremrangebyrank(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn zremrangebyrank(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let range = IndexRange::parse(args::get(args, 2)?, args::get(args, 3)?)?;
     remove_selected(tx, args, &Selection::Index(range))
 }
 
 /// `ZREMRANGEBYSCORE key min max`
-pub fn zremrangebyscore(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn zremrangebyscore(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let range = ScoreRange::parse(args::get(args, 2)?, args::get(args, 3)?)?;
     remove_selected(tx, args, &Selection::Score(range))
 }
 
 /// `ZREMRANGEBYLEX key min max`
-pub fn zremrangebylex(tx: &mut Tx<'_>, args: &Args) -> Outcome {
+pub fn zremrangebylex(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let range = LexRange::parse(args::get(args, 2)?, args::get(args, 3)?)?;
     remove_selected(tx, args, &Selection::Lex(range))
 }
 
-fn remove_selected(tx: &mut Tx<'_>, args: &Args, selection: &Selection) -> Outcome {
+fn remove_selected(tx: &mut Tx<'_>, args: &Args, selection: &Selection) -> CommandResult {
     let Some(zset) = tx.existing(args::get(args, 1)?, rows::TYPE)? else {
         return Ok(Reply::Integer(0));
     };
