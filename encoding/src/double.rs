@@ -54,6 +54,28 @@ pub fn decode(bits: u64) -> f64 {
     f64::from_bits(if bits & SIGN != 0 { bits & !SIGN } else { !bits })
 }
 
+/// A score as it stands in a key: the bits of [`encode`], big-endian.
+///
+/// # Panics
+/// As [`encode`].
+pub fn encode_key(score: f64) -> [u8; 8] {
+    encode(score).to_be_bytes()
+}
+
+/// The inverse of [`encode_key`].
+pub fn decode_key(bytes: [u8; 8]) -> f64 {
+    decode(u64::from_be_bytes(bytes))
+}
+
+/// The bytes that sort right behind those of a score in a key, whatever follows it there. `None`
+/// if nothing does.
+///
+/// # Panics
+/// As [`encode`].
+pub fn key_after(score: f64) -> Option<[u8; 8]> {
+    encode(score).checked_add(1).map(u64::to_be_bytes)
+}
+
 /// Whether [`encode`] can give these bits: no NaN, no -0.
 pub fn is_canonical(bits: u64) -> bool {
     let score = decode(bits);
@@ -106,6 +128,9 @@ mod tests {
             assert!(is_canonical(bits));
         }
         assert!(encode_value(-0.0) != encode_value(0.0));
+        assert_eq!(encode_key(1.0), [0xbf, 0xf0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(decode_key(encode_key(-1.5)), -1.5);
+        assert_eq!(key_after(0.0), Some(encode_key(f64::from_bits(1))));
     }
 
     #[test]

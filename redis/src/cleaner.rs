@@ -95,7 +95,8 @@ pub fn find(
             found.keys.push(Expired { slot, namespace, key: ExpiredKey { key, expire_ms } });
         } else {
             seeks += 1;
-            rows.seek(&(slot + 1).to_be_bytes())?;
+            let (next_slot, _) = slot_bounds(SlotRange { start: slot + 1, ..SlotRange::ALL });
+            rows.seek(&next_slot)?;
         }
     }
     Ok(found)

@@ -84,7 +84,7 @@ impl UserKey {
     /// If the score is NaN.
     pub fn score(&self, version: u64, score: f64, member: &[u8]) -> Vec<u8> {
         let mut out = self.versioned(version, 8 + member.len());
-        out.extend_from_slice(&double::encode(score).to_be_bytes());
+        out.extend_from_slice(&double::encode_key(score));
         out.extend_from_slice(member);
         out
     }

@@ -76,6 +76,16 @@ pub fn decode_slot_stats(bytes: &[u8]) -> Result<(u16, u32), DecodeError> {
     layout::decode(bytes, "slot_stats key", read_slot_stats)
 }
 
+/// The subkey of a list's element: its position, so that the elements sort by position.
+pub fn list_subkey(position: u64) -> [u8; 8] {
+    position.to_be_bytes()
+}
+
+/// The position in the subkey of a list's element. `None` if the subkey has not eight bytes.
+pub fn list_position(subkey: &[u8]) -> Option<u64> {
+    subkey.try_into().ok().map(u64::from_be_bytes)
+}
+
 /// The smallest key greater than every key that starts with `prefix`; empty if there is none (the
 /// prefix is all 0xff).
 ///

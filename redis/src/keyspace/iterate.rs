@@ -98,14 +98,14 @@ impl ScoreSpan {
     /// that score.
     pub fn position(score: f64, member: &[u8]) -> Vec<u8> {
         let mut position = Vec::with_capacity(member.len() + 8);
-        position.extend_from_slice(&double::encode(score).to_be_bytes());
+        position.extend_from_slice(&double::encode_key(score));
         position.extend_from_slice(member);
         position
     }
 
     /// The position just after every member of that score; `None` if no score is higher.
     pub fn after(score: f64) -> Option<Vec<u8>> {
-        double::encode(score).checked_add(1).map(|next| next.to_be_bytes().to_vec())
+        double::key_after(score).map(|after| after.to_vec())
     }
 }
 
@@ -135,7 +135,7 @@ impl<'a> Scores<'a> {
         // A row that is too short must not look like the end of the index.
         let position = key.get(self.prefix.len()..).and_then(|row| row.split_first_chunk::<8>());
         let (score, member) = position.ok_or(NO_SCORE)?;
-        Ok(Some((double::decode(u64::from_be_bytes(*score)), member)))
+        Ok(Some((double::decode_key(*score), member)))
     }
 
     /// The next score and member.

@@ -443,7 +443,7 @@ impl<'a> Tx<'a> {
         self.scratch.clear();
         self.scratch.extend_from_slice(&c.prefix);
         if let Some(score) = score {
-            self.scratch.extend_from_slice(&double::encode(score).to_be_bytes());
+            self.scratch.extend_from_slice(&double::encode_key(score));
         }
         self.scratch.extend_from_slice(subkey);
     }

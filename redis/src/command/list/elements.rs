@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use neokv_encoding::DecodeError;
+use neokv_encoding::key::list_subkey;
 use neokv_engine::Direction;
 
 use super::End;
@@ -38,7 +39,7 @@ pub fn next_toward(end: End, position: u64) -> Result<u64, CommandError> {
 
 /// The element at a position inside the list.
 pub fn get(view: View<'_>, list: &Collection, position: u64) -> Result<Bytes, CommandError> {
-    view.subkey(list, &position.to_be_bytes())?.ok_or_else(hole)
+    view.subkey(list, &list_subkey(position))?.ok_or_else(hole)
 }
 
 /// Writes the element at a position.
@@ -48,7 +49,7 @@ pub fn put(
     position: u64,
     element: &[u8],
 ) -> Result<(), CommandError> {
-    tx.put_subkey(list, &position.to_be_bytes(), element)
+    tx.put_subkey(list, &list_subkey(position), element)
 }
 
 /// Deletes the rows at these positions.
@@ -57,7 +58,7 @@ pub fn delete(
     list: &Collection,
     mut positions: Range<u64>,
 ) -> Result<(), CommandError> {
-    positions.try_for_each(|position| tx.delete_subkey(list, &position.to_be_bytes()))
+    positions.try_for_each(|position| tx.delete_subkey(list, &list_subkey(position)))
 }
 
 /// Notes where the list now lies. The caller takes care of its rows.
@@ -94,7 +95,7 @@ impl<'a> ElementCursor<'a> {
             End::Left => Direction::Forward,
             End::Right => Direction::Reverse,
         };
-        let (start, end) = (positions.start.to_be_bytes(), positions.end.to_be_bytes());
+        let (start, end) = (list_subkey(positions.start), list_subkey(positions.end));
         let rows = view.subkeys_between(list, &start, &end, direction)?;
         Ok(ElementCursor { rows, left: positions, from })
     }
@@ -107,7 +108,7 @@ impl<'a> ElementCursor<'a> {
         };
         let Some(position) = expected else { return Ok(None) };
         match self.rows.next_ref()? {
-            Some((subkey, element)) if subkey == position.to_be_bytes() => {
+            Some((subkey, element)) if subkey == list_subkey(position) => {
                 Ok(Some((position, element)))
             }
             _ => Err(hole()),
