@@ -43,48 +43,48 @@ const ABORTED: &str = "EXECABORT Transaction discarded because of previous error
 const DISCARDED: &str = "ERR the transaction was refused from its MULTI on, nothing was done";
 
 /// A command that begins, ends or guards a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransactionCommand {
-    /// Begins one.
-    Multi,
-    /// Ends one and runs it.
-    Exec,
-    /// Ends one and forgets it.
-    Discard,
-    /// Names keys which must not change before the next one.
-    Watch,
+#[derive(Debug, PartialEq, Eq)]
+pub struct TransactionCommand {
+    /// Its name in lower case.
+    name: &'static str,
+    step: Step,
+    /// The fewest words, its name included.
+    min_words: usize,
+    /// The most words.
+    max_words: usize,
 }
+
+/// What a command does to a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Begins one.
+    Begin,
+    /// Ends one and runs it.
+    Run,
+    /// Ends one and forgets it.
+    Forget,
+    /// Names keys which must not change before the next one.
+    Guard,
+}
+
+const COMMANDS: &[TransactionCommand] = &[
+    TransactionCommand { name: "multi", step: Step::Begin, min_words: 1, max_words: 1 },
+    TransactionCommand { name: "exec", step: Step::Run, min_words: 1, max_words: 1 },
+    TransactionCommand { name: "discard", step: Step::Forget, min_words: 1, max_words: 1 },
+    TransactionCommand { name: "watch", step: Step::Guard, min_words: 2, max_words: usize::MAX },
+];
 
 impl TransactionCommand {
     /// The command that `name` is, in any case.
     #[must_use]
-    pub fn of(name: &[u8]) -> Option<TransactionCommand> {
-        [
-            ("multi", TransactionCommand::Multi),
-            ("exec", TransactionCommand::Exec),
-            ("discard", TransactionCommand::Discard),
-            ("watch", TransactionCommand::Watch),
-        ]
-        .into_iter()
-        .find(|(word, _)| name.eq_ignore_ascii_case(word.as_bytes()))
-        .map(|(_, command)| command)
-    }
-
-    /// Its name in lower case.
-    fn name(self) -> &'static str {
-        match self {
-            TransactionCommand::Multi => "multi",
-            TransactionCommand::Exec => "exec",
-            TransactionCommand::Discard => "discard",
-            TransactionCommand::Watch => "watch",
-        }
+    pub fn of(name: &[u8]) -> Option<&'static TransactionCommand> {
+        COMMANDS.iter().find(|command| name.eq_ignore_ascii_case(command.name.as_bytes()))
     }
 
     /// Checks the number of words.
-    fn check_arity(self, args: &[Bytes]) -> Result<(), CommandError> {
-        let fits =
-            if self == TransactionCommand::Watch { args.len() >= 2 } else { args.len() == 1 };
-        if fits { Ok(()) } else { Err(CommandError::WrongArity(self.name())) }
+    fn check_arity(&self, args: &[Bytes]) -> Result<(), CommandError> {
+        let fits = (self.min_words..=self.max_words).contains(&args.len());
+        if fits { Ok(()) } else { Err(CommandError::WrongArity(self.name)) }
     }
 }
 
@@ -96,11 +96,11 @@ pub struct RefusedTransaction {
 
 impl RefusedTransaction {
     /// Begins or ends a transaction. Returns the error that is the reply.
-    pub fn advance(&mut self, command: TransactionCommand, args: &[Bytes]) -> Cow<'static, str> {
+    pub fn advance(&mut self, command: &TransactionCommand, args: &[Bytes]) -> Cow<'static, str> {
         match command.check_arity(args) {
-            Ok(()) => self.step(command).into(),
+            Ok(()) => self.take(command.step).into(),
             // As in Redis, EXEC ends a transaction however it is spelled; others do nothing.
-            Err(error) if command == TransactionCommand::Exec => {
+            Err(error) if command.step == Step::Run => {
                 self.open = false;
                 let why = error.to_string();
                 let why = why.strip_prefix("ERR ").unwrap_or(&why);
@@ -110,21 +110,21 @@ impl RefusedTransaction {
         }
     }
 
-    fn step(&mut self, command: TransactionCommand) -> &'static str {
+    fn take(&mut self, step: Step) -> &'static str {
         let was_open = self.open;
-        self.open = match command {
-            TransactionCommand::Multi => true,
-            TransactionCommand::Exec | TransactionCommand::Discard => false,
-            TransactionCommand::Watch => was_open,
+        self.open = match step {
+            Step::Begin => true,
+            Step::Run | Step::Forget => false,
+            Step::Guard => was_open,
         };
-        match (command, was_open) {
-            (TransactionCommand::Multi, _) => UNSUPPORTED,
-            (TransactionCommand::Exec, true) => ABORTED,
-            (TransactionCommand::Exec, false) => "ERR EXEC without MULTI",
-            (TransactionCommand::Discard, true) => DISCARDED,
-            (TransactionCommand::Discard, false) => "ERR DISCARD without MULTI",
-            (TransactionCommand::Watch, true) => REFUSED,
-            (TransactionCommand::Watch, false) => UNWATCHABLE,
+        match (step, was_open) {
+            (Step::Begin, _) => UNSUPPORTED,
+            (Step::Run, true) => ABORTED,
+            (Step::Run, false) => "ERR EXEC without MULTI",
+            (Step::Forget, true) => DISCARDED,
+            (Step::Forget, false) => "ERR DISCARD without MULTI",
+            (Step::Guard, true) => REFUSED,
+            (Step::Guard, false) => UNWATCHABLE,
         }
     }
 
