@@ -1,8 +1,8 @@
 //! Strings: GET, SET and everything that reads or writes one as bytes. Arithmetic is in
 //! [`super::numeric`].
 //!
-//! A string lives in its metadata record, so every command here costs one look-up and at most one
-//! write per key.
+//! A string is stored in its metadata record, so every command here costs one look-up and at most
+//! one write per key.
 //!
 //! Corners of Redis 7.0 that are easy to get wrong:
 //!

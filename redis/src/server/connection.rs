@@ -1,4 +1,4 @@
-//! The life of one connection.
+//! One connection, from its first bytes to its close.
 //!
 //! ```text
 //!        ┌────────────────────────────────────────────────────────────┐

@@ -14,6 +14,9 @@
 //! Region was split, or the entry was full) is routed again in the next, after *all* Regions have
 //! answered: of two writes to one key the second never overtakes the first.
 //!
+//! A write in every Region (FLUSHALL) is not gathered. It goes to all of them at the same time, and
+//! to none if one of them does not serve: then nothing happened.
+//!
 //! Replies are handed on in the client's order, after each round as far as they are known without a
 //! gap. Those that are held meanwhile are bounded for the connection, whatever the number of
 //! Regions: a Region for whose replies there is no room goes in the next round
