@@ -174,8 +174,9 @@ impl Parameter {
                 .ok_or_else(|| "argument must be 'yes' or 'no'".to_owned()),
             FixedOr(default, _) if is_same(text, default) => Ok(default.to_owned()),
             Fixed(_) | FixedOr(..) if is_same(text, self.default) => Ok(self.default.to_owned()),
-            Fixed(reason) | FixedOr(_, reason) => {
-                Err(format!("it is always '{}' here: {reason}", self.default))
+            Fixed(reason) => Err(format!("it is always '{}' here: {reason}", self.default)),
+            FixedOr(default, reason) => {
+                Err(format!("only '{}' and '{default}' are taken: {reason}", self.default))
             }
         }
     }
@@ -268,7 +269,8 @@ mod tests {
         assert_eq!(parse("repl-backlog-size", "1mb").as_deref(), Ok("1048576"));
         assert_eq!(parse("client-query-buffer-limit", "1gb").as_deref(), Ok("1073741824"));
         let always = |value: &str, why: &str| Err(format!("it is always '{value}' here: {why}"));
-        assert_eq!(parse("slowlog-max-len", "1000"), always("0", "there is no slow log"));
+        let why = "only '0' and '128' are taken: there is no slow log".to_owned();
+        assert_eq!(parse("slowlog-max-len", "1000"), Err(why));
         assert_eq!(parse("dbfilename", "other.rdb"), always("dump.rdb", "there is no dump file"));
         assert_eq!(parse("slave-read-only", "no"), always("yes", "only the leader takes writes"));
         assert!(parse("tcp-keepalive", "0").is_err_and(|why| why.contains("operating system")));
