@@ -14,7 +14,7 @@ use neokv_encoding::key::{RaftStateKind, RegionKind, UserKey};
 use neokv_encoding::slot::SLOTS;
 
 pub use self::encode::{
-    CollectionValue, DataKey, Encode, EncodedValue, Life, StringValue, SystemKey,
+    CollectionArgs, CollectionValue, DataKey, Encode, EncodedValue, StringValue, SystemKey,
 };
 use crate::bytes_input::BytesArg;
 use crate::environment::Environment;

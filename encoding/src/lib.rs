@@ -34,23 +34,28 @@
 //!
 //! # The map
 //!
+//! Each module uses only those above it; a test of the workspace holds that.
+//!
 //! | module | what it says |
 //! | --- | --- |
+//! | `error` | why bytes were refused |
 //! | [`slot`] | which of 16384 parts of the key space a key belongs to |
 //! | [`family`] | the nine column families |
-//! | [`key`] | keys of every family, made to sort |
-//! | [`metadata`] | types, expiries, sizes: the record of a user key |
+//! | [`hlc`] | the clock that apply sees |
+//! | [`proto`] | messages inside log entries |
+//! | `layout` | how a format is written down once, and read by server and tools |
 //! | [`double`] | scores, in keys and in values |
 //! | [`v1`] | the older format of strings |
-//! | [`slot_stats`] | how many keys a slot holds |
+//! | [`key`] | keys of every family, made to sort |
+//! | [`metadata`] | types, expiries, sizes: the record of a user key |
 //! | [`epoch`] | which shape of a Region a request or an entry refers to |
 //! | [`raft`] | log entries, votes, memberships |
 //! | [`region`] | replicas, descriptors, applied states |
+//! | [`slot_stats`] | how many keys a slot holds |
 //! | [`snapshot`] | what a snapshot of a Region consists of |
 //! | [`identity`] | whose data directory this is |
 //! | [`synced`] | how far the write-ahead log is known to be on the disk |
-//! | [`hlc`] | the clock that apply sees |
-//! | [`proto`] | messages inside log entries |
+//! | [`marker`] | the file that marks a directory as a store |
 //! | [`mod@explain`] | any bytes → a tree of spans, and its printer |
 //!
 //! # Rules
@@ -82,6 +87,7 @@ pub mod hlc;
 pub mod identity;
 pub mod key;
 mod layout;
+pub mod marker;
 pub mod metadata;
 pub mod proto;
 pub mod raft;

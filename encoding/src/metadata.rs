@@ -39,7 +39,7 @@ const EXPIRE_MS: &Field =
         .evidence(evidence::expiry);
 const VALUE: &Field = &Field::new("value", "a string needs no second look-up");
 const VERSION: &Field =
-    &Field::new("version", "only parts that carry it are alive: DEL of any size is one record")
+    &Field::new("version", "only parts that carry it are visible: DEL of any size is one record")
         .show(show::hlc)
         .evidence(evidence::hlc);
 const SIZE: &Field = &Field::new("size", "number of elements; a key with none does not exist")

@@ -1,12 +1,8 @@
-//! The file `NEOKV`, which marks a directory as a store.
+//! Marks a directory as a store, and locks it for the one process that writes to it.
 //!
-//! ```text
-//! neokv store, format 2
-//! log tag 5f0c6b...                 32 digits
-//! ```
-//!
-//! It is read before RocksDB is asked. Whoever writes to the store holds a lock on it. The tag is
-//! random and marks the engine's notes in the write-ahead log ([`neokv_encoding::synced`]).
+//! The mark is a file ([`neokv_encoding::marker`] says what is in it). It is read before RocksDB is
+//! asked. Whoever writes to the store holds a lock on it. Its tag is random and marks the engine's
+//! notes in the write-ahead log ([`neokv_encoding::synced`]).
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -14,20 +10,11 @@ use std::path::{Path, PathBuf};
 
 use neokv_encoding::FORMAT_VERSION;
 use neokv_encoding::identity::Identity;
-use neokv_encoding::synced::{TAG_LENGTH, Tag};
+use neokv_encoding::marker::{self, Marker};
+use neokv_encoding::synced::Tag;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::{EngineError, Result};
-
-/// Name of the marker file.
-const MARKER: &str = "NEOKV";
-
-const MARKER_PREFIX: &str = "neokv store, format ";
-
-const TAG_PREFIX: &str = "log tag ";
-
-/// Longest marker that is read; ours has 63 bytes.
-const MARKER_LIMIT: u64 = 128;
 
 /// Where the system gives random bytes.
 const RANDOM: &str = "/dev/urandom";
@@ -50,7 +37,7 @@ pub(crate) fn claim(dir: &Path) -> Result<DirLock> {
         move |error| EngineError::from_io(&path, error)
     };
     std::fs::create_dir_all(dir).map_err(io(dir))?;
-    let path = dir.join(MARKER);
+    let path = dir.join(marker::FILE_NAME);
     if !path.exists() {
         refuse_foreign(dir)?;
     }
@@ -65,8 +52,7 @@ pub(crate) fn claim(dir: &Path) -> Result<DirLock> {
         return Err(EngineError::Locked { dir: dir.to_path_buf() });
     }
     if file.metadata().map_err(io(&path))?.len() == 0 {
-        let tag = u128::from_be_bytes(random_tag().map_err(io(Path::new(RANDOM)))?);
-        let text = format!("{MARKER_PREFIX}{FORMAT_VERSION}\n{TAG_PREFIX}{tag:032x}\n");
+        let text = marker::encode(random_tag().map_err(io(Path::new(RANDOM)))?);
         file.write_all(text.as_bytes()).map_err(io(&path))?;
         file.sync_all().map_err(io(&path))?;
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(io(dir))?;
@@ -87,43 +73,36 @@ fn random_tag() -> std::io::Result<Tag> {
 /// # Errors
 /// There is no store, or it has another format.
 pub(crate) fn read(dir: &Path) -> Result<Tag> {
-    let path = dir.join(MARKER);
-    let mut text = String::new();
+    let path = dir.join(marker::FILE_NAME);
+    let mut bytes = Vec::new();
     match File::open(&path) {
         Ok(file) => file
-            .take(MARKER_LIMIT)
-            .read_to_string(&mut text)
+            .take(marker::LIMIT)
+            .read_to_end(&mut bytes)
             .map_err(|e| EngineError::from_io(&path, e))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(EngineError::NoStore { dir: dir.to_path_buf() });
         }
         Err(error) => return Err(EngineError::from_io(&path, error)),
     };
-    let corrupt = || EngineError::Corruption {
-        file: Some(path.clone()),
-        detail: format!("the marker reads {text:?}"),
-    };
-    let mut lines = text.lines();
-    let format = lines.next().and_then(|line| line.strip_prefix(MARKER_PREFIX)?.parse().ok());
-    match format {
-        Some(FORMAT_VERSION) => {}
-        Some(found) => {
+    match Marker::decode(&bytes) {
+        Ok(Marker::Current { tag }) => Ok(tag),
+        Ok(Marker::Other { format_version }) => {
             let (dir, supported) = (dir.to_path_buf(), FORMAT_VERSION);
-            return Err(EngineError::FormatVersion { dir, found, supported });
+            Err(EngineError::FormatVersion { dir, found: format_version, supported })
         }
-        None => return Err(corrupt()),
+        Err(error) => Err(EngineError::Corruption {
+            detail: format!("{error}; the file reads {:?}", String::from_utf8_lossy(&bytes)),
+            file: Some(path),
+        }),
     }
-    let tag = lines.next().and_then(|line| line.strip_prefix(TAG_PREFIX));
-    let tag = tag.filter(|tag| tag.len() == 2 * TAG_LENGTH);
-    let tag = tag.and_then(|tag| u128::from_str_radix(tag, 16).ok()).ok_or_else(corrupt)?;
-    Ok(tag.to_be_bytes())
 }
 
 /// An empty directory may become a store; `lost+found` of a fresh file system does not count.
 fn refuse_foreign(dir: &Path) -> Result<()> {
     for entry in std::fs::read_dir(dir).map_err(|e| EngineError::from_io(dir, e))? {
         let name = entry.map_err(|e| EngineError::from_io(dir, e))?.file_name();
-        if name != "lost+found" && name != MARKER {
+        if name != "lost+found" && name != marker::FILE_NAME {
             let found = name.to_string_lossy().into_owned();
             return Err(EngineError::ForeignDirectory { dir: PathBuf::from(dir), found });
         }

@@ -6,6 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use neokv_encoding::{
     double,
     identity::Identity,
+    marker::{self, Marker},
     metadata::{self, Metadata},
     raft::{LogId, Membership, Vote},
     region::{Applied, Descriptor, Replica},
@@ -52,6 +53,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(value) = SyncedNote::decode(bytes) {
         assert_eq!(value.encode(), bytes);
+    }
+    if let Ok(Marker::Current { tag }) = Marker::decode(bytes) {
+        assert_eq!(marker::encode(tag).as_bytes(), bytes);
     }
     if let Ok(value) = Identity::decode(bytes) {
         assert_eq!(value.encode(), bytes);

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use neokv_encoding::DecodeError;
 use neokv_encoding::family::Family;
 use neokv_encoding::key::{
-    self, ExpireKey, RaftStateKind, RegionKind, ScoreKey, SubkeyFamilyRef, SubkeyKey, UserKey,
+    self, DefaultKey, ExpireKey, RaftStateKind, RegionKind, ScoreKey, SubkeyFamilyRef, SubkeyKey,
+    UserKey,
 };
 
 /// What a key says.
@@ -20,6 +21,11 @@ use neokv_encoding::key::{
 pub enum Key {
     /// The store's identity (family `default`).
     Identity,
+    /// The mark that the data of a Region is being replaced (family `default`).
+    Ingest {
+        /// Region id.
+        region: u64,
+    },
     /// A log entry (family `raft_log`).
     RaftLog {
         /// Region id.
@@ -67,11 +73,10 @@ impl Key {
     /// The bytes are not a key of this family.
     pub fn decode(family: Family, bytes: &[u8]) -> Result<Key, DecodeError> {
         Ok(match family {
-            Family::Default if bytes == key::IDENTITY => Key::Identity,
-            Family::Default => {
-                let why = "the only record of family default is \"identity\"";
-                return Err(DecodeError::Invalid { what: "name", why });
-            }
+            Family::Default => match key::decode_default(bytes)? {
+                DefaultKey::Identity => Key::Identity,
+                DefaultKey::Ingest { region } => Key::Ingest { region },
+            },
             Family::RaftLog => {
                 let (region, index) = key::decode_raft_log(bytes)?;
                 Key::RaftLog { region, index }

@@ -18,7 +18,7 @@
 use bytes::Bytes;
 use neokv_encoding::explain::{self, Explained};
 use neokv_encoding::family::Family;
-use neokv_encoding::key::{ExpireKey, ScoreRef, SubkeyFamilyRef, UserKey, prefix_end};
+use neokv_encoding::key::{ExpireKey, ScoreRef, SubkeyFamilyRef, UserKey, prefix_end, slot_prefix};
 use neokv_encoding::metadata::{DataType, Metadata};
 use neokv_encoding::v1;
 use neokv_engine::{Direction, KeyRange};
@@ -393,7 +393,7 @@ impl Collector<'_> {
     fn walk_expiries(&self, named: Option<u64>, sorted: &mut Sorted) -> Result<bool, InspectError> {
         let (source, user) = (self.source, &self.dump.user);
         let failed = |error| source.failed(Family::Expire, error);
-        let range = KeyRange::prefix(&user.slot.to_be_bytes());
+        let range = KeyRange::prefix(&slot_prefix(user.slot));
         let mut cursor = source.cursor(Family::Expire, range, Direction::Forward)?;
         let mut searched = 0;
         while let Some((key, value)) = cursor.next().map_err(failed)? {

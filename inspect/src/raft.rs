@@ -14,7 +14,9 @@
 
 use neokv_encoding::DecodeError;
 use neokv_encoding::family::Family;
-use neokv_encoding::key::{RaftStateKind, decode_raft_log, prefix_end, raft_log, raft_state};
+use neokv_encoding::key::{
+    RaftStateKind, decode_raft_log, prefix_end, raft_log, raft_state, region_prefix,
+};
 use neokv_encoding::raft::{LogId, Vote};
 use neokv_engine::{Direction, KeyRange};
 
@@ -105,7 +107,7 @@ impl Records<'_> {
 fn span(region: u64, from: u64, to: u64) -> KeyRange {
     let end = match to.checked_add(1) {
         Some(end) => raft_log(region, end).to_vec(),
-        None => prefix_end(&region.to_be_bytes()),
+        None => prefix_end(&region_prefix(region)),
     };
     KeyRange::new(raft_log(region, from), end)
 }

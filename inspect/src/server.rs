@@ -24,7 +24,9 @@ impl Server {
     #[must_use]
     pub fn on(dir: &Path) -> Server {
         let stopped = Server { running: false, pid: None };
-        let Ok(marker) = File::open(dir.join("NEOKV")) else { return stopped };
+        let Ok(marker) = File::open(dir.join(neokv_encoding::marker::FILE_NAME)) else {
+            return stopped;
+        };
         if !is_locked(&marker) {
             return stopped;
         }

@@ -118,6 +118,12 @@ pub enum SystemKey {
     },
     /// Key of the store's identity (family default)
     IdentityKey,
+    /// Key of the mark that a Region's data is being replaced (family default)
+    IngestKey {
+        /// Region id
+        #[arg(value_parser = number)]
+        region: u64,
+    },
 }
 
 /// Values.
@@ -131,7 +137,7 @@ pub enum EncodedValue {
     List {
         /// Expiry and version
         #[command(flatten)]
-        life: Life,
+        common: CollectionArgs,
         /// Position of the first element [default: the middle]
         #[arg(long, value_parser = number)]
         head: Option<u64>,
@@ -172,7 +178,7 @@ pub struct StringValue {
 
 /// What all collections have.
 #[derive(Clone, Copy, Debug, ClapArgs)]
-pub struct Life {
+pub struct CollectionArgs {
     /// Version that the parts carry
     #[arg(long = "version", id = "collection_version", value_name = "N", value_parser = number)]
     pub version: u64,
@@ -186,7 +192,7 @@ pub struct Life {
 pub struct CollectionValue {
     /// Expiry and version
     #[command(flatten)]
-    pub life: Life,
+    pub common: CollectionArgs,
     /// Number of elements
     #[arg(long, value_parser = number, default_value = "0")]
     pub size: u64,

@@ -17,7 +17,7 @@ use crate::args::{self, Annotate};
 use crate::bytes_input::escape;
 use crate::error::CliError;
 use crate::output::Answer;
-use crate::output::json::{Field, Moment, Number, UserBytes};
+use crate::output::json::{Field, Number, Timestamp, UserBytes};
 use crate::output::stored_key::StoredKey;
 use crate::output::table::Page;
 
@@ -53,7 +53,7 @@ struct DumpView<'a> {
     /// live, expired, absent or damaged.
     state: &'static str,
     /// When it expires; null for never.
-    expire: Option<Moment>,
+    expire: Option<Timestamp>,
     /// Number of elements that the metadata record says; null for strings.
     size: Option<Number>,
     /// Version that live parts carry; null for strings.
@@ -119,7 +119,7 @@ impl Serialize for Dump {
             region: region.map(Number),
             kind: kind.map(|kind| kind.name()),
             state: state.name(),
-            expire: expire_ms.map(Moment),
+            expire: expire_ms.map(Timestamp),
             size: size.map(Number),
             version: version.map(Number),
             groups: groups.iter().map(GroupView::from).collect(),

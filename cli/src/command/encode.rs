@@ -9,7 +9,9 @@ use neokv_encoding::slot::slot_of;
 use neokv_encoding::v1;
 use serde::Serialize;
 
-use crate::args::{CollectionValue, DataKey, Encode, EncodedValue, Life, StringValue, SystemKey};
+use crate::args::{
+    CollectionArgs, CollectionValue, DataKey, Encode, EncodedValue, StringValue, SystemKey,
+};
 use crate::bytes_input::escape;
 use crate::environment::Environment;
 use crate::error::CliError;
@@ -63,7 +65,11 @@ fn data_key(args: &DataKey, environment: &mut Environment<'_>) -> Result<Made, C
         }
         DataKey::Element { user, version, position } => {
             let user = user.read(environment)?;
-            Made::key("subkey key", Family::Subkey, user.subkey(*version, &position.to_be_bytes()))
+            Made::key(
+                "subkey key",
+                Family::Subkey,
+                user.subkey(*version, &key::list_subkey(*position)),
+            )
         }
         DataKey::ScoreKey { user, version, score, member } => {
             let (user, member) = (user.read(environment)?, member.read("MEMBER", environment)?);
@@ -95,6 +101,9 @@ fn system_key(args: &SystemKey) -> Made {
         SystemKey::RegionKey { region, record } => {
             Made::key("region key", Family::Region, key::region(*region, *record))
         }
+        SystemKey::IngestKey { region } => {
+            Made::key("default key", Family::Default, key::ingest(*region))
+        }
         SystemKey::IdentityKey => Made::key("default key", Family::Default, key::IDENTITY),
     }
 }
@@ -115,14 +124,14 @@ fn value(args: &EncodedValue, environment: &mut Environment<'_>) -> Result<Made,
         EncodedValue::Zset(args) => {
             Made::metadata("metadata value of a zset", collection(DataType::Zset, args))
         }
-        EncodedValue::List { life, head, size } => {
+        EncodedValue::List { common, head, size } => {
             let head = head.unwrap_or(LIST_MIDDLE);
             let tail = head.checked_add(*size).ok_or_else(|| CliError::Usage {
                 what: "such a list is too long".into(),
                 why: format!("{size} elements from position {head} end after the last position"),
                 hint: format!("--head {LIST_MIDDLE}, where lists begin"),
             })?;
-            let list = Collection { size: *size, head, tail, ..alive(DataType::List, *life) };
+            let list = Collection { size: *size, head, tail, ..empty(DataType::List, *common) };
             Made::metadata("metadata value of a list", list.encode())
         }
         EncodedValue::Score { score } => {
@@ -139,11 +148,12 @@ fn value(args: &EncodedValue, environment: &mut Environment<'_>) -> Result<Made,
 }
 
 fn collection(kind: DataType, args: &CollectionValue) -> Vec<u8> {
-    Collection { size: args.size, ..alive(kind, args.life) }.encode()
+    Collection { size: args.size, ..empty(kind, args.common) }.encode()
 }
 
-fn alive(kind: DataType, life: Life) -> Collection {
-    Collection { expire_ms: life.expire_ms, ..Collection::new(kind, life.version) }
+/// A collection without elements.
+fn empty(kind: DataType, args: CollectionArgs) -> Collection {
+    Collection { expire_ms: args.expire_ms, ..Collection::new(kind, args.version) }
 }
 
 impl Made {

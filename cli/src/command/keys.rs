@@ -11,7 +11,7 @@ use crate::args::KeysList;
 use crate::environment::Environment;
 use crate::error::CliError;
 use crate::output::Answer;
-use crate::output::json::{Moment, Number, UserBytes};
+use crate::output::json::{Number, Timestamp, UserBytes};
 use crate::output::table::{Overflow, Page, Row, Table};
 
 /// What the arguments ask for.
@@ -58,7 +58,7 @@ struct KeyView {
     /// Number of elements, or bytes of a string.
     size: Option<Number>,
     /// When it expires; null for never.
-    expire: Option<Moment>,
+    expire: Option<Timestamp>,
 }
 
 impl From<&ListedKey> for KeyView {
@@ -70,7 +70,7 @@ impl From<&ListedKey> for KeyView {
             kind: listed.kind.map(|kind| kind.name()),
             state: listed.state.name(),
             size: listed.size.map(Number),
-            expire: listed.expire_ms.map(Moment),
+            expire: listed.expire_ms.map(Timestamp),
         }
     }
 }
@@ -124,7 +124,7 @@ fn cells(listed: &ListedKey) -> Vec<String> {
         or_dash(kind.map(|kind| kind.name())),
         or_dash(*size),
         state.name().to_string(),
-        or_dash(expire_ms.map(Moment)),
+        or_dash(expire_ms.map(Timestamp)),
         UserBytes(Bytes::clone(&user.key)).to_string(),
     ]
 }

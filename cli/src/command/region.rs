@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use super::{NO_REGION, or_dash};
 use crate::error::CliError;
 use crate::output::Answer;
-use crate::output::json::{EpochView, LogIdView, Moment, Number};
+use crate::output::json::{EpochView, LogIdView, Number, Timestamp};
 use crate::output::table::{Overflow, Page, Row, Table};
 
 /// A Region in JSON. What cannot be read is null.
@@ -25,7 +25,7 @@ struct RegionView {
     applied: Option<LogIdView>,
     /// The next unused stamp of the hybrid logical clock.
     clock: Option<Number>,
-    clock_time: Option<Moment>,
+    clock_time: Option<Timestamp>,
     keys: Option<Number>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<String>,
@@ -78,7 +78,7 @@ impl From<&Region> for RegionView {
             peers: descriptor.iter().flat_map(|found| &found.peers).map(peer).collect(),
             applied: records.applied_id().map(LogIdView::from),
             clock: applied.map(|applied| Number(applied.clock)),
-            clock_time: applied.map(|applied| Moment(hlc::ms(applied.clock))),
+            clock_time: applied.map(|applied| Timestamp(hlc::ms(applied.clock))),
             keys: region.keys.map(Number),
             problems: region.problems.clone(),
         }
@@ -237,7 +237,7 @@ impl Answer for OneRegion {
 fn clock(region: &Region) -> String {
     match region.records.applied().map(|applied| applied.clock) {
         Some(clock) if hlc::ms(clock) != 0 => {
-            format!("{} + {}", Moment(hlc::ms(clock)), hlc::counter(clock))
+            format!("{} + {}", Timestamp(hlc::ms(clock)), hlc::counter(clock))
         }
         clock => or_dash(clock),
     }

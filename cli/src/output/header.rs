@@ -6,7 +6,7 @@ use neokv_inspect::Source;
 use neokv_inspect::records::RegionRecords;
 use serde::Serialize;
 
-use super::json::{LogIdView, Moment, Number};
+use super::json::{LogIdView, Number, Timestamp};
 use super::table::Page;
 
 /// Regions that the header names: with two of them it fits in a line of 120 columns.
@@ -23,7 +23,7 @@ pub struct Header {
     /// How far each Region is applied.
     regions: Vec<AppliedView>,
     /// When it was read.
-    read_at: Moment,
+    read_at: Timestamp,
     /// The server in words.
     #[serde(skip)]
     server_text: String,
@@ -73,7 +73,7 @@ impl From<&Source> for Header {
             server: ServerView { running: source.server.running, pid: source.server.pid },
             store: source.identity.map(StoreView::from),
             regions: source.regions.iter().map(applied).collect(),
-            read_at: Moment(source.read_at_ms),
+            read_at: Timestamp(source.read_at_ms),
             server_text: source.server.to_string(),
             problems: source.problems.clone(),
         }

@@ -38,20 +38,20 @@ impl fmt::Display for Number {
 /// Length of a date up to its seconds.
 const SECONDS: usize = "2023-11-14T22:13:20".len();
 
-/// A moment: milliseconds, and the date where there is one.
+/// A timestamp: milliseconds since 1970, and the date where there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment(pub u64);
+pub struct Timestamp(pub u64);
 
-impl Serialize for Moment {
+impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Moment", 2)?;
+        let mut fields = serializer.serialize_struct("Timestamp", 2)?;
         fields.serialize_field("ms", &Number(self.0))?;
         fields.serialize_field("utc", &explain::utc(self.0))?;
         fields.end()
     }
 }
 
-impl Moment {
+impl Timestamp {
     /// The date down to its second, for where a shorter text counts more than the milliseconds.
     pub fn second(self) -> impl fmt::Display {
         let date =
@@ -60,7 +60,7 @@ impl Moment {
     }
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match explain::utc(self.0) {
             Some(date) => f.write_str(&date),

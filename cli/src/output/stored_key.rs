@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::ser::{SerializeStruct as _, Serializer};
 
 use super::command_line::argument;
-use super::json::{Moment, Number, UserBytes};
+use super::json::{Number, Timestamp, UserBytes};
 use crate::bytes_input::escape;
 
 /// A key as it is stored.
@@ -41,6 +41,9 @@ impl Serialize for StoredKey {
 )]
 pub enum Decoded {
     Identity,
+    Ingest {
+        region: Number,
+    },
     RaftLog {
         region: Number,
         index: Number,
@@ -80,7 +83,7 @@ pub enum Decoded {
     },
     Expire {
         slot: u16,
-        expire: Moment,
+        expire: Timestamp,
         namespace: u32,
         user_key: UserBytes,
     },
@@ -108,6 +111,7 @@ impl Decoded {
         };
         Some(match self {
             Decoded::Identity => "encode identity-key".to_string(),
+            Decoded::Ingest { region } => format!("encode ingest-key {region}"),
             Decoded::RaftLog { region, index } => format!("encode raft-log-key {region} {index}"),
             Decoded::RaftState { region, record } => {
                 format!("encode raft-state-key {region} {record}")
@@ -145,6 +149,7 @@ impl From<Key> for Decoded {
     fn from(key: Key) -> Decoded {
         match key {
             Key::Identity => Decoded::Identity,
+            Key::Ingest { region } => Decoded::Ingest { region: Number(region) },
             Key::RaftLog { region, index } => {
                 Decoded::RaftLog { region: Number(region), index: Number(index) }
             }
@@ -177,7 +182,7 @@ impl From<Key> for Decoded {
             },
             Key::Expire(ExpireKey { slot, expire_ms, namespace, key }) => Decoded::Expire {
                 slot,
-                expire: Moment(expire_ms),
+                expire: Timestamp(expire_ms),
                 namespace,
                 user_key: UserBytes(key),
             },

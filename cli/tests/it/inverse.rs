@@ -16,6 +16,7 @@ fn every_key_can_be_made_again() {
     let all: Vec<u8> = (0..=255).collect();
     let mut keys = vec![
         (Family::Default, key::IDENTITY.to_vec()),
+        (Family::Default, key::ingest(u64::MAX)),
         (Family::RaftLog, key::raft_log(u64::MAX, 42).to_vec()),
         (Family::RaftState, key::raft_state(1, RaftStateKind::Purged).to_vec()),
         (Family::Region, key::region(9, RegionKind::Replica).to_vec()),

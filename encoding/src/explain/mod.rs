@@ -54,6 +54,7 @@ use crate::{
     identity,
     key::{self, DefaultKey, RaftStateKind, RegionKind, SubkeyFamilyRef},
     layout::{Field, Reader, Result, Trace},
+    marker,
     metadata::{self, DataType},
     raft, region, slot, slot_stats, snapshot, synced, v1,
 };
@@ -332,6 +333,12 @@ pub fn manifest(bytes: &[u8]) -> Explained {
 pub fn synced_note(bytes: &[u8]) -> Explained {
     let why = "what was written, and what was on the disk, before the batch it ends";
     record(&Format { name: "synced note", why }, bytes, synced::read).0
+}
+
+/// Explains the marker of a store's directory: the content of its file `NEOKV`.
+pub fn marker(bytes: &[u8]) -> Explained {
+    let why = "which directory is a store, read before RocksDB is asked";
+    record(&Format { name: "marker", why }, bytes, marker::read).0
 }
 
 fn store_identity(bytes: &[u8]) -> Explained {

@@ -249,8 +249,13 @@ fn table(
         for line in 0..says.len().max(whys.len()) {
             let text = |texts: &[String]| texts.get(line).cloned().unwrap_or_default();
             head.push_str(&pad(&text(&says), values));
+            let why = text(&whys);
+            if why.is_empty() {
+                // Paint ends in a code that is no blank, so blanks before it would stay.
+                head.truncate(head.trim_end().len());
+            }
             let painted = if leaf { paint(field, &head) } else { head };
-            let _ = writeln!(out, "{}", format!("{painted}  {}", text(&whys)).trim_end());
+            let _ = writeln!(out, "{}", format!("{painted}  {why}").trim_end());
             head = " ".repeat(widths.indent());
         }
         if let Some(problem) = &span.problem {

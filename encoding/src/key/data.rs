@@ -21,10 +21,9 @@ const USER_KEY: &Field =
 const KEY_LENGTH: &Field =
     &Field::new("key length", "user keys are any bytes, so only a length can end one");
 const LENGTHY_KEY: &Field = &Field::new("user key", "all parts of one key stay side by side");
-const VERSION: &Field =
-    &Field::new("version", "parts of an older life of the key carry another one and are invisible")
-        .show(show::hlc)
-        .evidence(evidence::hlc);
+const VERSION: &Field = &Field::new("version", "parts of another version of the key are invisible")
+    .show(show::hlc)
+    .evidence(evidence::hlc);
 const SUBKEY: &Field = &Field::new(
     "subkey",
     "hash field, set or zset member; for a list the element's position, 8 bytes",
@@ -148,7 +147,7 @@ pub struct SubkeyRef<'a> {
     pub namespace: u32,
     /// The user key.
     pub key: &'a [u8],
-    /// Life of the user key that this part belongs to.
+    /// Version of the collection that this part belongs to.
     pub version: u64,
     /// Field, member, or position of the element.
     pub subkey: &'a [u8],
@@ -163,7 +162,7 @@ pub struct ScoreRef<'a> {
     pub namespace: u32,
     /// The user key.
     pub key: &'a [u8],
-    /// Life of the user key that this member belongs to.
+    /// Version of the sorted set that this member belongs to.
     pub version: u64,
     /// The score; -0 has become 0 here.
     pub score: f64,
@@ -239,7 +238,7 @@ impl<'a> ScoreRef<'a> {
 pub struct SubkeyKey {
     /// Whose part it is.
     pub user: UserKey,
-    /// Life of the user key that this part belongs to.
+    /// Version of the collection that this part belongs to.
     pub version: u64,
     /// Field, member, or position of the element.
     pub subkey: Bytes,
@@ -262,7 +261,7 @@ impl SubkeyKey {
 pub struct ScoreKey {
     /// Whose member it is.
     pub user: UserKey,
-    /// Life of the user key that this member belongs to.
+    /// Version of the sorted set that this member belongs to.
     pub version: u64,
     /// The score; -0 has become 0 here.
     pub score: f64,

@@ -41,6 +41,7 @@ pub(crate) use data::{
 pub use system::{
     DefaultKey, IDENTITY, INGEST_PREFIX, RaftStateKind, RegionKind, decode_default,
     decode_raft_log, decode_raft_state, decode_region, ingest, raft_log, raft_state, region,
+    region_prefix,
 };
 pub(crate) use system::{read_default, read_raft_log, read_raft_state, read_region};
 
@@ -54,12 +55,17 @@ use crate::{error::DecodeError, layout, slot::SlotRange};
 /// assert_eq!(slot_bounds(SlotRange::ALL), (vec![0x00, 0x00], vec![0x40, 0x00]));
 /// ```
 pub fn slot_bounds(range: SlotRange) -> (Vec<u8>, Vec<u8>) {
-    (range.start.to_be_bytes().to_vec(), range.end.to_be_bytes().to_vec())
+    (slot_prefix(range.start).to_vec(), slot_prefix(range.end).to_vec())
+}
+
+/// What the keys of one slot start with in every data family.
+pub fn slot_prefix(slot: u16) -> [u8; 2] {
+    slot.to_be_bytes()
 }
 
 /// What the `metadata` keys of one slot and namespace start with.
 pub fn metadata_slot_prefix(slot: u16, namespace: u32) -> [u8; 6] {
-    let ([s0, s1], [n0, n1, n2, n3]) = (slot.to_be_bytes(), namespace.to_be_bytes());
+    let ([s0, s1], [n0, n1, n2, n3]) = (slot_prefix(slot), namespace.to_be_bytes());
     [s0, s1, n0, n1, n2, n3]
 }
 

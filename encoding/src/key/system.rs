@@ -121,6 +121,11 @@ pub fn decode_default(bytes: &[u8]) -> std::result::Result<DefaultKey, DecodeErr
     layout::decode(bytes, "default key", read_default)
 }
 
+/// What the keys of one Region start with in families `raft_log`, `raft_state` and `region`.
+pub fn region_prefix(region: u64) -> [u8; 8] {
+    region.to_be_bytes()
+}
+
 /// Key of a log entry in family `raft_log`.
 pub fn raft_log(region: u64, index: u64) -> [u8; 16] {
     ((u128::from(region) << 64) | u128::from(index)).to_be_bytes()
@@ -137,7 +142,7 @@ pub fn region(region: u64, kind: RegionKind) -> [u8; 9] {
 }
 
 fn with_kind(region: u64, kind: u8) -> [u8; 9] {
-    let [a, b, c, d, e, f, g, h] = region.to_be_bytes();
+    let [a, b, c, d, e, f, g, h] = region_prefix(region);
     [a, b, c, d, e, f, g, h, kind]
 }
 

@@ -13,6 +13,7 @@ use neokv_encoding::{
     family::Family,
     identity::Identity,
     key::{self, RaftStateKind, RegionKind, UserKey},
+    marker,
     metadata::{Collection, DataType, Metadata},
     raft::{Entry, LogId, Membership, Payload, Peer, PeerRole, Vote},
     region::{Applied, Descriptor, Epoch, RegionState, Replica, ReplicaState},
@@ -161,6 +162,7 @@ fn formats() -> Vec<(String, Vec<Explained>)> {
     formats.push(("manifest".into(), all(explain::manifest, manifests.collect())));
     let note = SyncedNote { tag: [7; 16], before: 2, synced: 1, log: 4 };
     formats.push(("synced note".into(), all(explain::synced_note, vec![note.encode().into()])));
+    formats.push(("marker".into(), all(explain::marker, vec![marker::encode([7; 16]).into()])));
     formats
 }
 

@@ -10,7 +10,7 @@
 //! | `double X…` | order-preserving bits |
 //! | `key FORM ARGS…` | a key of any family |
 //! | `string`, `collection`, `v1`, `score` | values of users' data |
-//! | `log_id`, `vote`, `entry`, `replica`, `descriptor`, `applied`, `slot_stats`, `identity`, `manifest`, `synced_note` | values of bookkeeping |
+//! | `log_id`, `vote`, `entry`, `replica`, `descriptor`, `applied`, `slot_stats`, `identity`, `manifest`, `synced_note`, `marker` | values of bookkeeping |
 //! | `decode FORMAT HEX` | what a decoder returns |
 //! | `explain key FAMILY HEX`, `explain value FAMILY KEY VALUE` | annotated bytes |
 //! | `guess HEX` | every plausible reading |
@@ -26,6 +26,7 @@ use neokv_encoding::{
     family::Family,
     identity::Identity,
     key::{self, DefaultKey, ExpireKey, RaftStateKind, RegionKind, ScoreKey, SubkeyKey, UserKey},
+    marker::{self, Marker},
     metadata::{self, Collection, DataType, Metadata},
     proto,
     raft::{Entry, LogId, Membership, Payload, Peer, PeerRole, Vote},
@@ -368,6 +369,11 @@ fn store_value(name: &str, args: &mut Args<'_>) -> Result<Encoded, Box<dyn Error
             let note = SyncedNote { tag: [0xa5; 16], before, synced, log };
             (same(note, note.encode().to_vec(), SyncedNote::decode), Box::new(explain::synced_note))
         }
+        "marker" => {
+            let marker = Marker::Current { tag: [0xa5; 16] };
+            let text = marker::encode([0xa5; 16]);
+            (same(marker, text.into(), Marker::decode), Box::new(explain::marker))
+        }
         "identity" => {
             let identity = Identity {
                 format_version: number(args)?,
@@ -504,6 +510,7 @@ fn decode(format: &str, bytes: &[u8]) -> Output {
         "slot_stats_key" => shown(key::decode_slot_stats(bytes)?),
         "manifest" => shown(Manifest::decode(bytes)?),
         "synced_note" => shown(SyncedNote::decode(bytes)?),
+        "marker" => shown(Marker::decode(bytes)?),
         "default_key" => shown(key::decode_default(bytes)?),
         "identity" => shown(Identity::decode(bytes)?),
         "format_version" => shown(neokv_encoding::identity::format_version(bytes)?),

@@ -12,6 +12,7 @@ use neokv_encoding::{
     key::{
         self, ExpireKey, RaftStateKind, RegionKind, ScoreKey, SubkeyFamilyRef, SubkeyKey, UserKey,
     },
+    marker::Marker,
     metadata::{self, Collection, DataType, Metadata},
     proto,
     raft::{Entry, LogId, Membership, Payload, Peer, PeerRole, Vote},
@@ -249,11 +250,11 @@ proptest! {
         t in score(),
     ) {
         let name = |user: &UserKey| (user.slot, user.namespace, user.key.clone());
-        let life = |user: &UserKey, version| {
+        let part_of = |user: &UserKey, version| {
             (user.slot, user.namespace, user.key.len(), user.key.clone(), version)
         };
         prop_assert_eq!(a.0.metadata().cmp(&b.0.metadata()), name(&a.0).cmp(&name(&b.0)));
-        let tuples = (life(&a.0, a.1), &a.2).cmp(&(life(&b.0, b.1), &b.2));
+        let tuples = (part_of(&a.0, a.1), &a.2).cmp(&(part_of(&b.0, b.1), &b.2));
         prop_assert_eq!(a.0.subkey(a.1, &a.2).cmp(&b.0.subkey(b.1, &b.2)), tuples);
         let expiries = (a.0.slot, a.1, a.0.namespace, &a.0.key)
             .cmp(&(b.0.slot, b.1, b.0.namespace, &b.0.key));
@@ -402,6 +403,7 @@ proptest! {
         let identity = explain::value(Family::Default, key::IDENTITY, bytes);
         agree(&Identity::decode(bytes), &identity, bytes, "");
         agree(&SyncedNote::decode(bytes), &explain::synced_note(bytes), bytes, "");
+        agree(&Marker::decode(bytes), &explain::marker(bytes), bytes, "");
         agree(&double::decode_value(bytes), &explain::part(DataType::Zset, bytes), bytes, "");
         let v1_key = UserKey::new(0, "k".into()).v1_string();
         agree(&v1::decode_value(bytes), &explain::value(Family::Subkey, &v1_key, bytes), bytes, "");

@@ -45,7 +45,7 @@ fn a_directory_of_something_else_is_refused_and_left_alone() {
 fn another_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
-    let marker = dir.path().join("NEOKV");
+    let marker = dir.path().join(neokv_encoding::marker::FILE_NAME);
     let text = std::fs::read_to_string(&marker).unwrap();
     assert!(text.starts_with("neokv store, format 2\nlog tag "), "{text}");
     assert_eq!(text.len(), "neokv store, format 2\nlog tag \n".len() + 32);
@@ -71,7 +71,7 @@ fn every_directory_has_its_own_log_tag() {
     let texts = [(); 2].map(|()| {
         let dir = tempfile::tempdir().unwrap();
         drop(open(dir.path()));
-        std::fs::read_to_string(dir.path().join("NEOKV")).unwrap()
+        std::fs::read_to_string(dir.path().join(neokv_encoding::marker::FILE_NAME)).unwrap()
     });
     assert_ne!(texts[0], texts[1]);
 }

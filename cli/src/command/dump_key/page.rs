@@ -3,14 +3,14 @@
 
 use neokv_encoding::double;
 use neokv_encoding::family::Family;
-use neokv_encoding::key::SubkeyKey;
+use neokv_encoding::key::{SubkeyKey, list_position};
 use neokv_encoding::metadata::{DataType, LIST_MIDDLE};
 use neokv_encoding::slot::hash_tag;
 use neokv_inspect::key::Key;
 use neokv_inspect::key_dump::{Group, KeyDump, KeyState, Role, StoredRow};
 
 use crate::args::Annotate;
-use crate::output::json::Moment;
+use crate::output::json::Timestamp;
 use crate::output::table::{self, Overflow, Page, Table};
 
 pub(super) fn write(dump: &KeyDump, annotate: Annotate, page: &mut Page) {
@@ -39,7 +39,7 @@ fn summary(dump: &KeyDump) -> String {
         return match dump.state {
             KeyState::Damaged => format!("{key}: a damaged record"),
             _ if dump.groups.is_empty() => format!("{key}: absent"),
-            _ => format!("{key}: absent, with remains of earlier lives"),
+            _ => format!("{key}: absent, with rows of earlier versions"),
         };
     };
     let size = match dump.size {
@@ -47,12 +47,12 @@ fn summary(dump: &KeyDump) -> String {
         Some(1) => " with 1 element".into(),
         Some(size) => format!(" with {size} elements"),
     };
-    let life = match (dump.state, dump.expire_ms.map(Moment)) {
+    let expiry = match (dump.state, dump.expire_ms.map(Timestamp)) {
         (KeyState::Expired, Some(at)) => format!("expired {at}, waiting for the cleaner"),
         (_, Some(at)) => format!("expires {at}"),
         (_, None) => "never expires".into(),
     };
-    format!("{key}: {}{size}, {life}", kind.name())
+    format!("{key}: {}{size}, {expiry}", kind.name())
 }
 
 fn place(dump: &KeyDump) -> String {
@@ -139,7 +139,7 @@ fn list(group: &Group, dump: &KeyDump) -> Table {
 fn cells(row: &StoredRow, columns: usize) -> Vec<String> {
     let mut cells = match Key::decode(row.family, &row.key) {
         Ok(Key::Expire(expire)) => {
-            vec![Moment(expire.expire_ms).to_string(), quoted(&expire.key)]
+            vec![Timestamp(expire.expire_ms).to_string(), quoted(&expire.key)]
         }
         Ok(Key::ZsetScore(score)) => {
             let member = quoted(&score.member);
@@ -168,9 +168,8 @@ fn in_words(row: &StoredRow) -> String {
 }
 
 fn subkey_text(row: &StoredRow, subkey: &[u8]) -> String {
-    match (row.part_of, <[u8; 8]>::try_from(subkey)) {
-        (Some(DataType::List), Ok(bytes)) => {
-            let position = u64::from_be_bytes(bytes);
+    match (row.part_of, list_position(subkey)) {
+        (Some(DataType::List), Some(position)) => {
             let sign = if position < LIST_MIDDLE { '-' } else { '+' };
             format!("middle {sign} {}", position.abs_diff(LIST_MIDDLE))
         }

@@ -9,7 +9,7 @@ use neokv_inspect::entry::LogEntry;
 use serde::Serialize;
 
 use crate::output::command_line::typed;
-use crate::output::json::{EpochView, Moment, Number, UserBytes};
+use crate::output::json::{EpochView, Number, Timestamp, UserBytes};
 
 /// Keys of a purge that its line names.
 const NAMED_KEYS: usize = 4;
@@ -30,7 +30,7 @@ pub(super) struct EntryView<'a> {
     /// Stamp of the hybrid logical clock.
     hlc: Option<Number>,
     /// Its time.
-    time: Option<Moment>,
+    time: Option<Timestamp>,
     /// Length of the record.
     bytes: usize,
     /// Commands, in order.
@@ -92,8 +92,8 @@ pub(super) fn epoch(entry: &LogEntry) -> Option<Epoch> {
 }
 
 /// Time of an entry's stamp.
-pub(super) fn time(entry: &LogEntry) -> Option<Moment> {
-    entry.request.as_ref().map(|request| Moment(hlc::ms(request.hlc)))
+pub(super) fn time(entry: &LogEntry) -> Option<Timestamp> {
+    entry.request.as_ref().map(|request| Timestamp(hlc::ms(request.hlc)))
 }
 
 /// What the entry does, a line per command.
