@@ -12,11 +12,11 @@
 //! a view of the store when it meets its first orphan, and drops a row of version V only if all of
 //! these hold:
 //!
-//! 1. **V is dead in the view**: the view's metadata does not carry V. A version never comes back,
-//!    so V is dead for everyone who looks at a state as new as the view, or newer.
+//! 1. **V is deleted in the view**: the view's metadata does not carry V. A version never comes
+//!    back, so V is deleted for everyone who looks at a state as new as the view, or newer.
 //! 2. **V was given out before the view**: V is below the clock that the view shows for the Region
 //!    of the row's slot. A row written after the view was taken is not in the view either, and is
-//!    not dead.
+//!    not deleted.
 //! 3. **No reader looks at an older state**: every reader that was open when the view was taken has
 //!    left ([`crate::readers`]).
 //! 4. **No snapshot is being installed**: during an install the metadata and the rows of a range do

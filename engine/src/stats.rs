@@ -145,25 +145,6 @@ impl Engine {
         }
     }
 
-    /// Memory that the engine holds, in bytes: memtables and cached blocks.
-    pub fn memory_usage(&self) -> u64 {
-        let memtables = wide(self.0.shared.memtables.get_usage());
-        memtables + wide(self.0.shared.cache.get_usage())
-    }
-
-    /// Bytes of all data files, log files not included.
-    pub fn disk_usage(&self) -> u64 {
-        Family::ALL
-            .into_iter()
-            .map(|family| self.property(family, properties::TOTAL_SST_FILES_SIZE))
-            .sum()
-    }
-
-    /// RocksDB's own report about a family, as text for a human.
-    pub fn report(&self, family: Family) -> String {
-        self.text_property(family, properties::STATS).unwrap_or_default()
-    }
-
     fn property(&self, family: Family, name: &PropName) -> u64 {
         let db = &self.0.db;
         db.raw().property_int_value_cf(db.handle(family), name).ok().flatten().unwrap_or(0)

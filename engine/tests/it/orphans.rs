@@ -49,15 +49,15 @@ fn rows_of_deleted_and_overwritten_collections_go() {
 fn scores_go_with_their_set() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path());
-    for (name, version) in [("dead", 5), ("alive", 6)] {
+    for (name, version) in [("deleted", 5), ("kept", 6)] {
         put_hash(&engine, &user(name), version, &[]);
         put(&engine, Family::ZsetScore, &user(name).score(version, 1.5, b"member"), b"");
     }
-    del(&engine, &user("dead"));
+    del(&engine, &user("deleted"));
     set_clock(&engine, 10);
     flush_and_compact(&engine);
     let left = keys(&engine, Family::ZsetScore, KeyRange::all(), Direction::Forward);
-    assert_eq!(left, [user("alive").score(6, 1.5, b"member")]);
+    assert_eq!(left, [user("kept").score(6, 1.5, b"member")]);
 }
 
 #[test]

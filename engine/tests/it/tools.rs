@@ -113,8 +113,6 @@ fn numbers_move_with_the_work() {
         "{read:?}"
     );
     assert!(read.keys_read >= 400 && read.families[4].live_file_bytes > 0);
-    assert!(engine.memory_usage() > 0 && engine.disk_usage() == read.disk_bytes);
-    assert!(engine.report(Family::Metadata).contains("Compaction Stats"));
     drop(snapshot);
     assert_eq!(engine.stats().open_snapshots, 0);
 }
