@@ -1,7 +1,8 @@
 # NeoKV's verbs. `make` alone lists them.
 #
-# The build directory lies outside the sources: RocksDB takes twenty minutes to compile once, and a fresh checkout
-# finds it again there. One Cargo profile serves the server, the tests and the benchmarks for the same reason.
+# The build directory lies outside the sources: RocksDB takes twenty minutes to compile once, and a
+# fresh checkout finds it again there. One Cargo profile serves the server, the tests and the
+# benchmarks for the same reason.
 SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/neokv/target
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -9,6 +10,10 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 CARGO ?= cargo
 ARGS ?=
 BIN_DIR := $(CARGO_TARGET_DIR)/debug
+
+# The rules rely on their order, also under `make -j`: what a build needs is installed, or refused,
+# before RocksDB compiles.
+.NOTPARALLEL:
 
 .PHONY: help setup build run test lint fix bench fuzz crash oracle ci
 
@@ -32,7 +37,8 @@ test: setup lint ## Set up, check formatting and lints, run every test
 	$(CARGO) test --workspace --locked
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz fuzz/run all 5
 
-lint: ## Check formatting, lints and documentation, change nothing
+lint: ## Check formatting, lints and documentation, change no source
+	@scripts/setup build
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items --locked --quiet
