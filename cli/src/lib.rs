@@ -15,7 +15,7 @@
 //!
 //! # The modules
 //!
-//! Each module uses only those above it; a test holds them to it.
+//! Each module uses only those above it; a test of the workspace holds that.
 //!
 //! | module | what it is |
 //! | --- | --- |

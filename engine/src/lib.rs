@@ -25,6 +25,23 @@
 //! | what a full disk does | [`space`] |
 //! | how a range of slots moves to another store | [`transfer`] |
 //!
+//! # The modules
+//!
+//! Each uses only those above it; a test of the workspace holds that.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | `error`, `options`, `range`, `per_family` | what every other module speaks of |
+//! | [`families`], `db` | RocksDB, opened and tuned |
+//! | `marker` | which directory is a store, and the lock on it |
+//! | [`wal`], [`recovery`], `synced` | what of the log is on the disk, before and after a crash |
+//! | `budget`, [`overlay`], `cursor`, `read` | reading |
+//! | [`readers`], `snapshot`, `budgeted_read` | reading one state |
+//! | `batch` | writing |
+//! | [`orphans`], `health` | RocksDB's work in the background |
+//! | `engine` | all of them behind one type |
+//! | [`identity`], `maintenance`, [`space`], `stats`, [`transfer`] | what else an engine can do |
+//!
 //! # Example
 //!
 //! ```

@@ -15,6 +15,22 @@
 //!
 //! Bytes whose place in a store is unknown need no source: [`explain`] and [`key`] read them.
 //!
+//! # The modules
+//!
+//! Each uses only those above it; a test of the workspace holds that.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | `error` | why there is no answer |
+//! | [`server`] | whether a server runs on the directory |
+//! | [`records`] | the records of the Regions |
+//! | `source` | a directory that was opened |
+//! | `slot_stats` | how many keys the slots have |
+//! | [`region`], [`store`] | answers about Regions and the store |
+//! | [`key`] | bytes of a key whose place is unknown |
+//! | [`entry`], [`raft`] | answers about the log |
+//! | [`key_dump`], [`key_list`] | answers about user keys |
+//!
 //! # Promises
 //!
 //! * Nothing in the directory is created, changed or removed, and a running server is not

@@ -51,6 +51,18 @@
 //! assert_eq!(&output[..], b"%1\r\n$5\r\nproto\r\n:3\r\n");
 //! ```
 //!
+//! # The modules
+//!
+//! Each uses only those above it; a test of the workspace holds that.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | `error`, `number`, `double` | refusals, and numbers as texts |
+//! | [`inline`] | commands as a person types them |
+//! | `parser` | from bytes to commands |
+//! | `reply` | from replies to bytes |
+//! | [`client`] | the other side: from bytes to replies |
+//!
 //! # What a hostile peer can cost
 //!
 //! Nothing is allocated for bytes that were only announced: `$536870912` and `*1048576` cost a few

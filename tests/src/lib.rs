@@ -6,6 +6,14 @@
 //! * [`ledger`] kills the server under load and looks for every acknowledged write.
 //! * [`mod@bench`] measures NeoKV against Redis.
 //!
+//! Each module uses only those above it; a test of this crate holds that, here and in every crate.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`client`] | a connection |
+//! | [`process`] | a server |
+//! | [`oracle`], [`ledger`], [`mod@bench`] | what is done with them |
+//!
 //! The tests proper are in `tests/it`; each of these modules also has a program for long runs
 //! (`make oracle`, `make crash`, `make bench`).
 

@@ -7,11 +7,6 @@ mod golden;
 #[cfg(test)]
 mod inverse;
 #[cfg(test)]
-mod layers;
-#[cfg(test)]
-#[path = "../../../inspect/tests/it/modules.rs"]
-mod modules;
-#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod sources;

@@ -3,10 +3,6 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
-mod layers;
-#[cfg(test)]
-mod modules;
-#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod stores;

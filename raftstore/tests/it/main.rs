@@ -12,7 +12,6 @@ mod crash;
 mod full_disk;
 mod installs;
 mod many;
-mod modules;
 mod node;
 mod single;
 mod stepped;

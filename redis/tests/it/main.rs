@@ -7,5 +7,4 @@
 
 mod binary;
 mod harness;
-mod modules;
 mod server;

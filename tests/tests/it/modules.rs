@@ -1,12 +1,16 @@
-//! The modules of every crate use each other in one direction: following the paths that name other
-//! modules never leads back to where it began.
+//! The modules of every crate use each other in one direction.
 //!
 //! A circle of modules is one module in several files: none of them can be understood, tested or
-//! moved without the others. Only top-level modules count; the modules inside one may use each
-//! other as they need.
+//! moved without the others. So each crate has an order of its modules: a table in the header of
+//! its `lib.rs`, under a sentence with the words "only those above it". A module may use those that
+//! are named before it there, and a module that is not named is a fault. Only top-level modules
+//! count; the modules inside one may use each other as they need.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+/// What stands in the sentence before the table of modules.
+const ORDERED: &str = "only those above it";
 
 /// Which modules each module names.
 type Uses = BTreeMap<String, BTreeSet<String>>;
@@ -62,6 +66,8 @@ fn named(code: &str, prefix: &str) -> BTreeSet<String> {
         };
         names.extend(items.into_iter().map(|item| first_name(item).to_owned()));
     }
+    // Nothing stands behind the last comma of a list.
+    names.remove("");
     names
 }
 
@@ -92,8 +98,26 @@ fn first_name(path: &str) -> &str {
     &path[..end]
 }
 
-/// What the modules below `src` use, and how many uses there are.
+/// The modules of the names that the root of a crate exports.
+fn exports(root: &str) -> BTreeMap<String, String> {
+    let mut exports = BTreeMap::new();
+    for (at, _) in root.match_indices("pub use ").chain(root.match_indices("pub(crate) use ")) {
+        let statement = root[at..].split(';').next().unwrap();
+        let path = statement.split("use ").nth(1).unwrap();
+        let Some((module, names)) = path.split_once("::") else { continue };
+        let names = names.strip_prefix('{').map_or_else(|| vec![names], items);
+        for name in names {
+            // Of `Short as Long` the crate sees the last name.
+            let name = name.rsplit(" as ").next().unwrap();
+            exports.insert(first_name(name).to_owned(), module.to_owned());
+        }
+    }
+    exports
+}
+
+/// What the modules below `src` use.
 fn uses(src: &Path) -> Uses {
+    let exports = exports(&code(&std::fs::read_to_string(src.join("lib.rs")).unwrap()));
     let mut files = Vec::new();
     sources(src, &mut files);
     let mut uses = Uses::new();
@@ -110,6 +134,8 @@ fn uses(src: &Path) -> Uses {
         if parts.len() == 1 || parts[1..] == ["mod.rs"] {
             names.extend(named(&code, "super::"));
         }
+        let module_of = |name: String| exports.get(&name).cloned().unwrap_or(name);
+        let mut names: BTreeSet<String> = names.into_iter().map(module_of).collect();
         names.remove(&module);
         uses.entry(module).or_default().extend(names);
     }
@@ -120,55 +146,80 @@ fn uses(src: &Path) -> Uses {
     uses
 }
 
-/// A way from a module back to itself, if there is one.
-fn circle(uses: &Uses) -> Option<Vec<String>> {
-    let mut done = BTreeSet::new();
-    uses.keys().find_map(|module| walk(uses, module, &mut Vec::new(), &mut done))
+/// The modules in the table of a crate's header, in its order.
+fn order(root: &str) -> Vec<String> {
+    let lines = root.lines().skip_while(|line| !line.contains(ORDERED));
+    let table = lines.skip_while(|line| !line.starts_with("//! |"));
+    let rows = table.take_while(|line| line.starts_with("//! |"));
+    // The first two rows are the headings and the line below them.
+    let cells = rows.skip(2).filter_map(|row| row.split('|').nth(1));
+    let names = cells.flat_map(|cell| cell.split(','));
+    names.map(|name| name.replace("mod@", "").replace(['[', ']', '`', ' '], "")).collect()
 }
 
-fn walk(
-    uses: &Uses,
-    module: &str,
-    way: &mut Vec<String>,
-    done: &mut BTreeSet<String>,
-) -> Option<Vec<String>> {
-    if let Some(at) = way.iter().position(|earlier| earlier == module) {
-        return Some(way[at..].iter().cloned().chain([module.to_owned()]).collect());
+/// What is wrong with an order: modules that are missing in it or do not exist, and uses that it
+/// does not allow.
+fn faults(order: &[String], uses: &Uses) -> Vec<String> {
+    let place = |name: &str| order.iter().position(|module| module == name);
+    let mut faults = Vec::new();
+    for name in order.iter().filter(|name| !uses.contains_key(*name)) {
+        faults.push(format!("there is no module {name}"));
     }
-    // Whatever leads on from here was followed already.
-    if !done.insert(module.to_owned()) {
-        return None;
+    for (module, names) in uses {
+        if place(module).is_none() {
+            faults.push(format!("{module} is not in the table of modules"));
+        }
+        for name in names.iter().filter(|name| place(name) > place(module)) {
+            faults.push(format!("{module} uses {name}, which is below it"));
+        }
     }
-    way.push(module.to_owned());
-    let found = uses[module].iter().find_map(|next| walk(uses, next, way, done));
-    way.pop();
-    found
+    faults
 }
 
 #[test]
-fn the_modules_of_no_crate_go_in_circles() {
-    let mut circles = Vec::new();
+fn the_modules_of_every_crate_use_only_those_above_them() {
+    let mut wrong = Vec::new();
     let mut seen = 0;
     for (name, src) in crates() {
         let uses = uses(&src);
         seen += uses.values().map(BTreeSet::len).sum::<usize>();
-        circles.extend(circle(&uses).map(|circle| format!("{name}: {}", circle.join(" → "))));
+        let order = order(&std::fs::read_to_string(src.join("lib.rs")).unwrap());
+        assert!(!order.is_empty(), "{name}/src/lib.rs has no table after \"{ORDERED}\"");
+        wrong.extend(faults(&order, &uses).into_iter().map(|fault| format!("{name}: {fault}")));
     }
-    assert!(seen > 200, "only {seen} uses were found");
-    assert!(circles.is_empty(), "{}", circles.join("\n"));
+    assert!(seen > 300, "only {seen} uses were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn a_circle_is_found() {
+fn names_are_found_in_every_form() {
     let text = "use crate::{a, b::{self, c}, d};\nlet x = crate::e::f();\n//! crate::none\n\
-                other_crate::g; super::h::i;\n#[cfg(test)]\nmod tests { crate::t; }";
+                use crate::{\n    g::{h, i},\n    j,\n};\n\
+                other_crate::k; super::l::m;\n#[cfg(test)]\nmod tests { crate::t; }";
     let names = named(&code(text), "crate::");
-    assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "b", "d", "e"]);
+    assert_eq!(
+        names.iter().map(String::as_str).collect::<Vec<_>>(),
+        ["a", "b", "d", "e", "g", "j"]
+    );
+    let exported = exports("pub use a::X;\npub use b::{Y, c::Z as W};\npub(crate) use d::V;");
+    let exported: Vec<_> = exported.iter().map(|(name, of)| format!("{name} {of}")).collect();
+    assert_eq!(exported, ["V d", "W b", "X a", "Y b"]);
+}
+
+#[test]
+fn what_breaks_the_order_is_found() {
+    let text = "//! Each uses only those above it:\n//!\n//! | module | what |\n//! | --- | --- |\n\
+                //! | [`a`], `b` | one |\n//! | [`mod@c`] | two |\n//!\n//! | `d` | another |\n";
+    let order = order(text);
+    assert_eq!(order, ["a", "b", "c"]);
     let uses = |pairs: &[(&str, &[&str])]| -> Uses {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         pairs.iter().map(|(name, names)| ((*name).to_owned(), owned(names))).collect()
     };
-    assert_eq!(circle(&uses(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])])), None);
-    let found = circle(&uses(&[("a", &["b"]), ("b", &["c"]), ("c", &["d"]), ("d", &["b"])]));
-    assert_eq!(found.unwrap().join(" "), "b c d b");
+    let good = uses(&[("a", &[]), ("b", &["a"]), ("c", &["a", "b"])]);
+    assert_eq!(faults(&order, &good), [""; 0]);
+    let bad = uses(&[("a", &["b"]), ("b", &[]), ("d", &[])]);
+    let found =
+        ["there is no module c", "a uses b, which is below it", "d is not in the table of modules"];
+    assert_eq!(faults(&order, &bad), found);
 }
