@@ -1,54 +1,19 @@
-//! A disk that is really full: the test starts itself again in a mount namespace of its own, with
-//! 96 MiB of memory as the disk.
+//! A disk that is really full.
 
 use std::path::Path;
-use std::process::Command;
 
 use neokv_encoding::family::Family;
 use neokv_engine::{Action, Durability, Engine, EngineError, Health, Options};
 
+use crate::small_disk::small_disk;
 use crate::support::options;
-
-/// Names the small disk to the inner run.
-const DISK: &str = "NEOKV_TEST_SMALL_DISK";
 
 #[test]
 fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
-    if let Some(disk) = std::env::var_os(DISK) {
-        return fill_and_heal(Path::new(&disk));
+    let test = "full_disk::a_full_disk_refuses_writes_serves_reads_and_recovers";
+    if let Some(disk) = small_disk(test, 96) {
+        fill_and_heal(&disk);
     }
-    let disk = tempfile::tempdir().unwrap();
-    let binary = std::env::current_exe().unwrap();
-    let script = format!(
-        "mount -t tmpfs -o size=96m tmpfs {disk} || exit 99; export {DISK}={disk}; \
-         exec \"$0\" \"$@\"",
-        disk = disk.path().display()
-    );
-    let status = Command::new("unshare")
-        .args(["--mount", "--map-root-user", "sh", "-c", &script])
-        .arg(binary)
-        .args([
-            "--exact",
-            "full_disk::a_full_disk_refuses_writes_serves_reads_and_recovers",
-            "--nocapture",
-        ])
-        .status();
-    match status.map(|status| status.code()) {
-        Ok(Some(0)) => {}
-        Ok(Some(1 | 99)) | Err(_) if !may_mount() => {
-            eprintln!("not run: this machine gives no mount namespaces")
-        }
-        other => panic!("the run on the small disk ended with {other:?}"),
-    }
-}
-
-fn may_mount() -> bool {
-    let disk = tempfile::tempdir().unwrap();
-    Command::new("unshare")
-        .args(["--mount", "--map-root-user", "mount", "-t", "tmpfs", "tmpfs"])
-        .arg(disk.path())
-        .status()
-        .is_ok_and(|status| status.success())
 }
 
 /// Ten thousand bytes that no compression makes smaller, so that what fills the disk keeps filling

@@ -1,9 +1,7 @@
-//! A disk that is really full: the test starts itself again in a mount namespace of its own, with
-//! 128 MiB of memory as the disk.
+//! A disk that is really full.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command as Process;
 use std::time::Duration;
 
 use neokv_encoding::raft::{Peer, PeerRole};
@@ -12,54 +10,16 @@ use neokv_raftstore::transport::local::LocalTransport;
 
 use crate::installs::{hold_install, install_file, key_in, lone, slots};
 use crate::node::{Node, region_on, write};
+use crate::small_disk::small_disk;
 use crate::threads::{quick, until};
 use crate::toy::{Command, sum};
 
-/// Names the small disk to the inner run.
-const DISK: &str = "NEOKV_TEST_SMALL_DISK";
-
-/// The small disk, in the inner run. The outer one starts it and gets nothing.
-fn small_disk(test: &str) -> Option<PathBuf> {
-    if let Some(disk) = std::env::var_os(DISK) {
-        return Some(disk.into());
-    }
-    let disk = tempfile::tempdir().unwrap();
-    let disk = disk.path().display();
-    let script = format!(
-        "mount -t tmpfs -o size=128m tmpfs {disk} || exit 99
-         export {DISK}={disk}
-         exec \"$0\" \"$@\""
-    );
-    let status = Process::new("unshare")
-        .args(["--mount", "--map-root-user", "sh", "-c", &script])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .status();
-    match status.map(|status| status.code()) {
-        Ok(Some(0)) => {}
-        Ok(Some(1 | 99)) | Err(_) if !may_mount() => {
-            eprintln!("not run: this machine gives no mount namespaces");
-        }
-        other => panic!("the run on the small disk ended with {other:?}"),
-    }
-    None
-}
-
-fn may_mount() -> bool {
-    let disk = tempfile::tempdir().unwrap();
-    Process::new("unshare")
-        .args(["--mount", "--map-root-user", "mount", "-t", "tmpfs", "tmpfs"])
-        .arg(disk.path())
-        .status()
-        .is_ok_and(|status| status.success())
-}
-
 /// Takes all that is left of the disk. The result gives it back.
 fn fill(disk: &Path) -> PathBuf {
-    let path = disk.join("ballast");
-    let mut ballast = std::fs::File::create(&path).unwrap();
+    let path = disk.join("filler");
+    let mut filler = std::fs::File::create(&path).unwrap();
     for size in [1 << 20, 4096, 1] {
-        while ballast.write_all(&vec![0; size]).is_ok() {}
+        while filler.write_all(&vec![0; size]).is_ok() {}
     }
     path
 }
@@ -72,7 +32,7 @@ async fn close(node: Node) -> tempfile::TempDir {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_ends_while_a_vote_waits_for_space() {
     let test = "full_disk::a_store_ends_while_a_vote_waits_for_space";
-    let Some(disk) = small_disk(test) else { return };
+    let Some(disk) = small_disk(test, 128) else { return };
     let (network, [one, two]) = two_stores(&disk).await;
     for node in [&one, &two] {
         node.store.bootstrap(voters()).await.unwrap();
@@ -86,7 +46,7 @@ async fn a_store_ends_while_a_vote_waits_for_space() {
         here.wait_serving().await.unwrap();
     }
     two.add(key_in(slots(0, 8192)), 5).await;
-    let ballast = fill(&disk);
+    let filler = fill(&disk);
     // Until the log writer waits with one of them.
     while write(&lone, &[Command::Pad(1 << 16)]).await.is_ok() {}
     // The other store campaigns, and its vote is to be saved here: that ends the leadership.
@@ -98,7 +58,7 @@ async fn a_store_ends_while_a_vote_waits_for_space() {
     drop((lone, here));
     let dir = close(two).await;
 
-    std::fs::remove_file(ballast).unwrap();
+    std::fs::remove_file(filler).unwrap();
     let two = Node::open(dir, 2, network.for_store(2), quick).await;
     network.join(2, &two.store.endpoint());
     let here = two.region();
@@ -114,7 +74,7 @@ async fn a_store_ends_while_a_vote_waits_for_space() {
 async fn an_install_for_which_the_disk_fills_after_its_begin_is_finished_by_a_restart() {
     let test =
         "full_disk::an_install_for_which_the_disk_fills_after_its_begin_is_finished_by_a_restart";
-    let Some(disk) = small_disk(test) else { return };
+    let Some(disk) = small_disk(test, 128) else { return };
     let (network, [one, two]) = two_stores(&disk).await;
     let key = key_in(slots(0, 8192));
     let sent = one.store.bootstrap(lone(1, 1, slots(0, 8192))).await.unwrap();
@@ -130,7 +90,7 @@ async fn an_install_for_which_the_disk_fills_after_its_begin_is_finished_by_a_re
     });
     // The INSTALL file is written: from here on there is no room for anything.
     gate.wait().await;
-    let ballast = fill(&disk);
+    let filler = fill(&disk);
     while write(&other, &[Command::Pad(1 << 16)]).await.is_ok() {}
     gate.open();
     drop(other);
@@ -139,7 +99,7 @@ async fn an_install_for_which_the_disk_fills_after_its_begin_is_finished_by_a_re
     let snapshots = dir.path().join("snapshots");
     assert!(install_file(&snapshots).is_some(), "it is not finished");
 
-    std::fs::remove_file(ballast).unwrap();
+    std::fs::remove_file(filler).unwrap();
     let two = Node::open(dir, 2, network.for_store(2), quick).await;
     // Nobody has sent it again: the start has finished it.
     assert_eq!((sum(&two.engine, key), install_file(&snapshots)), (7, None));

@@ -14,6 +14,8 @@ mod installs;
 mod many;
 mod node;
 mod single;
+#[path = "../../../engine/tests/it/small_disk.rs"]
+mod small_disk;
 mod stepped;
 mod threads;
 mod toy;

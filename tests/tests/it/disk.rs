@@ -10,44 +10,9 @@ use neokv_resp::client::Value;
 use neokv_tests::client::Connection;
 use neokv_tests::process::{Server, neokv_binary};
 use rustix::process::Signal;
-use tempfile::TempDir;
 
+use crate::small_disk::small_disk;
 use crate::support::{ask, check, files, neokv, noise, number, until};
-
-/// A disk in memory, mounted for one test and unmounted with it, also when the test panics.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    /// `None`, with the reason printed, where a test may not mount.
-    fn mount(megabytes: u32) -> Option<SmallDisk> {
-        let folder = tempfile::tempdir().unwrap();
-        let size = format!("size={megabytes}m");
-        let output = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(folder.path())
-            .output();
-        match output {
-            Ok(output) if output.status.success() => Some(SmallDisk(folder)),
-            other => {
-                eprintln!("not run: no small disk can be mounted here: {other:?}");
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays mounted", self.0.path().display());
-        }
-    }
-}
 
 /// Small files and a short log, so that a small disk holds much of what a big one would.
 const SMALL: [&str; 8] = [
@@ -62,13 +27,13 @@ const SMALL: [&str; 8] = [
 ];
 
 /// A server whose data are on a disk of so many megabytes, and a file that takes sixty of them:
-/// without it there is room again. `None` where no disk can be mounted.
-fn on_small_disk(megabytes: u32, reserve: &str) -> Option<(SmallDisk, PathBuf, Server)> {
-    let disk = SmallDisk::mount(megabytes)?;
-    let filler = disk.path().join("filler");
+/// without it there is room again. `None` in the outer run of a test ([`small_disk`]).
+fn on_small_disk(test: &str, megabytes: u32, reserve: &str) -> Option<(PathBuf, PathBuf, Server)> {
+    let disk = small_disk(&format!("disk::{test}"), megabytes)?;
+    let filler = disk.join("filler");
     std::fs::write(&filler, vec![1; 60 << 20]).unwrap();
     let options = [&SMALL[..], &["--disk-reserve", reserve]].concat();
-    let server = Server::neokv_in(&disk.path().join("data"), &options).unwrap();
+    let server = Server::neokv_in(&disk.join("data"), &options).unwrap();
     Some((disk, filler, server))
 }
 
@@ -98,7 +63,8 @@ fn assert_there(c: &mut Connection, keys: impl Iterator<Item = u64>) {
 
 #[test]
 fn below_the_reserve_writes_are_refused_and_all_else_goes_on() {
-    let Some((_disk, filler, mut server)) = on_small_disk(160, "30mb") else { return };
+    let test = "below_the_reserve_writes_are_refused_and_all_else_goes_on";
+    let Some((_disk, filler, mut server)) = on_small_disk(test, 160, "30mb") else { return };
     let mut c = server.connect().unwrap();
     check(&mut c, &[("SET counter 5", "OK"), ("RPUSH list a b c", "3")]);
     let (acknowledged, error) = fill(&mut c);
@@ -145,7 +111,8 @@ fn below_the_reserve_writes_are_refused_and_all_else_goes_on() {
 /// Without a reserve the disk fills to the last byte, and the log itself finds no room.
 #[test]
 fn on_a_disk_that_is_really_full_nothing_acknowledged_is_lost() {
-    let Some((_disk, filler, mut server)) = on_small_disk(128, "0") else { return };
+    let test = "on_a_disk_that_is_really_full_nothing_acknowledged_is_lost";
+    let Some((_disk, filler, mut server)) = on_small_disk(test, 128, "0") else { return };
     let mut c = server.connect().unwrap();
     let (acknowledged, error) = fill(&mut c);
     assert!(acknowledged > 100, "{acknowledged}");
@@ -170,8 +137,9 @@ fn on_a_disk_that_is_really_full_nothing_acknowledged_is_lost() {
 /// the next start.
 #[test]
 fn the_errors_of_a_full_disk_say_what_to_do() {
-    let Some((disk, filler, mut server)) = on_small_disk(128, "0") else { return };
-    let rest = disk.path().join("rest");
+    let test = "the_errors_of_a_full_disk_say_what_to_do";
+    let Some((disk, filler, mut server)) = on_small_disk(test, 128, "0") else { return };
+    let rest = disk.join("rest");
     let mut c = server.connect().unwrap();
     let (acknowledged, error) = fill(&mut c);
     assert!(error.contains("outcome unknown: the disk is full"), "{error}");

@@ -23,6 +23,9 @@ mod refusals;
 #[cfg(test)]
 mod service;
 #[cfg(test)]
+#[path = "../../../engine/tests/it/small_disk.rs"]
+mod small_disk;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tidy;
