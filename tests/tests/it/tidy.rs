@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Most characters of a line of Rust.
+/// Most characters of a line of Rust or of prose.
 const COLUMNS: usize = 100;
 /// Most lines of a function, from its `fn` to its closing brace.
 const FUNCTION_LINES: usize = 70;
@@ -39,6 +39,10 @@ impl Source {
         self.path.ends_with(".rs")
     }
 
+    fn is_prose(&self) -> bool {
+        self.path.ends_with(".md")
+    }
+
     /// Whether the whole file consists of tests.
     fn is_test(&self) -> bool {
         self.path.contains("tests/") || self.path.ends_with("/tests.rs")
@@ -51,6 +55,9 @@ impl Source {
             faults.extend(self.faults_of_lines());
             faults.extend(self.long_functions());
             faults.extend(self.long_file());
+        }
+        if self.is_prose() {
+            faults.extend(self.wide_prose());
         }
         faults
     }
@@ -92,6 +99,19 @@ impl Source {
             }
         }
         faults
+    }
+
+    /// Lines of prose that are too long. Tables and what stands between fences keep their lines.
+    fn wide_prose(&self) -> Vec<String> {
+        let mut is_fenced = false;
+        let prose = self.numbered().filter(|(_, line)| {
+            let text = line.trim_start();
+            is_fenced ^= text.starts_with("```");
+            !is_fenced && !text.starts_with('|')
+        });
+        let wide = prose.map(|(number, line)| (number, line.chars().count()));
+        let wide = wide.filter(|(_, columns)| *columns > COLUMNS);
+        wide.map(|(number, columns)| format!("{}:{number}: {columns} columns", self.path)).collect()
     }
 
     fn long_functions(&self) -> Vec<String> {
@@ -188,6 +208,19 @@ fn the_sources_keep_their_shape() {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
+/// The code relies on it: a sum that wraps would be a wrong position and not an error. So it holds
+/// for our own crates in every profile that somebody may build the server with.
+#[test]
+fn every_profile_checks_overflows() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    for profile in ["[profile.dev]", "[profile.release]"] {
+        let settings = manifest.split_once(profile).map(|(_, rest)| rest.split("\n[").next());
+        let settings = settings.flatten().unwrap_or_default();
+        assert!(settings.contains("\noverflow-checks = true\n"), "{profile}: {settings}");
+    }
+}
+
 fn faults(path: &str, text: &str) -> String {
     let source = Source { path: path.to_owned(), text: text.to_owned() };
     source.faults().join("\n")
@@ -204,6 +237,10 @@ fn faults_are_found() {
     assert_eq!(faults("a.rs", &format!("// {}\n", "é".repeat(98))), "a.rs:1: 101 columns");
     assert_eq!(faults("a.rs", &format!("//! | {} |\n", "é".repeat(98))), "");
     assert_eq!(faults("a.rs", "// \"TODO\" is quoted\n// TODO: all\n"), "a.rs:2: TODO is left");
+    let wide = "word ".repeat(20) + "a";
+    assert_eq!(faults("a.md", &format!("one\n{wide}\n")), "a.md:2: 101 columns");
+    assert_eq!(faults("a.md", &format!("| {wide} |\n```\n{wide}\n```\n")), "");
+    assert_eq!(faults("a.md", &format!("```\n```\n{wide}\n")), "a.md:3: 101 columns");
     let named = "// Beyond words\nlet x = \"Beyond\";\nlet landed = InFlight;\n";
     assert_eq!(faults("a.rs", named), "a.rs:3: landed is no word of the field");
 }
