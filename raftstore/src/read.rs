@@ -40,6 +40,9 @@ use crate::machine::StateMachine;
 /// Reads that may wait for a round.
 const WAITING: usize = 65_536;
 
+/// For so many reads a Region keeps memory between its rounds.
+const KEPT: usize = 64;
+
 /// Permission to read a Region: its replica here holds every write acknowledged before the read
 /// began.
 #[derive(Debug, Clone)]
@@ -97,10 +100,18 @@ pub(crate) async fn run<M: StateMachine>(
         let outcome = tokio::time::timeout(timeout * 2, confirm(&raft, region, timeout)).await;
         let busy = ReadError::NotReady { region, why: "its group is busy with its disk" };
         let outcome = outcome.unwrap_or(Err(busy));
-        for asker in round.drain(..) {
-            let _ = asker.send(outcome.clone());
-        }
+        answer(&mut round, &outcome);
     }
+}
+
+/// Tells everybody in a round what has become of it. A large round gives its memory back: the next
+/// one may be long in coming.
+fn answer(round: &mut Vec<Asker>, outcome: &Result<(), ReadError>) {
+    for asker in round.drain(..) {
+        // One that does not wait any more is not told.
+        let _ = asker.send(outcome.clone());
+    }
+    round.shrink_to(KEPT);
 }
 
 /// One round: the majority confirms us, and we have applied what was committed when it was asked.
@@ -124,4 +135,25 @@ async fn confirm<M: StateMachine>(
     let applied = applied.map_err(|fatal| stopped(fatal.to_string()))?;
     applied.map_err(|_| ReadError::NotReady { region, why: "apply lags behind" })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_round_is_answered_and_gives_its_memory_back() {
+        let (mut round, waits): (Vec<Asker>, Vec<_>) =
+            (0..100 * KEPT).map(|_| oneshot::channel()).unzip();
+        answer(&mut round, &Err(ReadError::NeedsQuorum { region: 1 }));
+        for mut wait in waits {
+            assert_eq!(wait.try_recv(), Ok(Err(ReadError::NeedsQuorum { region: 1 })));
+        }
+        assert!(round.is_empty() && round.capacity() <= KEPT, "{}", round.capacity());
+        // A small one keeps it.
+        round.push(oneshot::channel().0);
+        let kept = round.capacity();
+        answer(&mut round, &Ok(()));
+        assert_eq!(round.capacity(), kept);
+    }
 }

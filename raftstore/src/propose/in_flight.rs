@@ -165,6 +165,21 @@ impl<C, R> AllInFlight<C, R> {
         self.each(|entry| entry.expire(now));
     }
 
+    /// Forgets those that have ended, and gives back the memory of those that were. Called where
+    /// none begins often.
+    pub(super) fn release_memory(&self) {
+        let mut entries = self.0.lock();
+        // Each keeps the memory of its entry.
+        entries.retain(|entry| entry.strong_count() > 0);
+        entries.shrink_to_fit();
+    }
+
+    /// For how many entries there is memory.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.0.lock().capacity()
+    }
+
     fn each(&self, act: impl Fn(&InFlight<C, R>)) {
         // Outside the lock: the last handle of an entry may go here, which calls events.
         let entries: Vec<_> = self.0.lock().iter().filter_map(Weak::upgrade).collect();

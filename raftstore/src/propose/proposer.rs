@@ -310,6 +310,20 @@ impl<M: StateMachine> Proposer<M> {
         refuse::<M>(expired, &ProposeError::NotReady { region: self.parts.region, why });
     }
 
+    /// Called once in a while: a Region that was not written to since the last call gives back the
+    /// memory that its writes needed.
+    pub(crate) fn release_memory(&self) {
+        if self.queue.lock().release_memory() {
+            self.in_flight.release_memory();
+        }
+    }
+
+    /// For how many submissions and entries there is memory.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> (usize, usize) {
+        (self.queue.lock().capacity(), self.in_flight.capacity())
+    }
+
     /// Refuses the submissions that are queued and those that come.
     pub(crate) fn close(&self) {
         let waiting = self.queue.lock().close();

@@ -117,6 +117,8 @@ pub(super) struct Queue<C, R> {
     commands: usize,
     closed: bool,
     stalled: bool,
+    /// Something came since [`Queue::release_memory`] looked last.
+    busy: bool,
 }
 
 impl<C, R> Default for Queue<C, R> {
@@ -128,6 +130,7 @@ impl<C, R> Default for Queue<C, R> {
             commands: 0,
             closed: false,
             stalled: false,
+            busy: false,
         }
     }
 }
@@ -201,6 +204,22 @@ impl<C, R> Queue<C, R> {
         self.waiting.drain(..).collect()
     }
 
+    /// Called once in a while: a queue that is empty and that nothing came to since the last call
+    /// gives its memory back. Whether that is so.
+    pub(super) fn release_memory(&mut self) -> bool {
+        let is_idle = !std::mem::take(&mut self.busy) && self.waiting.is_empty();
+        if is_idle {
+            self.waiting = VecDeque::new();
+        }
+        is_idle
+    }
+
+    /// For how many submissions there is memory.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.waiting.capacity()
+    }
+
     /// Takes out what has waited too long.
     pub(super) fn expired(&mut self, now: Instant) -> Vec<Submission<C, R>> {
         // Deadlines grow from the head to the end, those that were put back aside: they are older.
@@ -246,6 +265,7 @@ impl<C, R> Queue<C, R> {
     fn count_in(&mut self, submission: &Submission<C, R>) {
         self.bytes += submission.weight;
         self.commands += submission.commands.len();
+        self.busy = true;
     }
 
     fn pop(&mut self) -> Option<Submission<C, R>> {

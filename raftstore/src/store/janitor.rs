@@ -46,10 +46,11 @@ impl<M: StateMachine> Inner<M> {
         }
     }
 
-    /// Answers proposals whose time is over, gives back the memory of an idle log, and tries a
-    /// removal again that did not succeed.
+    /// Answers proposals whose time is over, gives back what an idle Region holds in memory for its
+    /// writes and its log, and tries a removal again that did not succeed.
     fn look_after_region(&self, region: &Region<M>) {
         region.proposer.expire();
+        region.proposer.release_memory();
         region.log.release_memory();
         if region.shape.replica().state == ReplicaState::Tombstone {
             self.operations.removed(region.id);

@@ -123,6 +123,31 @@ async fn what_is_held_for_a_later_entry_keeps_its_share_of_the_quota() {
 }
 
 #[tokio::test]
+async fn a_region_that_is_idle_between_two_looks_gives_its_memory_back() {
+    let proposer = proposer();
+    let waits: Vec<_> = (0..50).map(|_| proposer.submit(epoch(), vec![1]).unwrap()).collect();
+    proposer.release_memory();
+    proposer.release_memory();
+    let (queue, _) = proposer.capacity();
+    assert!(queue >= 50, "they wait still");
+    proposer.stall(true);
+    drop(waits);
+    proposer.stall(false);
+    let _wait = proposer.submit(epoch(), vec![1]).unwrap();
+    let (_, draft) = proposer.next().await.unwrap();
+    let entry = proposer.begin(1, draft).unwrap();
+    let touched = proposer.capacity();
+    assert!(touched.0 > 0 && touched.1 > 0, "{touched:?}");
+    proposer.release_memory();
+    assert_eq!(proposer.capacity(), touched, "it was written to a moment ago");
+    proposer.release_memory();
+    assert_eq!(proposer.capacity(), (0, 1), "its entry is in flight");
+    drop(entry);
+    proposer.release_memory();
+    assert_eq!(proposer.capacity(), (0, 0));
+}
+
+#[tokio::test]
 async fn what_waits_in_a_region_that_leaves_its_store_goes_back_to_be_routed_again() {
     let proposer = proposer();
     let waiting = proposer.submit(epoch(), vec![1]).unwrap();
