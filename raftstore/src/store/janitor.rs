@@ -69,35 +69,17 @@ impl<M: StateMachine> Inner<M> {
     }
 
     /// Purges logs that have too many entries, and the largest ones while all of them together have
-    /// too many bytes. Entries that a live follower lacks stay, up to [`HARD`] times the limit.
+    /// too many bytes.
     fn compact_logs(&self, regions: &[Arc<Region<M>>]) {
-        let mut sizes: Vec<(u64, u64, &Arc<Region<M>>)> = regions
-            .iter()
-            .map(|region| {
-                let (bytes, entries) = region.log.size();
-                (bytes, entries, region)
-            })
-            .collect();
-        sizes.sort_by_key(|(bytes, ..)| std::cmp::Reverse(*bytes));
-        let total: u64 = sizes.iter().map(|(bytes, ..)| bytes).sum();
-        metrics::log_bytes(total);
-        // Down to half of the budget, so that purges are few and large.
-        let limit = self.config.log_bytes;
-        let mut surplus = if total > limit { total - limit / 2 } else { 0 };
-        for (bytes, entries, region) in sizes {
-            let by_bytes = bytes.min(surplus);
-            let too_many = entries > self.config.log_entries;
-            if by_bytes == 0 && !too_many {
-                continue;
-            }
-            surplus -= by_bytes;
-            let keep_entries = if too_many { self.config.log_entries / 2 } else { u64::MAX };
+        let sizes: Vec<(u64, u64)> = regions.iter().map(|region| region.log.size()).collect();
+        metrics::log_bytes(sizes.iter().map(|(bytes, _)| bytes).sum());
+        let limits = LogLimits { bytes: self.config.log_bytes, entries: self.config.log_entries };
+        for (number, purge) in purges(&sizes, &limits) {
+            let Some(region) = regions.get(number) else { continue };
             // A follower that is a little behind is waited for, as long as that is affordable.
-            let hard =
-                total > limit.saturating_mul(HARD) || entries / HARD > self.config.log_entries;
             let followers = region.held_by_followers(self.config.election_max);
-            let upto = followers.filter(|_| !hard).unwrap_or(u64::MAX);
-            self.compact(Arc::clone(region), upto, bytes - by_bytes, keep_entries);
+            let upto = followers.filter(|_| purge.waits_for_followers).unwrap_or(u64::MAX);
+            self.compact(Arc::clone(region), upto, purge.keep_bytes, purge.keep_entries);
         }
     }
 
@@ -108,5 +90,89 @@ impl<M: StateMachine> Inner<M> {
                 tracing::warn!(region = region.id, %error, "log not purged");
             }
         });
+    }
+}
+
+/// What the logs of a store may hold.
+struct LogLimits {
+    /// Bytes of all of them together.
+    bytes: u64,
+    /// Entries of each.
+    entries: u64,
+}
+
+/// What is to be purged of one log.
+#[derive(Debug, PartialEq, Eq)]
+struct Purge {
+    /// About so many bytes remain.
+    keep_bytes: u64,
+    /// About so many entries remain.
+    keep_entries: u64,
+    /// Entries that a live follower lacks stay: until there is [`HARD`] times too much.
+    waits_for_followers: bool,
+}
+
+/// Which logs are to be purged, of those with so many bytes and entries, by their positions; the
+/// largest ones first.
+fn purges(sizes: &[(u64, u64)], limits: &LogLimits) -> Vec<(usize, Purge)> {
+    let mut largest: Vec<(usize, u64, u64)> = sizes
+        .iter()
+        .enumerate()
+        .map(|(number, (bytes, entries))| (number, *bytes, *entries))
+        .collect();
+    largest.sort_by_key(|(_, bytes, _)| std::cmp::Reverse(*bytes));
+    let total: u64 = sizes.iter().map(|(bytes, _)| bytes).sum();
+    // Down to half of the budget, so that purges are few and large.
+    let mut surplus = if total > limits.bytes { total - limits.bytes / 2 } else { 0 };
+    let mut purges = Vec::new();
+    for (number, bytes, entries) in largest {
+        let by_bytes = bytes.min(surplus);
+        let too_many = entries > limits.entries;
+        if by_bytes == 0 && !too_many {
+            continue;
+        }
+        surplus -= by_bytes;
+        let keep_entries = if too_many { limits.entries / 2 } else { u64::MAX };
+        let hard = total > limits.bytes.saturating_mul(HARD) || entries / HARD > limits.entries;
+        let purge =
+            Purge { keep_bytes: bytes - by_bytes, keep_entries, waits_for_followers: !hard };
+        purges.push((number, purge));
+    }
+    purges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: LogLimits = LogLimits { bytes: 1000, entries: 100 };
+
+    fn purge(keep_bytes: u64, keep_entries: u64, waits_for_followers: bool) -> Purge {
+        Purge { keep_bytes, keep_entries, waits_for_followers }
+    }
+
+    #[test]
+    fn the_largest_logs_are_purged_until_half_of_the_bytes_remain() {
+        assert_eq!(purges(&[(400, 1), (600, 1)], &LIMITS), [], "as much as may be");
+        let purged = purges(&[(100, 1), (700, 1), (500, 1), (10, 1)], &LIMITS);
+        assert_eq!(purged, [(1, purge(0, u64::MAX, true)), (2, purge(390, u64::MAX, true))]);
+    }
+
+    #[test]
+    fn a_log_with_too_many_entries_is_purged_whatever_the_others_hold() {
+        assert_eq!(purges(&[(5, 100), (7, 101)], &LIMITS), [(1, purge(7, 50, true))]);
+    }
+
+    #[test]
+    fn followers_are_waited_for_until_there_is_twice_too_much() {
+        let waits = |sizes: &[(u64, u64)]| {
+            let purges = purges(sizes, &LIMITS).into_iter();
+            purges.map(|(_, purge)| purge.waits_for_followers).collect::<Vec<_>>()
+        };
+        assert_eq!(waits(&[(2000, 1)]), [true]);
+        assert_eq!(waits(&[(2001, 1)]), [false]);
+        assert_eq!(waits(&[(1000, 1), (1001, 1)]), [false, false]);
+        assert_eq!(waits(&[(1, 201)]), [true]);
+        assert_eq!(waits(&[(1, 202), (1, 150)]), [false, true], "each for itself");
     }
 }

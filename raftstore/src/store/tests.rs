@@ -1,9 +1,10 @@
 //! A store whose disk is full, answers that come late, and rows that change hands.
 
+mod janitor;
 mod panics;
 mod unknown_rows;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
@@ -18,7 +19,8 @@ use openraft::impls::leader_id_std::LeaderId;
 use openraft::raft::AppendEntriesRequest;
 use parking_lot::Mutex;
 
-use super::Store;
+use super::{Inner, Store};
+use crate::apply::Operations;
 use crate::config::Config;
 use crate::error::{ProposeError, ReadError, StoreError};
 use crate::machine::{ApplyContext, ApplyError, Outcome, StateMachine};
@@ -42,6 +44,25 @@ async fn store(dir: &std::path::Path) -> Store<Nothing> {
     let mut descriptor = testing::descriptor(1, SlotRange::ALL);
     descriptor.peers.push(Peer { id: 2, store: 2, role: PeerRole::Voter });
     store.bootstrap(descriptor).await.unwrap();
+    store
+}
+
+/// With Regions 1 and 2, each over half of the slots and without other peers. Nobody looks after
+/// it.
+async fn unwatched(
+    dir: &std::path::Path,
+    tune: impl FnOnce(&mut Config),
+    operations: impl FnOnce(Weak<Inner<Nothing>>) -> Arc<dyn Operations>,
+) -> Store<Nothing> {
+    let mut config = Config::new(1, dir.join("snapshots"));
+    tune(&mut config);
+    let (engine, machine) = (testing::engine(dir), Arc::new(Nothing));
+    let store = Store(Inner::new(engine, machine, config, Arc::new(NoPeers), operations).unwrap());
+    for (id, start) in [(1, 0), (2, 8192)] {
+        let slots = SlotRange::new(start, start + 8192).unwrap();
+        let region = store.bootstrap(testing::descriptor(id, slots)).await.unwrap();
+        region.wait_serving().await.unwrap();
+    }
     store
 }
 

@@ -5,16 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ::metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use neokv_encoding::region::{Descriptor, ReplicaState};
-use neokv_encoding::slot::SlotRange;
 
+use super::unwatched;
 use crate::apply::{AdminOutcome, Change, OperationContext, Operations};
-use crate::config::Config;
 use crate::error::{Action, ProposeError, ReadError};
 use crate::machine::ApplyError;
 use crate::operation::Dispatch;
-use crate::store::{Inner, SHUT_DOWN, Store};
-use crate::testing::{self, Nothing};
-use crate::transport::NoPeers;
+use crate::store::{SHUT_DOWN, Store};
+use crate::testing::Nothing;
 
 /// Counts panics; panics itself, when it is told to, where something is measured.
 #[derive(Default)]
@@ -72,18 +70,8 @@ impl Operations for Faulty {
     }
 }
 
-/// A store with Regions 1 and 2, that nobody looks after.
 async fn store(dir: &std::path::Path) -> Store<Nothing> {
-    let config = Config::new(1, dir.join("snapshots"));
-    let (engine, machine) = (testing::engine(dir), Arc::new(Nothing));
-    let operations = |weak| Arc::new(Faulty(Dispatch::of(weak))) as Arc<dyn Operations>;
-    let store = Store(Inner::new(engine, machine, config, Arc::new(NoPeers), operations).unwrap());
-    for (id, start) in [(1, 0), (2, 8192)] {
-        let slots = SlotRange::new(start, start + 8192).unwrap();
-        let region = store.bootstrap(testing::descriptor(id, slots)).await.unwrap();
-        region.wait_serving().await.unwrap();
-    }
-    store
+    unwatched(dir, |_| {}, |weak| Arc::new(Faulty(Dispatch::of(weak)))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
