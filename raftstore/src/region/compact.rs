@@ -30,7 +30,7 @@ pub(crate) struct Compacting(AtomicBool);
 impl Compacting {
     /// Begins, unless one is under way.
     fn begin(&self) -> Option<Ongoing<'_>> {
-        (!self.0.swap(true, Ordering::AcqRel)).then_some(Ongoing(self))
+        (!self.0.swap(true, Ordering::AcqRel)).then(|| Ongoing(self))
     }
 }
 
