@@ -1,9 +1,11 @@
 //! Installs that are cut short, and transfers that stop: on the level of files and records. Whole
 //! transfers are tested from outside.
 
+mod sending;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::Duration;
@@ -19,7 +21,7 @@ use neokv_engine::{Durability, Engine};
 
 use super::dir::{Package, files};
 use super::install::{Snapshots, begin, link_all, replace};
-use super::receive::Receiver;
+use super::receive::{Arrived, Receiver};
 use super::recovery::{discard, recover};
 use super::source::{Received, RegionSource, Source};
 use crate::apply::Applier;
@@ -28,6 +30,7 @@ use crate::config::Config;
 use crate::error::StoreError;
 use crate::machine::StateMachine;
 use crate::ownership::Ownership;
+use crate::random::SplitMix64;
 use crate::records;
 use crate::shape;
 use crate::space::SpaceAlarm;
@@ -90,6 +93,18 @@ fn package(engine: &Engine, dir: &Path) -> Package {
     Snapshots::<Nothing>::package(&source as &dyn Source, dir).unwrap()
 }
 
+/// A store at index 9 with rows of `old`, its directory for snapshots, and a snapshot of index 50
+/// with rows of `new` there.
+fn prepared(dir: &Path) -> (Engine, PathBuf, Package) {
+    let source = store(&dir.join("source"), 50, SlotRange::ALL);
+    put_rows(&source, b"new");
+    let target = store(&dir.join("target"), 9, SlotRange::ALL);
+    put_rows(&target, b"old");
+    let passing = dir.join("target/snapshots");
+    let package = package(&source, &passing);
+    (target, passing, package)
+}
+
 type Steps = fn(&Engine, &Package) -> Result<(), StoreError>;
 
 fn replace_all(engine: &Engine, package: &Package) -> Result<(), StoreError> {
@@ -102,12 +117,7 @@ fn replace_all(engine: &Engine, package: &Package) -> Result<(), StoreError> {
 /// the store starts again.
 fn interrupted(steps: Steps) -> (tempfile::TempDir, Engine) {
     let dir = tempfile::tempdir().unwrap();
-    let source = store(&dir.path().join("source"), 50, SlotRange::ALL);
-    put_rows(&source, b"new");
-    let target = store(&dir.path().join("target"), 9, SlotRange::ALL);
-    put_rows(&target, b"old");
-    let snapshots = dir.path().join("target/snapshots");
-    let package = package(&source, &snapshots);
+    let (target, snapshots, package) = prepared(dir.path());
     steps(&target, &package).unwrap();
     package.dir.keep();
     assert!(recover(&target, &Nothing, &snapshots).unwrap().is_empty());
@@ -164,11 +174,7 @@ fn abandoned(
     change: impl FnOnce(&Engine),
 ) -> (tempfile::TempDir, Engine, BTreeMap<u64, StoreError>) {
     let dir = tempfile::tempdir().unwrap();
-    let source = store(&dir.path().join("source"), 50, SlotRange::ALL);
-    put_rows(&source, b"new");
-    let target = store(&dir.path().join("target"), 9, SlotRange::ALL);
-    let snapshots = dir.path().join("target/snapshots");
-    let package = package(&source, &snapshots);
+    let (target, snapshots, package) = prepared(dir.path());
     begin(package.dir.path(), &package.manifest).unwrap();
     if in_engine {
         // What the first step in the engine leaves when the second one fails: the file arrived as
@@ -227,12 +233,7 @@ fn an_install_that_was_abandoned_does_not_come_back() {
 #[test]
 fn an_install_whose_files_were_damaged_by_the_crash_is_not_done_again() {
     let dir = tempfile::tempdir().unwrap();
-    let source = store(&dir.path().join("source"), 50, SlotRange::ALL);
-    put_rows(&source, b"new");
-    let target = store(&dir.path().join("target"), 9, SlotRange::ALL);
-    put_rows(&target, b"old");
-    let snapshots = dir.path().join("target/snapshots");
-    let package = package(&source, &snapshots);
+    let (target, snapshots, package) = prepared(dir.path());
     begin(package.dir.path(), &package.manifest).unwrap();
     let last = files(package.dir.path(), &package.manifest).pop().unwrap();
     let mut bytes = fs::read(&last.path).unwrap();
@@ -278,18 +279,27 @@ fn the_removal_of_a_replica_discards_its_installs_and_no_others() {
     assert!(foreign.exists(), "a directory that is no transfer's is left alone");
 }
 
+/// Installs a package that has arrived.
+fn install(
+    engine: &Engine,
+    passing: PathBuf,
+    package: Package,
+    applier: &Applier<Nothing>,
+) -> Result<(), StoreError> {
+    let (machine, ownership) = (Arc::new(Nothing), Ownership::default());
+    let snapshots = Snapshots::new(engine.clone(), machine, 1, passing, ownership);
+    let claim = snapshots.claim(&package.manifest.descriptor).unwrap();
+    let announced = package.manifest.applied.log_id.map(log_id_in);
+    snapshots.install(Received { package, claim }, announced, applier)
+}
+
 /// Installs a snapshot of index 50 over a store at index 9 whose disk is full when the INSTALL file
 /// is written. `while_full` is called when that is noticed, and has the file to free for room.
 fn install_on_a_full_disk(
     while_full: impl Fn(&Applier<Nothing>, &Path) + Send + Sync + 'static,
 ) -> (tempfile::TempDir, Engine, Result<(), StoreError>) {
     let dir = tempfile::tempdir().unwrap();
-    let source = store(&dir.path().join("source"), 50, SlotRange::ALL);
-    put_rows(&source, b"new");
-    let target = store(&dir.path().join("target"), 9, SlotRange::ALL);
-    put_rows(&target, b"old");
-    let passing = dir.path().join("target/snapshots");
-    let package = package(&source, &passing);
+    let (target, passing, package) = prepared(dir.path());
     let transfer = package.dir.path().to_owned();
     let full = transfer.join("INSTALL.unfinished");
     std::os::unix::fs::symlink("/dev/full", &full).unwrap();
@@ -305,31 +315,20 @@ fn install_on_a_full_disk(
     });
     let applier = testing::applier_with(&target, 1, space);
     assert!(waiting.set(Arc::clone(&applier)).is_ok());
-    let (machine, ownership) = (Arc::new(Nothing), Ownership::default());
-    let snapshots = Snapshots::new(target.clone(), machine, 1, passing, ownership);
-    let claim = snapshots.claim(&package.manifest.descriptor).unwrap();
-    let announced = package.manifest.applied.log_id.map(log_id_in);
-    let installed = snapshots.install(Received { package, claim }, announced, &applier);
+    let installed = install(&target, passing, package, &applier);
     (dir, target, installed)
 }
 
 #[test]
 fn the_clock_of_a_snapshot_moves_its_region_and_the_store_by_a_step_at_most() {
     let dir = tempfile::tempdir().unwrap();
-    let source = store(&dir.path().join("source"), 50, SlotRange::ALL);
-    let target = store(&dir.path().join("target"), 9, SlotRange::ALL);
-    let passing = dir.path().join("target/snapshots");
-    let mut package = package(&source, &passing);
+    let (target, passing, mut package) = prepared(dir.path());
     // Its leader's clock is a year ahead.
     let clock = Clock::default();
     let stamp_ms = clock.now_ms() + 365 * 86_400_000;
     package.manifest.applied.clock = hlc::from_ms(stamp_ms);
     let applier = testing::applier_by(&target, 1, SpaceAlarm::new(|_| {}), clock.clone());
-    let (machine, ownership) = (Arc::new(Nothing), Ownership::default());
-    let snapshots = Snapshots::new(target.clone(), machine, 1, passing, ownership);
-    let claim = snapshots.claim(&package.manifest.descriptor).unwrap();
-    let announced = package.manifest.applied.log_id.map(log_id_in);
-    snapshots.install(Received { package, claim }, announced, &applier).unwrap();
+    install(&target, passing, package, &applier).unwrap();
     let region = &applier.parts().clock;
     assert!(region.now_ms() >= stamp_ms, "what has expired does not come alive");
     // A step is a second: a day leaves the test its time.
@@ -499,6 +498,26 @@ async fn chunks_out_of_order_end_the_transfer() {
     }
 }
 
+/// Sends a package to a receiver that has given it a session. `change` is done to the bytes of
+/// each file before.
+async fn send_package(
+    receiver: &Arc<Receiver>,
+    session: u64,
+    package: &Package,
+    change: impl Fn(u32, &mut Vec<u8>),
+) -> Result<Arrived, TransportError> {
+    for (number, file) in (0u32..).zip(files(package.dir.path(), &package.manifest)) {
+        let mut content = fs::read(&file.path).unwrap();
+        change(number, &mut content);
+        let chunk = Writer::new().u64(session).u32(number).u64(0).bytes(&content).finish();
+        receiver.chunk(1, chunk).await.unwrap();
+    }
+    let vote = crate::types::vote_in(neokv_encoding::raft::Vote::default());
+    let manifest = package.manifest.encode();
+    let end = Writer::new().u64(session).vote(&vote).bytes(&manifest).finish();
+    receiver.end(1, end).await
+}
+
 #[tokio::test]
 async fn only_what_arrives_as_it_was_sent_is_taken() {
     let dir = tempfile::tempdir().unwrap();
@@ -506,26 +525,53 @@ async fn only_what_arrives_as_it_was_sent_is_taken() {
     put_rows(&engine, b"new");
     let package = package(&engine, &dir.path().join("out"));
     let receiver = receiver(&dir.path().join("in"), Duration::from_secs(60));
-    let vote = crate::types::vote_in(neokv_encoding::raft::Vote::default());
     for flipped in [false, true] {
         let session = offer(&receiver, 1).unwrap();
-        for (number, file) in (0u32..).zip(files(package.dir.path(), &package.manifest)) {
-            let mut content = fs::read(&file.path).unwrap();
+        let damage = |number, content: &mut Vec<u8>| {
             if flipped && number == 1 {
                 content[7] ^= 1;
             }
-            let head = Writer::new().u64(session).u32(number).u64(0).bytes(&content).finish();
-            receiver.chunk(1, head).await.unwrap();
-        }
-        let manifest = package.manifest.encode();
-        let end = Writer::new().u64(session).vote(&vote).bytes(&manifest).finish();
-        let arrived = receiver.end(1, end).await;
+        };
+        let arrived = send_package(&receiver, session, &package, damage).await;
         assert_eq!(arrived.is_err(), flipped, "{:?}", arrived.err());
         if let Ok(arrived) = arrived {
             assert!(offer(&receiver, 1).is_err(), "it is being installed, and keeps its place");
             drop(arrived);
         }
     }
+}
+
+#[tokio::test]
+async fn an_install_does_not_sum_again_what_was_summed_when_it_arrived() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = store(&dir.path().join("source"), 50, SlotRange::ALL);
+    // Many blocks: the engine looks at the first and the last row of a file.
+    let user = UserKey::new(0, Bytes::from_static(b"new"));
+    let keys: Vec<Vec<u8>> =
+        (0..1000u16).map(|field| user.subkey(1, &field.to_be_bytes())).collect();
+    let mut random = SplitMix64::new(1);
+    let mut batch = source.log_batch();
+    for key in &keys {
+        let value: Vec<u8> = (0..128).flat_map(|_| random.next_u64().to_be_bytes()).collect();
+        batch.put(Family::Subkey, key, value);
+    }
+    source.write_log(batch, Durability::Synced).unwrap();
+    let target = store(&dir.path().join("target"), 9, SlotRange::ALL);
+    let passing = dir.path().join("target/snapshots");
+    let package = package(&source, &passing);
+    let receiver = receiver(&passing, Duration::from_secs(60));
+    let session = offer(&receiver, 1).unwrap();
+    let arrived = send_package(&receiver, session, &package, |_, _| {}).await.unwrap();
+    let file = files(arrived.package.dir.path(), &arrived.package.manifest).remove(0);
+    let mut bytes = fs::read(&file.path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file.path, &bytes).unwrap();
+    let applier = testing::applier(&target, 1);
+    install(&target, passing, arrived.package, &applier).unwrap();
+    assert_eq!(records::applied(&target, 1).unwrap().unwrap().clock, 50);
+    let damaged = keys.iter().filter(|key| target.get(Family::Subkey, key).is_err()).count();
+    assert!((1..1000).contains(&damaged), "who reads the rows finds it: {damaged}");
 }
 
 #[tokio::test]
