@@ -93,7 +93,7 @@ pub enum ProposeError {
     },
     /// The write was handed to the log but its outcome is not known. It may have taken effect, or
     /// may still do so.
-    #[error("outcome unknown: {why}; the write may or may not have taken effect")]
+    #[error("outcome unknown: {why}")]
     Unknown {
         /// What happened.
         why: Arc<str>,
@@ -109,6 +109,17 @@ pub enum ProposeError {
 }
 
 impl ProposeError {
+    /// The error of work of which a part was done before this one came: the outcome of the whole is
+    /// not known. `done` says which part that is.
+    #[must_use]
+    pub fn after(self, done: &str) -> ProposeError {
+        let why = match self {
+            Self::Unknown { why } => format!("{done}, then: {why}"),
+            other => format!("{done}, then: {other}"),
+        };
+        Self::Unknown { why: Arc::from(why) }
+    }
+
     /// What to do about it.
     pub fn action(&self) -> Action {
         match self {
@@ -332,5 +343,24 @@ impl StoreError {
             Self::UnknownRegion { .. } => Action::Elsewhere,
             Self::Snapshot { .. } => Action::Retry,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_behind_a_part_that_was_done_says_once_that_the_outcome_is_unknown() {
+        let lost = ProposeError::Unknown { why: Arc::from("the leader was lost") };
+        let text = lost.after("the first commands took effect").to_string();
+        let expected = "outcome unknown: the first commands took effect, then: the leader was lost";
+        assert_eq!(text, expected);
+        let full = ProposeError::NoSpace.after("the first commands took effect");
+        assert_eq!(full.action(), Action::Ask, "a part of it happened");
+        let text = full.to_string();
+        assert!(
+            text.starts_with("outcome unknown: the first commands took effect, then: no space")
+        );
     }
 }

@@ -100,9 +100,7 @@ impl<M: StateMachine> Region<M> {
         let mut done = progress.done;
         while !progress.rest.is_empty() {
             let more = self.propose_some(epoch, progress.rest).await;
-            progress = more.map_err(|error| ProposeError::Unknown {
-                why: Arc::from(format!("the first commands took effect, then: {error}")),
-            })?;
+            progress = more.map_err(|error| error.after("the first commands took effect"))?;
             done.append(&mut progress.done);
         }
         Ok(done)

@@ -276,9 +276,7 @@ impl Connection {
                     // What has happened elsewhere stays: that must not look like a refusal.
                     let elsewhere = begun - usize::from(!is_refusal(&error));
                     let error = if had_begun || elsewhere > 0 {
-                        let cause = cause(&error);
-                        let why = format!("some regions may have done it, one has failed: {cause}");
-                        ProposeError::Unknown { why: why.into() }
+                        error.after("some regions may have done it")
                     } else {
                         error
                     };
@@ -374,15 +372,6 @@ fn may_have_happened(outcome: &Result<Done<LogCommand, Reply>, ProposeError>) ->
 /// Whether nothing happened: then the command was rejected, not called, as Redis counts it.
 fn is_refusal(error: &ProposeError) -> bool {
     !matches!(error, ProposeError::Unknown { .. })
-}
-
-/// What went wrong. Of an unknown outcome only the cause, for a sentence that itself tells of an
-/// unknown outcome.
-fn cause(error: &ProposeError) -> String {
-    match error {
-        ProposeError::Unknown { why } => why.to_string(),
-        other => other.to_string(),
-    }
 }
 
 /// The answer to a command that came back with an error.
