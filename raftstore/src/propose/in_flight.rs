@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use neokv_encoding::region::Descriptor;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -67,8 +68,13 @@ impl<C, R> InFlight<C, R> {
     /// reply.
     ///
     /// A caller of whose commands some were carried out gets the others back; one of whose commands
-    /// none was waits on.
-    pub(super) fn succeed(&self, outcomes: Vec<Outcome<R>>, commands: Vec<C>) {
+    /// none was waits on. What the Region refused goes back with `descriptor`, by which it did.
+    pub(super) fn succeed(
+        &self,
+        outcomes: Vec<Outcome<R>>,
+        commands: Vec<C>,
+        descriptor: &Arc<Descriptor>,
+    ) {
         if outcomes.len() > self.commands {
             // Which of them belongs to which command cannot be told.
             return self.fail(&lost_count());
@@ -81,7 +87,10 @@ impl<C, R> InFlight<C, R> {
             for _ in 0..waiter.count {
                 match (outcomes.next(), commands.next()) {
                     (Some(Outcome::Reply(reply)), _) => done.push(Done::Reply(reply)),
-                    (Some(Outcome::Misrouted), Some(own)) => done.push(Done::Misrouted(own)),
+                    (Some(Outcome::Misrouted), Some(command)) => {
+                        let descriptor = Arc::clone(descriptor);
+                        done.push(Done::Misrouted { command, descriptor });
+                    }
                     (None, Some(own)) => rest.push(own),
                     (_, None) => complete = false,
                 }
@@ -194,10 +203,12 @@ fn lost_count() -> ProposeError {
 
 #[cfg(test)]
 mod tests {
+    use neokv_encoding::slot::SlotRange;
     use tokio::sync::oneshot;
 
     use super::*;
     use crate::propose::queue::Answer;
+    use crate::testing;
 
     /// Counts what it is told.
     #[derive(Default)]
@@ -220,6 +231,10 @@ mod tests {
 
     type Wait = oneshot::Receiver<Result<Progress<char, u8>, ProposeError>>;
 
+    fn shape() -> Arc<Descriptor> {
+        Arc::new(testing::descriptor(1, SlotRange::ALL))
+    }
+
     fn waiter(count: usize, rest: &str) -> (Waiter<char, u8>, Wait) {
         let (answer, wait) = Answer::new();
         let deadline = Instant::now();
@@ -235,10 +250,17 @@ mod tests {
         entry.settle();
         entry.settle();
         let reply = Outcome::Reply;
-        entry.succeed(vec![reply(1), Outcome::Misrouted, reply(3)], "abcde".chars().collect());
+        entry.succeed(
+            vec![reply(1), Outcome::Misrouted, reply(3)],
+            "abcde".chars().collect(),
+            &shape(),
+        );
         drop(entry);
         let first = waits.remove(0).await.unwrap().unwrap();
-        assert_eq!(first.done, [Done::Reply(1), Done::Misrouted('b')]);
+        assert_eq!(
+            first.done,
+            [Done::Reply(1), Done::Misrouted { command: 'b', descriptor: shape() }]
+        );
         assert!(first.rest.is_empty());
         let second = waits.remove(0).await.unwrap().unwrap();
         assert_eq!((second.done, second.rest), (vec![Done::Reply(3)], vec!['d', 'x']));
@@ -255,7 +277,7 @@ mod tests {
         let entry = InFlight::new(1, vec![early, late], Arc::clone(&told) as _);
         entry.expire(Instant::now() - std::time::Duration::from_millis(500));
         assert!(matches!(early_wait.await, Ok(Err(ProposeError::Unknown { .. }))));
-        entry.succeed(vec![Outcome::Reply(1), Outcome::Reply(2)], Vec::new());
+        entry.succeed(vec![Outcome::Reply(1), Outcome::Reply(2)], Vec::new(), &shape());
         assert_eq!(late_wait.await.unwrap().unwrap().done, [Done::Reply(2)]);
     }
 
@@ -263,7 +285,7 @@ mod tests {
     async fn more_outcomes_than_commands_say_nothing_of_any_of_them() {
         let (waiter, wait) = waiter(1, "");
         let entry = InFlight::new(1, vec![waiter], Arc::new(Told::default()) as _);
-        entry.succeed(vec![Outcome::Reply(1), Outcome::Reply(2)], Vec::new());
+        entry.succeed(vec![Outcome::Reply(1), Outcome::Reply(2)], Vec::new(), &shape());
         assert!(matches!(wait.await, Ok(Err(ProposeError::Unknown { .. }))));
     }
 

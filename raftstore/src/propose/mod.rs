@@ -57,6 +57,9 @@ mod queue;
 mod quota;
 mod window;
 
+use std::sync::Arc;
+
+use neokv_encoding::region::Descriptor;
 pub(crate) use proposer::{Proposer, ProposerParts, SubmissionResult};
 pub(crate) use quota::QueueQuota;
 
@@ -68,7 +71,13 @@ pub enum Done<C, R> {
     /// It was not carried out, because the Region has another shape than the caller saw, or its
     /// replica has left this store. Nothing happened; route it again, by
     /// [`Store::region_of_slot`](crate::Store::region_of_slot).
-    Misrouted(C),
+    Misrouted {
+        /// The command.
+        command: C,
+        /// The Region that refused it, as it is. Of a replica that has left this store, as it was
+        /// last: its slots lead elsewhere.
+        descriptor: Arc<Descriptor>,
+    },
 }
 
 /// How far a submission has come.

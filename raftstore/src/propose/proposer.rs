@@ -124,7 +124,7 @@ impl<M: StateMachine> Proposer<M> {
         let mut submission = Submission::new(returned, &**machine);
         // The fence: a caller that saw another shape gets its commands back at once.
         if !self.accepts(version) {
-            misrouted::<M>(vec![submission]);
+            self.misrouted(vec![submission]);
             return Ok(wait);
         }
         let (bytes, limit) = (submission.heaviest, self.limits.command_bytes);
@@ -141,7 +141,7 @@ impl<M: StateMachine> Proposer<M> {
             if queue.is_closed() {
                 drop(queue);
                 return if self.parts.shape.is_removed() {
-                    misrouted::<M>(vec![submission]);
+                    self.misrouted(vec![submission]);
                     Ok(wait)
                 } else {
                     Err(self.closed())
@@ -197,7 +197,7 @@ impl<M: StateMachine> Proposer<M> {
                     let epoch = self.parts.shape.descriptor().epoch;
                     let cut = queue.cut(epoch.version, &self.limits, &*self.parts.machine);
                     if let Some(draft) = cut.draft {
-                        misrouted::<M>(cut.stale);
+                        self.misrouted(cut.stale);
                         return Some((epoch, draft));
                     }
                     stale = cut.stale;
@@ -208,7 +208,7 @@ impl<M: StateMachine> Proposer<M> {
                 stale
             };
             // Outside the lock: callers that are told may submit again.
-            misrouted::<M>(stale);
+            self.misrouted(stale);
             self.wake.notified().await;
         }
     }
@@ -252,16 +252,18 @@ impl<M: StateMachine> Proposer<M> {
     /// The outcomes of an entry's commands, and the commands themselves if a caller needs them
     /// back.
     fn distribute(&self, entry: &InFlightOf<M>, outcomes: Vec<Outcome<M::Reply>>, payload: &Bytes) {
+        // A command that was refused was so by this shape, or by one before it.
+        let descriptor = self.parts.shape.descriptor();
         let left_out = entry.commands().saturating_sub(outcomes.len());
         let misrouted = outcomes.iter().filter(|one| matches!(one, Outcome::Misrouted)).count();
         // Mostly every command has its reply, and nobody needs the commands again.
         if left_out == 0 && misrouted == 0 {
-            return entry.succeed(outcomes, Vec::new());
+            return entry.succeed(outcomes, Vec::new(), &descriptor);
         }
         metrics::left_out(left_out);
         metrics::misrouted(misrouted);
         match self.parts.machine.decode(payload) {
-            Ok(commands) => entry.succeed(outcomes, commands),
+            Ok(commands) => entry.succeed(outcomes, commands, &descriptor),
             Err(error) => entry.fail(&undecodable(&error)),
         }
     }
@@ -335,9 +337,23 @@ impl<M: StateMachine> Proposer<M> {
     /// has left this store they go back to their callers, who route them again.
     fn end(&self, submissions: Vec<SubmissionOf<M>>) {
         if self.parts.shape.is_removed() {
-            misrouted::<M>(submissions);
+            self.misrouted(submissions);
         } else {
             refuse::<M>(submissions, &self.closed());
+        }
+    }
+
+    /// Gives submissions back to their callers, who route them again.
+    fn misrouted(&self, submissions: Vec<SubmissionOf<M>>) {
+        if submissions.is_empty() {
+            return;
+        }
+        let descriptor = self.parts.shape.descriptor();
+        for mut submission in submissions {
+            metrics::misrouted(submission.commands.len());
+            let back = |command| Done::Misrouted { command, descriptor: Arc::clone(&descriptor) };
+            let done = submission.commands.into_iter().map(back).collect();
+            submission.answer.send(Ok(Progress { done, rest: Vec::new() }));
         }
     }
 
@@ -441,15 +457,6 @@ impl<M: StateMachine> EntryEvents<M::Command, M::Reply> for Proposer<M> {
     fn finished(&self) {
         self.window.finished();
         self.wake_for_waiting();
-    }
-}
-
-/// Gives submissions back to their callers, who route them again.
-fn misrouted<M: StateMachine>(submissions: Vec<SubmissionOf<M>>) {
-    for mut submission in submissions {
-        metrics::misrouted(submission.commands.len());
-        let done = submission.commands.into_iter().map(Done::Misrouted).collect();
-        submission.answer.send(Ok(Progress { done, rest: Vec::new() }));
     }
 }
 

@@ -261,7 +261,8 @@ async fn who_holds_a_region_that_has_left_the_store_is_told_to_route_again() {
     region.wait_serving().await.unwrap();
     let epoch = region.descriptor().epoch;
     store.destroy(1).await.unwrap();
-    assert_eq!(region.propose(epoch, vec![()]).await, Ok(vec![Done::Misrouted(())]));
+    let misrouted = Done::Misrouted { command: (), descriptor: region.descriptor() };
+    assert_eq!(region.propose(epoch, vec![()]).await, Ok(vec![misrouted]));
     let stale = |error: ReadError| matches!(error, ReadError::StaleEpoch { .. });
     assert!(region.read_now(epoch).is_err_and(stale));
     assert!(region.read_index(epoch).await.is_err_and(stale));

@@ -110,7 +110,7 @@ async fn a_command_takes_effect_where_its_slot_is_or_nowhere() {
     assert_eq!((now.version, child.descriptor().epoch.version), (2, 2));
 
     // By the old epoch nothing is written or read, not even by a read that had begun.
-    let misrouted: Vec<Done<Command, Reply>> = both.map(Done::Misrouted).to_vec();
+    let misrouted: Vec<Done<Command, Reply>> = both.map(|command| back(command, &parent)).to_vec();
     assert_eq!(parent.propose(old, both.to_vec()).await.unwrap(), misrouted);
     assert!(matches!(parent.read_now(old), Err(ReadError::StaleEpoch { .. })));
     let stale = parent.read_latest(&point, |rows, _| sum(rows, right));
@@ -118,7 +118,7 @@ async fn a_command_takes_effect_where_its_slot_is_or_nowhere() {
 
     // By the new one each half takes what is its own.
     let done = parent.propose(now, both.to_vec()).await.unwrap();
-    assert_eq!(done, [Done::Reply(Reply::Sum(2)), Done::Misrouted(both[1])]);
+    assert_eq!(done, [Done::Reply(Reply::Sum(2)), back(both[1], &parent)]);
     assert_eq!(write(&child, &[both[1]]).await.unwrap(), [Reply::Sum(20)]);
     let again = parent.split(old, plan).await;
     assert!(matches!(again, Err(StoreError::StaleEpoch { .. })), "{again:?}");
@@ -130,6 +130,11 @@ async fn a_command_takes_effect_where_its_slot_is_or_nowhere() {
     assert_eq!((sum(&node.engine, left), sum(&node.engine, right)), (2, 20));
     node.check_memory();
     node.close().await;
+}
+
+/// A command that a Region refuses, and says what it has.
+fn back(command: Command, region: &Region<Toy>) -> Done<Command, Reply> {
+    Done::Misrouted { command, descriptor: region.descriptor() }
 }
 
 /// The Region of a key, once there is one.
@@ -153,7 +158,7 @@ async fn add_somewhere(node: &Node, key: u8) -> u64 {
                 [Done::Reply(Reply::Sum(sum)), Done::Reply(Reply::Error)] => return sum,
                 // Only because the Region has another shape by now than the caller saw, or had
                 // when it saw it: it was looked up before.
-                [Done::Misrouted(Command::Add(back, 1)), _] => {
+                [Done::Misrouted { command: Command::Add(back, 1), .. }, _] => {
                     assert_eq!(back, key);
                     let is_split = region.descriptor().epoch.version > epoch.version;
                     assert!(is_split || !descriptor.slots.contains(slot(key)));
@@ -186,11 +191,12 @@ async fn refuses_old_epoch(node: &Node, region: &Region<Toy>, begun: &ReadPoint,
     // Much more than the clients ever add.
     let much = |key: &u8| Command::Add(*key, 1 << 40);
     let both: Vec<Command> = kept.iter().chain(&moved).map(much).collect();
-    let back = |commands: &[Command]| commands.iter().copied().map(Done::Misrouted).collect();
-    let expected: Vec<Done<Command, Reply>> = back(&both);
+    let all_back =
+        |commands: &[Command]| commands.iter().map(|command| back(*command, region)).collect();
+    let expected: Vec<Done<Command, Reply>> = all_back(&both);
     assert_eq!(region.propose(before.epoch, both.clone()).await.unwrap(), expected);
     let elsewhere: Vec<Command> = moved.iter().map(much).collect();
-    let expected: Vec<Done<Command, Reply>> = back(&elsewhere);
+    let expected: Vec<Done<Command, Reply>> = all_back(&elsewhere);
     assert_eq!(region.propose(now.epoch, elsewhere).await.unwrap(), expected);
     assert!(kept.iter().chain(&moved).all(|key| sum(&node.engine, *key) < 1 << 40));
 }

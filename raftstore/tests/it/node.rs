@@ -151,7 +151,7 @@ pub async fn write(region: &Region<Toy>, commands: &[Command]) -> Result<Vec<Rep
 pub fn replies(done: Vec<Done<Command, Reply>>) -> Vec<Reply> {
     let reply = |done| match done {
         Done::Reply(reply) => reply,
-        Done::Misrouted(command) => panic!("{command:?} was misrouted"),
+        Done::Misrouted { command, .. } => panic!("{command:?} was misrouted"),
     };
     done.into_iter().map(reply).collect()
 }

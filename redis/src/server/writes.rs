@@ -179,7 +179,7 @@ impl Connection {
                                 has_answers = true;
                             }
                             // The Region was split: it is routed again.
-                            Done::Misrouted(command) => {
+                            Done::Misrouted { command, .. } => {
                                 writes.reopen([(place, command)]);
                                 has_changed = true;
                             }
@@ -266,7 +266,7 @@ impl Connection {
             match outcome {
                 Ok(Done::Reply(reply)) if reply.is_error() => return Ok(reply),
                 Ok(Done::Reply(reply)) => replies.push(reply),
-                Ok(Done::Misrouted(_)) => return Err(NoRoute::NotYet(changing()).into()),
+                Ok(Done::Misrouted { .. }) => return Err(NoRoute::NotYet(changing()).into()),
                 // Nothing happened there. It serves soon, or another node leads it by now.
                 Err(error @ (ProposeError::NotReady { .. } | ProposeError::NotLeader { .. })) => {
                     let reply = write_refused(&*self.context.topology, slot, &error);
@@ -364,7 +364,7 @@ fn only(
 fn may_have_happened(outcome: &Result<Done<LogCommand, Reply>, ProposeError>) -> bool {
     match outcome {
         Ok(Done::Reply(reply)) => !reply.is_error(),
-        Ok(Done::Misrouted(_)) => false,
+        Ok(Done::Misrouted { .. }) => false,
         Err(error) => !is_refusal(error),
     }
 }
@@ -431,7 +431,7 @@ impl round::RoundPart for Group {
         let Ok(Progress { done, .. }) = outcome else { return 0 };
         let bytes = done.iter().map(|done| match done {
             Done::Reply(reply) => reply_bytes(reply),
-            Done::Misrouted(_) => 0,
+            Done::Misrouted { .. } => 0,
         });
         bytes.sum()
     }

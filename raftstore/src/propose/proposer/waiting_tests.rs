@@ -69,8 +69,12 @@ fn proposer() -> Arc<Proposer<Weights>> {
     Proposer::new(parts, &config)
 }
 
+fn shape() -> Arc<Descriptor> {
+    Arc::new(testing::descriptor(1, SlotRange::ALL))
+}
+
 fn epoch() -> Epoch {
-    testing::descriptor(1, SlotRange::ALL).epoch
+    shape().epoch
 }
 
 #[tokio::test]
@@ -110,13 +114,13 @@ async fn what_is_held_for_a_later_entry_keeps_its_share_of_the_quota() {
     assert_eq!((draft.commands.len(), used()), (2, 90), "the others wait in the entry");
     let entry = proposer.begin(1, draft).unwrap();
     // The entry left all of them out: they are in the queue once more.
-    entry.succeed(Vec::new(), vec![60, 30]);
+    entry.succeed(Vec::new(), vec![60, 30], &shape());
     drop(entry);
     assert_eq!(used(), 180);
     assert!(wait.try_recv().is_err(), "nothing of it was done");
     let (_, draft) = proposer.next().await.unwrap();
     let entry = proposer.begin(1, draft).unwrap();
-    entry.succeed(vec![Outcome::Reply(()), Outcome::Reply(())], Vec::new());
+    entry.succeed(vec![Outcome::Reply(()), Outcome::Reply(())], Vec::new(), &shape());
     drop(entry);
     assert_eq!(wait.await.unwrap().unwrap().rest, [40, 50], "the caller has them");
     assert_eq!(used(), 0);
@@ -157,12 +161,13 @@ async fn what_waits_in_a_region_that_leaves_its_store_goes_back_to_be_routed_aga
     let entry = proposer.begin(1, draft).unwrap();
     let queued = proposer.submit(epoch(), vec![3]).unwrap();
     proposer.parts.shape.remove();
+    let back = |command| Done::Misrouted { command, descriptor: shape() };
     proposer.close();
     // The entry left the second one out.
-    entry.succeed(vec![Outcome::Reply(())], vec![1, 2]);
+    entry.succeed(vec![Outcome::Reply(())], vec![1, 2], &shape());
     assert_eq!(waiting.await.unwrap().unwrap().done, [Done::Reply(())]);
-    assert_eq!(late.await.unwrap().unwrap().done, [Done::Misrouted(2)]);
-    assert_eq!(queued.await.unwrap().unwrap().done, [Done::Misrouted(3)]);
+    assert_eq!(late.await.unwrap().unwrap().done, [back(2)]);
+    assert_eq!(queued.await.unwrap().unwrap().done, [back(3)]);
     let after = proposer.submit(epoch(), vec![4]).unwrap();
-    assert_eq!(after.await.unwrap().unwrap().done, [Done::Misrouted(4)]);
+    assert_eq!(after.await.unwrap().unwrap().done, [back(4)]);
 }

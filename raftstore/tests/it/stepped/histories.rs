@@ -204,7 +204,7 @@ impl History {
             match region.propose(epoch, vec![Command::Add(key, adds)]).await {
                 Ok(done) => match done[..] {
                     [Done::Reply(Reply::Sum(sum))] => Outcome::Answer(sum),
-                    [Done::Misrouted(_)] => Outcome::Refused,
+                    [Done::Misrouted { .. }] => Outcome::Refused,
                     ref other => panic!("{other:?}"),
                 },
                 Err(ProposeError::Unknown { .. }) => Outcome::Unknown,

@@ -38,7 +38,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use goldenscript::{ArgumentConsumer, Block, Context, Runner};
 use neokv_encoding::raft::{Peer, PeerRole};
-use neokv_encoding::region::{Epoch, ReplicaState};
+use neokv_encoding::region::{Descriptor, Epoch, ReplicaState};
 use neokv_raftstore::{Done, Region, SplitPlan};
 use test_each_file::test_each_path;
 use tokio::runtime::Runtime;
@@ -265,7 +265,10 @@ fn outcome(done: Done<Command, Reply>) -> String {
     match done {
         Done::Reply(Reply::Sum(sum)) => sum.to_string(),
         Done::Reply(other) => format!("{other:?}").to_lowercase(),
-        Done::Misrouted(_) => "misrouted".to_owned(),
+        Done::Misrouted { descriptor, .. } => {
+            let Descriptor { id, slots, epoch, .. } = &*descriptor;
+            format!("misrouted (region {id} has slots {slots} at epoch {epoch})")
+        }
     }
 }
 

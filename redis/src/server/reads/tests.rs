@@ -338,7 +338,7 @@ async fn a_flush_that_is_done_in_part_says_once_that_its_outcome_is_unknown() {
     let fatal = region.propose_some(region.descriptor().epoch, vec![inapplicable(KEYS[1])]);
     let replies = run(&mut connection, &["FLUSHALL"]).await;
     assert!(fatal.await.is_err());
-    let expected = "ERR outcome unknown: some regions may have done it, one has failed: ";
+    let expected = "ERR outcome unknown: some regions may have done it, then: ";
     assert!(replies[0].starts_with(expected), "{replies:?}");
     assert_eq!(replies[0].matches("outcome unknown").count(), 1, "{replies:?}");
     let exists = format!("EXISTS {}", KEYS[0]);
