@@ -22,7 +22,7 @@ use neokv_encoding::slot::SlotRange;
 use neokv_engine::{Engine, KeyRange, Options};
 use neokv_raftstore::transport::NoPeers;
 use neokv_raftstore::{
-    ApplyContext, ApplyError, Config, Outcome, Stamp, StateMachine, Store, Sync,
+    ApplyContext, ApplyError, Config, Outcome, Stamp, StateMachine, Store, SyncMode,
 };
 
 /// Stores a value of 64 bytes per command.
@@ -96,9 +96,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = Engine::open(&dir.join("db"), &Options::default())?;
     let mut config = Config::new(1, dir.join("snapshots"));
     config.sync = match argument(4, String::from("always")).as_str() {
-        "everysec" => Sync::EverySecond,
-        "no" => Sync::Never,
-        _ => Sync::Always,
+        "everysec" => SyncMode::EverySecond,
+        "no" => SyncMode::Never,
+        _ => SyncMode::Always,
     };
     config.window = argument(5, config.window);
     config.eager_bytes = argument(6, config.eager_bytes);

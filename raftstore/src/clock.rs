@@ -1,4 +1,4 @@
-//! The one clock of a store: what entries are stamped with, and what readers judge expiry by.
+//! The one clock of a store: what entries are stamped with, and what readers decide expiry by.
 //!
 //! The wall clock of a machine jumps: an operator sets it, a virtual machine wakes up, a time
 //! server corrects hours at once. A store must neither adopt a jump for good nor stand still after

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 
 /// When an appended entry counts as durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Sync {
+pub enum SyncMode {
     /// After an fsync. An acknowledged write survives power loss.
     #[default]
     Always,
@@ -34,7 +34,7 @@ pub struct FatalError {
 }
 
 /// What is done on a [`FatalError`].
-pub type FatalHook = Arc<dyn Fn(&FatalError) + Send + std::marker::Sync>;
+pub type FatalHook = Arc<dyn Fn(&FatalError) + Send + Sync>;
 
 /// Where the work of a store runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,12 +57,12 @@ pub struct Config {
     pub snapshot_dir: PathBuf,
     /// When an appended entry counts as durable. Votes are always synced: they are rare, and a
     /// forgotten one could elect two leaders in one term.
-    pub sync: Sync,
+    pub sync: SyncMode,
     /// Called when a write or sync of the log failed for another reason than a full disk. Must end
     /// the process: after a failed fsync the kernel may have dropped the dirty pages, so a retry
     /// that succeeds proves nothing. The default logs and aborts.
     pub fatal: FatalHook,
-    /// What entries are stamped with, and what readers judge expiry by.
+    /// What entries are stamped with, and what readers decide expiry by.
     pub clock: Clock,
 
     /// Where the work runs.
@@ -145,7 +145,7 @@ impl Config {
         Config {
             store_id,
             snapshot_dir: snapshot_dir.into(),
-            sync: Sync::Always,
+            sync: SyncMode::Always,
             fatal: Arc::new(abort),
             clock: Clock::default(),
             execution: Execution::Threads,

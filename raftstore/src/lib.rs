@@ -115,7 +115,7 @@ pub mod transport;
 pub(crate) mod types;
 
 pub use clock::Clock;
-pub use config::{Config, Execution, FatalError, FatalHook, Sync};
+pub use config::{Config, Execution, FatalError, FatalHook, SyncMode};
 pub use error::{Action, ProposeError, ReadError, StoreError};
 pub use machine::{ApplyContext, ApplyError, Leadership, Outcome, Stamp, StateMachine};
 pub use operation::split::SplitPlan;

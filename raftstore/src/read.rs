@@ -49,7 +49,7 @@ const KEPT: usize = 64;
 pub struct ReadPoint {
     /// The Region as it was when the permission was given.
     pub descriptor: Arc<Descriptor>,
-    /// The instant at which expiry is judged: milliseconds since 1970. Not before the stamp of any
+    /// The instant at which expiry is decided: milliseconds since 1970. Not before the stamp of any
     /// write that is applied here, nor, on one store, before that of an earlier read: what has
     /// expired for those has expired for this read. After a change of leader that does not hold
     /// for reads of the former one: they leave nothing in the log, so if its clock was ahead, a key

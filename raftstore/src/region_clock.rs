@@ -88,7 +88,7 @@ impl RegionClock {
     }
 
     /// Entries with stamps up to this one (a hybrid logical clock) are about to be written. Called
-    /// before they are: who sees their rows must not judge expiry by an earlier time.
+    /// before they are: who sees their rows must not decide expiry by an earlier time.
     pub(crate) fn observe(&self, stamp: u64) {
         let Inner { store, stamped_ms, is_ahead, ahead } = &*self.0;
         let stamp_ms = hlc::ms(stamp);

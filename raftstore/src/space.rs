@@ -88,7 +88,7 @@ impl SpaceAlarm {
                     if waiting.is_none() {
                         tracing::error!(%error, "no space to write {what}: waiting for some");
                     }
-                    waiting.get_or_insert_with(|| self.raise()).sound();
+                    waiting.get_or_insert_with(|| self.raise()).tell();
                     thread::sleep(PAUSE);
                     if let Err(error) = engine.resume() {
                         tracing::debug!(%error, "the engine cannot resume yet");
@@ -135,7 +135,7 @@ pub(crate) struct Waiting<'a>(&'a SpaceAlarm);
 
 impl Waiting<'_> {
     /// There still is no space: writes that were proposed since the last call are answered as well.
-    fn sound(&self) {
+    fn tell(&self) {
         self.0.tell_all();
     }
 }
@@ -161,9 +161,9 @@ mod tests {
         });
         assert!(!alarm.is_raised());
         let log = alarm.raise();
-        log.sound();
+        log.tell();
         let apply = alarm.raise();
-        apply.sound();
+        apply.tell();
         drop(log);
         assert_eq!(*told.lock(), [true, true], "apply still waits");
         assert!(alarm.is_raised());

@@ -30,7 +30,7 @@ use std::time::Duration;
 use neokv_encoding::identity::Identity;
 use neokv_encoding::slot::SlotRange;
 use neokv_engine::{Engine, Options};
-use neokv_raftstore::{ReadError, Region, Store, Sync as LogSync};
+use neokv_raftstore::{ReadError, Region, Store, SyncMode};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -313,9 +313,9 @@ fn engine_options(config: &Config) -> Options {
 
 fn store_config(config: &Config, store_id: u64) -> neokv_raftstore::Config {
     let sync = match config.sync {
-        Sync::Always => LogSync::Always,
-        Sync::EverySec => LogSync::EverySecond,
-        Sync::No => LogSync::Never,
+        Sync::Always => SyncMode::Always,
+        Sync::EverySec => SyncMode::EverySecond,
+        Sync::No => SyncMode::Never,
     };
     neokv_raftstore::Config {
         sync,

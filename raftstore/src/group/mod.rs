@@ -19,7 +19,7 @@ mod suite;
 use std::time::Duration;
 
 pub(crate) use log_store::LogStore;
-pub(crate) use network::{Links, Unlisted};
+pub(crate) use network::{PeerConnections, Unlisted};
 use openraft::SnapshotPolicy;
 pub(crate) use state_machine::Adapter;
 

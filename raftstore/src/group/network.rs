@@ -28,7 +28,7 @@ use crate::types::{StoreNode, TypeConfig, Vote};
 const BACKOFF_MS: [u64; 6] = [50, 100, 200, 400, 1000, 2000];
 
 /// Makes links for one replica.
-pub(crate) struct Links {
+pub(crate) struct PeerConnections {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) config: Arc<Config>,
     pub(crate) sending: Arc<SendLimits>,
@@ -41,24 +41,28 @@ pub(crate) struct Links {
 /// Told the conf_ver of a configuration that does not list this peer.
 pub(crate) type Unlisted = Arc<dyn Fn(u64) + Send + Sync>;
 
-impl RaftNetworkFactory<TypeConfig> for Links {
-    type Network = Peer;
+impl RaftNetworkFactory<TypeConfig> for PeerConnections {
+    type Network = PeerConnection;
 
-    async fn new_client(&mut self, target: u64, node: &StoreNode) -> Peer {
+    async fn new_client(&mut self, target: u64, node: &StoreNode) -> PeerConnection {
         let ends = Ends { region: self.region, from: self.peer, to: target, store: node.store };
         let link = Link::new(Arc::clone(&self.transport), Arc::clone(&self.config), ends);
-        Peer { link, sending: Arc::clone(&self.sending), unlisted: Arc::clone(&self.unlisted) }
+        PeerConnection {
+            link,
+            sending: Arc::clone(&self.sending),
+            unlisted: Arc::clone(&self.unlisted),
+        }
     }
 }
 
 /// Another replica of the group.
-pub(crate) struct Peer {
+pub(crate) struct PeerConnection {
     link: Link,
     sending: Arc<SendLimits>,
     unlisted: Unlisted,
 }
 
-impl Peer {
+impl PeerConnection {
     async fn ask(&self, kind: MessageKind, body: Bytes) -> Result<Bytes, RPCError<TypeConfig>> {
         self.link.ask(kind, body).await.map_err(rpc_error)
     }
@@ -85,7 +89,7 @@ fn rpc_error(error: TransportError) -> RPCError<TypeConfig> {
     }
 }
 
-impl RaftNetworkV2<TypeConfig> for Peer {
+impl RaftNetworkV2<TypeConfig> for PeerConnection {
     type SnapshotData = SnapshotData;
 
     async fn append_entries(

@@ -12,7 +12,7 @@ use openraft::{EntryPayload, StorageError};
 use super::state_machine::Builder as SnapshotBuilder;
 use super::{Adapter, LogStore};
 use crate::apply::ApplyPool;
-use crate::config::Sync;
+use crate::config::SyncMode;
 use crate::log::writer::WriterParts;
 use crate::log::{GroupLog, LogWriter, TailBudget, TailLimits};
 use crate::ownership::Ownership;
@@ -93,7 +93,7 @@ impl StoreBuilder<TypeConfig, LogStore, WithoutGaps, Guard> for Builder {
         let engine = testing::engine(dir.path());
         let writer = LogWriter::start(WriterParts {
             engine: engine.clone(),
-            sync: Sync::Never,
+            sync: SyncMode::Never,
             fatal: Arc::new(|error| panic!("{error}")),
             space: SpaceAlarm::new(|_| {}),
         });

@@ -23,9 +23,9 @@
 //!
 //! # What is synced
 //!
-//! Votes always. Appends with [`Sync::Always`], and in every mode where the group has other voters:
-//! they count this replica's copy of an entry as one of the majority's, and it must still be there
-//! after a power loss. The relaxed modes are for lone voters.
+//! Votes always. Appends with [`SyncMode::Always`], and in every mode where the group has other
+//! voters: they count this replica's copy of an entry as one of the majority's, and it must still
+//! be there after a power loss. The relaxed modes are for lone voters.
 
 use std::collections::VecDeque;
 use std::io;
@@ -43,7 +43,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::group::{AppendTicket, GroupLog};
-use crate::config::{FatalError, FatalHook, Sync};
+use crate::config::{FatalError, FatalHook, SyncMode};
 use crate::error::StoreError;
 use crate::mailbox::{Inbox, Mailbox, Taken, mailbox};
 use crate::metrics;
@@ -55,7 +55,7 @@ use crate::types::{Entry, LogId, TypeConfig, Vote, entry_out, entry_weight, log_
 const BATCH_BYTES: usize = 8 << 20;
 /// Most operations in one batch.
 const BATCH_OPS: usize = 4096;
-/// Interval of syncs with [`Sync::EverySecond`].
+/// Interval of syncs with [`SyncMode::EverySecond`].
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One queued write.
@@ -92,7 +92,7 @@ struct WakeWhenDropped(LogWriter);
 
 impl Drop for WakeWhenDropped {
     fn drop(&mut self) {
-        if let Way::Thread { queue, .. } = &self.0.0.way {
+        if let RunMode::Thread { queue, .. } = &self.0.0.mode {
             queue.wake();
         }
     }
@@ -103,12 +103,12 @@ impl Drop for WakeWhenDropped {
 pub(crate) struct LogWriter(Arc<Shared>);
 
 struct Shared {
-    way: Way,
+    mode: RunMode,
     stopping: Arc<AtomicBool>,
 }
 
 /// How operations get written.
-enum Way {
+enum RunMode {
     /// By a thread that takes them from a mailbox.
     Thread { queue: Mailbox<Op>, thread: Mutex<Option<JoinHandle<()>>> },
     /// By the caller, one at a time: for tests that step through a history.
@@ -118,7 +118,7 @@ enum Way {
 /// What the writer is made from.
 pub(crate) struct WriterParts {
     pub(crate) engine: Engine,
-    pub(crate) sync: Sync,
+    pub(crate) sync: SyncMode,
     pub(crate) fatal: FatalHook,
     pub(crate) space: Arc<SpaceAlarm>,
 }
@@ -145,22 +145,22 @@ impl LogWriter {
                 }
             })
             .map_err(|source| StoreError::Io { what: "starting the log writer".into(), source })?;
-        let way = Way::Thread { queue, thread: Mutex::new(Some(thread)) };
-        Ok(LogWriter(Arc::new(Shared { way, stopping })))
+        let mode = RunMode::Thread { queue, thread: Mutex::new(Some(thread)) };
+        Ok(LogWriter(Arc::new(Shared { mode, stopping })))
     }
 
     /// A writer without a thread: every operation is written when it is submitted.
     pub(crate) fn inline(parts: WriterParts) -> LogWriter {
         let stopping = Arc::new(AtomicBool::new(false));
         let batcher = Batcher::new(Box::new(parts.engine.clone()), parts, Arc::clone(&stopping));
-        LogWriter(Arc::new(Shared { way: Way::Inline(Mutex::new(batcher)), stopping }))
+        LogWriter(Arc::new(Shared { mode: RunMode::Inline(Mutex::new(batcher)), stopping }))
     }
 
     /// Queues a write. See the module for when the writer wakes.
     pub(crate) fn submit(&self, op: Op) -> io::Result<()> {
-        match (&self.0.way, Handle::try_current()) {
-            (Way::Inline(batcher), _) => batcher.lock().write_all(&mut vec![op]),
-            (Way::Thread { queue, .. }, Ok(runtime)) if op.may_wait() => {
+        match (&self.0.mode, Handle::try_current()) {
+            (RunMode::Inline(batcher), _) => batcher.lock().write_all(&mut vec![op]),
+            (RunMode::Thread { queue, .. }, Ok(runtime)) if op.may_wait() => {
                 if queue.leave(op).map_err(|_| stopped())? {
                     let wake = WakeWhenDropped(self.clone());
                     runtime.spawn(async move {
@@ -169,7 +169,7 @@ impl LogWriter {
                     });
                 }
             }
-            (Way::Thread { queue, .. }, _) => queue.send(op).map_err(|_| stopped())?,
+            (RunMode::Thread { queue, .. }, _) => queue.send(op).map_err(|_| stopped())?,
         }
         Ok(())
     }
@@ -201,14 +201,14 @@ impl LogWriter {
     /// without having written: nothing of the queue was acknowledged.
     pub(crate) fn stop(&self) {
         self.stop_waiting();
-        match &self.0.way {
-            Way::Thread { queue, thread } => {
+        match &self.0.mode {
+            RunMode::Thread { queue, thread } => {
                 queue.close();
                 if let Some(thread) = thread.lock().take() {
                     let _ = thread.join();
                 }
             }
-            Way::Inline(batcher) => batcher.lock().end(),
+            RunMode::Inline(batcher) => batcher.lock().end(),
         }
     }
 }
@@ -284,7 +284,7 @@ struct Batcher {
     /// Since when something is written but not synced.
     unsynced: Option<Instant>,
     /// Why nothing more is written.
-    dead: Option<String>,
+    failed: Option<String>,
 }
 
 /// Why a batch was not written.
@@ -308,12 +308,12 @@ impl MayBeFull for WriteError {
 
 impl Batcher {
     fn new(disk: Box<dyn Disk>, parts: WriterParts, stopping: Arc<AtomicBool>) -> Batcher {
-        Batcher { disk, parts, stopping, unsynced: None, dead: None }
+        Batcher { disk, parts, stopping, unsynced: None, failed: None }
     }
 
     /// How long to wait for work: until a sync is due.
     fn until_sync(&self) -> Option<Duration> {
-        let since = self.unsynced.filter(|_| self.parts.sync == Sync::EverySecond)?;
+        let since = self.unsynced.filter(|_| self.parts.sync == SyncMode::EverySecond)?;
         Some(SYNC_INTERVAL.saturating_sub(since.elapsed()))
     }
 
@@ -327,7 +327,7 @@ impl Batcher {
 
     /// Writes the batch; on a full disk until it succeeds.
     fn write(&mut self, ops: &[Op]) -> Result<(), String> {
-        if let Some(why) = &self.dead {
+        if let Some(why) = &self.failed {
             return Err(why.clone());
         }
         let (space, engine) = (Arc::clone(&self.parts.space), self.parts.engine.clone());
@@ -335,19 +335,19 @@ impl Batcher {
         let give_up = || stopping.load(Ordering::Acquire).then_some(WriteError::Stopping);
         match space.retry(&engine, "the log", give_up, || self.write_once(ops)) {
             Ok(()) => Ok(()),
-            Err(WriteError::Write(error)) => Err(self.die("writing the log", &error)),
-            Err(WriteError::Sync(error)) => Err(self.die("syncing the log", &error)),
+            Err(WriteError::Write(error)) => Err(self.fail("writing the log", &error)),
+            Err(WriteError::Sync(error)) => Err(self.fail("syncing the log", &error)),
             // A later batch that finds room again must not be written: it would follow entries
             // that were given up, and leave a hole in a log or forget a truncation.
             Err(stopping @ WriteError::Stopping) => {
-                Err(self.dead.insert(stopping.to_string()).clone())
+                Err(self.failed.insert(stopping.to_string()).clone())
             }
         }
     }
 
     fn write_once(&mut self, ops: &[Op]) -> Result<(), WriteError> {
         let mut batch = self.parts.engine.log_batch();
-        let overdue = self.parts.sync == Sync::EverySecond
+        let overdue = self.parts.sync == SyncMode::EverySecond
             && self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_INTERVAL);
         let mut must_sync = overdue;
         for op in ops {
@@ -371,7 +371,9 @@ impl Batcher {
     fn syncs(&self, op: &Op) -> bool {
         match op {
             Op::Vote { .. } => true,
-            Op::Append { log, .. } => self.parts.sync == Sync::Always || !log.published().sole(),
+            Op::Append { log, .. } => {
+                self.parts.sync == SyncMode::Always || !log.published().sole()
+            }
             Op::Barrier { synced, .. } => *synced,
             Op::Truncate { .. } | Op::Purge { .. } => false,
         }
@@ -387,7 +389,7 @@ impl Batcher {
         }
         match self.disk.sync() {
             Ok(()) => self.unsynced = None,
-            Err(error) => drop(self.die("syncing the log", &error)),
+            Err(error) => drop(self.fail("syncing the log", &error)),
         }
     }
 
@@ -400,13 +402,13 @@ impl Batcher {
 
     /// Reports a failure after which the process must not go on; returns what to tell those who
     /// wait, should it go on all the same.
-    fn die(&mut self, what: &'static str, error: &EngineError) -> String {
+    fn fail(&mut self, what: &'static str, error: &EngineError) -> String {
         let cause = error.to_string();
         (self.parts.fatal)(&FatalError { what, cause: cause.clone() });
         let why = format!("{what}: {cause}");
         // Nothing more is tried, not even the last sync.
         self.unsynced = None;
-        self.dead = Some(why.clone());
+        self.failed = Some(why.clone());
         why
     }
 }
@@ -502,12 +504,12 @@ mod tests {
     }
 
     impl Fixture {
-        fn new(sync: Sync) -> Fixture {
+        fn new(sync: SyncMode) -> Fixture {
             Fixture::on(sync, LogWriter::start)
         }
 
         fn on(
-            sync: Sync,
+            sync: SyncMode,
             start: impl FnOnce(WriterParts) -> Result<LogWriter, StoreError>,
         ) -> Fixture {
             let dir = tempfile::tempdir().unwrap();
@@ -552,7 +554,7 @@ mod tests {
 
     #[tokio::test]
     async fn appends_of_all_groups_complete_in_the_order_in_which_they_were_queued() {
-        let fixture = Fixture::new(Sync::Always);
+        let fixture = Fixture::new(SyncMode::Always);
         let mut waiting: Vec<_> =
             (0..300u64).map(|n| fixture.append((n % 3) as usize, n / 3)).collect();
         waiting.pop().unwrap().await.unwrap();
@@ -574,7 +576,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_queued_at_the_stop_is_written() {
-        for sync in [Sync::Always, Sync::EverySecond, Sync::Never] {
+        for sync in [SyncMode::Always, SyncMode::EverySecond, SyncMode::Never] {
             let fixture = Fixture::new(sync);
             let waiting: Vec<_> = (0..50).map(|index| fixture.append(0, index)).collect();
             fixture.writer.stop();
@@ -589,7 +591,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_vote_is_on_disk_before_it_is_answered_and_truncation_keeps_its_place() {
-        let fixture = Fixture::new(Sync::Never);
+        let fixture = Fixture::new(SyncMode::Never);
         let log = &fixture.logs[0];
         for index in 0..10 {
             drop(fixture.append(0, index));
@@ -609,7 +611,7 @@ mod tests {
 
     #[tokio::test]
     async fn entries_are_read_from_memory_and_engine_as_one_log() {
-        let fixture = Fixture::new(Sync::Never);
+        let fixture = Fixture::new(SyncMode::Never);
         let small = Arc::new(open_with(&fixture.engine, 9, 1000));
         let fixture = Fixture { logs: vec![small], ..fixture };
         for index in 6..106 {
@@ -628,7 +630,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_committed_position_is_never_ahead_of_the_entries_on_disk() {
-        let fixture = Fixture::new(Sync::Always);
+        let fixture = Fixture::new(SyncMode::Always);
         let log = &fixture.logs[0];
         let entry = |index| Entry { log_id: log_id(1, index), payload: EntryPayload::Blank };
         // With two followers that are quick, entry 2 is committed while entry 1 is still written
@@ -649,7 +651,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_committed_position_without_its_entry_is_ignored() {
-        let fixture = Fixture::new(Sync::Always);
+        let fixture = Fixture::new(SyncMode::Always);
         for index in 0..10 {
             fixture.append(0, index).await.unwrap();
         }
@@ -669,7 +671,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_log_that_begins_behind_what_was_purged_is_damaged() {
-        let fixture = Fixture::new(Sync::Always);
+        let fixture = Fixture::new(SyncMode::Always);
         for index in 6..20 {
             fixture.append(0, index).await.unwrap();
         }
@@ -695,7 +697,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_log_that_says_it_ends_where_none_can_follow_is_damaged() {
-        let fixture = Fixture::new(Sync::Always);
+        let fixture = Fixture::new(SyncMode::Always);
         fixture.writer.stop();
         let open = || {
             let start = StartPoint { term: 0, index: 0, clock: 0, sole: true };
@@ -776,7 +778,7 @@ mod tests {
     }
 
     /// A writer on a disk with faults, and the fatal errors that it reported.
-    fn faulty(sync: Sync) -> (Fixture, Arc<Faults>, Arc<Mutex<Vec<String>>>) {
+    fn faulty(sync: SyncMode) -> (Fixture, Arc<Faults>, Arc<Mutex<Vec<String>>>) {
         let (faults, fatal) = (Arc::new(Faults::default()), Arc::new(Mutex::new(Vec::new())));
         let (disk, told) = (Arc::clone(&faults), Arc::clone(&fatal));
         let fixture = Fixture::on(sync, move |parts| {
@@ -795,7 +797,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_batch_waits_for_space_and_is_written_once_there_is_some() {
-        let (fixture, faults, fatal) = faulty(Sync::Always);
+        let (fixture, faults, fatal) = faulty(SyncMode::Always);
         faults.full.store(true, Ordering::SeqCst);
         let waiting = fixture.append(0, 0);
         wait_until(|| faults.refused.load(Ordering::SeqCst) > 0);
@@ -808,7 +810,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn what_follows_a_batch_that_was_given_up_is_not_written() {
-        let (fixture, faults, fatal) = faulty(Sync::Always);
+        let (fixture, faults, fatal) = faulty(SyncMode::Always);
         fixture.append(0, 0).await.unwrap();
         faults.full.store(true, Ordering::SeqCst);
         let given_up = fixture.append(0, 1);
@@ -826,7 +828,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_sync_is_fatal_even_for_lack_of_space() {
-        let (fixture, faults, fatal) = faulty(Sync::Always);
+        let (fixture, faults, fatal) = faulty(SyncMode::Always);
         faults.sync_fails.store(true, Ordering::SeqCst);
         fixture.append(0, 0).await.unwrap_err();
         assert!(fatal.lock().concat().contains("syncing the log"), "{fatal:?}");
@@ -839,7 +841,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_of_the_thread_is_fatal_and_leaves_nobody_waiting() {
-        let (fixture, faults, fatal) = faulty(Sync::Always);
+        let (fixture, faults, fatal) = faulty(SyncMode::Always);
         faults.panics.store(true, Ordering::SeqCst);
         assert!(fixture.writer.barrier().await.is_err());
         wait_until(|| !fatal.lock().is_empty());
@@ -850,7 +852,7 @@ mod tests {
 
     #[tokio::test]
     async fn relaxed_modes_sync_the_entries_of_groups_with_other_voters() {
-        let (fixture, faults, _) = faulty(Sync::Never);
+        let (fixture, faults, _) = faulty(SyncMode::Never);
         fixture.append(0, 0).await.unwrap();
         assert_eq!(faults.syncs.load(Ordering::SeqCst), 0);
         fixture.logs[0].published().membership_appended(1, false);
@@ -861,10 +863,10 @@ mod tests {
 
     #[test]
     fn a_writer_that_is_dropped_ends_its_thread_and_writes_what_is_queued() {
-        let Fixture { engine, writer, logs, _dir } = Fixture::new(Sync::Never);
-        let thread = match &writer.0.way {
-            Way::Thread { thread, .. } => thread.lock().take().unwrap(),
-            Way::Inline(_) => unreachable!("it has a thread"),
+        let Fixture { engine, writer, logs, _dir } = Fixture::new(SyncMode::Never);
+        let thread = match &writer.0.mode {
+            RunMode::Thread { thread, .. } => thread.lock().take().unwrap(),
+            RunMode::Inline(_) => unreachable!("it has a thread"),
         };
         let vote = vote_in(neokv_encoding::raft::Vote { term: 3, node: Some(1), committed: false });
         let (done, _wait) = oneshot::channel();
@@ -876,8 +878,10 @@ mod tests {
 
     /// A writer that sleeps.
     fn sleeping() -> (Arc<Fixture>, Arc<Faults>) {
-        let (fixture, faults, _) = faulty(Sync::Always);
-        let Way::Thread { queue, .. } = &fixture.writer.0.way else { unreachable!("a thread") };
+        let (fixture, faults, _) = faulty(SyncMode::Always);
+        let RunMode::Thread { queue, .. } = &fixture.writer.0.mode else {
+            unreachable!("a thread")
+        };
         wait_until(|| queue.is_asleep());
         (Arc::new(fixture), faults)
     }

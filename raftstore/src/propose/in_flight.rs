@@ -207,7 +207,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::propose::queue::Answer;
+    use crate::propose::queue::AnswerSender;
     use crate::testing;
 
     /// Counts what it is told.
@@ -236,7 +236,7 @@ mod tests {
     }
 
     fn waiter(count: usize, rest: &str) -> (Waiter<char, u8>, Wait) {
-        let (answer, wait) = Answer::new();
+        let (answer, wait) = AnswerSender::new();
         let deadline = Instant::now();
         (Waiter { count, rest: rest.chars().collect(), share: None, answer, deadline }, wait)
     }

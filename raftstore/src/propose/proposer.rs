@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::in_flight::{AllInFlight, EntryEvents, InFlight};
-use super::queue::{Answer, CommandTraits, Draft, Queue, Returned, Submission};
+use super::queue::{AnswerSender, CommandTraits, Draft, Queue, Returned, Submission};
 use super::quota::QueueQuota;
 use super::window::Window;
 use super::{Done, Progress};
@@ -118,7 +118,7 @@ impl<M: StateMachine> Proposer<M> {
         let ProposerParts { region, machine, quota, .. } = &self.parts;
         let (region, version) = (*region, epoch.version);
         // From here on the caller has an answer to wait for, whatever happens to its commands.
-        let (answer, wait) = Answer::new();
+        let (answer, wait) = AnswerSender::new();
         let deadline = Instant::now() + self.timeout;
         let returned = Returned { commands, version, answer, deadline };
         let mut submission = Submission::new(returned, &**machine);

@@ -15,13 +15,13 @@ pub(super) type SubmissionResult<C, R> = Result<Progress<C, R>, ProposeError>;
 
 /// Where the outcomes of a submission go: once.
 #[derive(Debug)]
-pub(super) struct Answer<C, R>(Option<oneshot::Sender<SubmissionResult<C, R>>>);
+pub(super) struct AnswerSender<C, R>(Option<oneshot::Sender<SubmissionResult<C, R>>>);
 
-impl<C, R> Answer<C, R> {
+impl<C, R> AnswerSender<C, R> {
     /// An answer, and where its caller waits for it.
-    pub(super) fn new() -> (Answer<C, R>, oneshot::Receiver<SubmissionResult<C, R>>) {
+    pub(super) fn new() -> (AnswerSender<C, R>, oneshot::Receiver<SubmissionResult<C, R>>) {
         let (sender, receiver) = oneshot::channel();
-        (Answer(Some(sender)), receiver)
+        (AnswerSender(Some(sender)), receiver)
     }
 
     /// Tells the caller, unless that was done before or it does not wait. Whether the caller was
@@ -51,7 +51,7 @@ pub(super) struct Submission<C, R> {
     /// When the caller gives up.
     pub(super) deadline: Instant,
     /// Where its caller waits.
-    pub(super) answer: Answer<C, R>,
+    pub(super) answer: AnswerSender<C, R>,
     /// Its bytes in the quota of the store.
     pub(super) share: Option<Share>,
 }
@@ -60,7 +60,7 @@ pub(super) struct Submission<C, R> {
 pub(super) struct Returned<C, R> {
     pub(super) commands: Vec<C>,
     pub(super) version: u64,
-    pub(super) answer: Answer<C, R>,
+    pub(super) answer: AnswerSender<C, R>,
     pub(super) deadline: Instant,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Waiter<C, R> {
     pub(super) rest: Vec<C>,
     /// The bytes of those in the quota of the store.
     pub(super) share: Option<Share>,
-    pub(super) answer: Answer<C, R>,
+    pub(super) answer: AnswerSender<C, R>,
     pub(super) deadline: Instant,
 }
 

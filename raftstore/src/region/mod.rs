@@ -230,9 +230,9 @@ impl<M: StateMachine> Region<M> {
     }
 
     /// What serves the Region and must not be missing.
-    pub(crate) fn vitals(&self) -> Vitals<M> {
+    pub(crate) fn failure_handler(&self) -> FailureHandler<M> {
         let (published, proposer) = (Arc::clone(&self.published), Arc::clone(&self.proposer));
-        Vitals { region: self.id, published, proposer }
+        FailureHandler { region: self.id, published, proposer }
     }
 
     /// The group.
@@ -284,13 +284,13 @@ impl<M: StateMachine> Region<M> {
 }
 
 /// The parts of a Region that are told when it cannot go on.
-pub(crate) struct Vitals<M: StateMachine> {
+pub(crate) struct FailureHandler<M: StateMachine> {
     region: u64,
     published: Arc<Published>,
     proposer: Arc<Proposer<M>>,
 }
 
-impl<M: StateMachine> Vitals<M> {
+impl<M: StateMachine> FailureHandler<M> {
     /// Waits until the group has ended, and stops the Region if nobody has done that on purpose.
     /// The group's metrics end with it, whether it says why or panics.
     pub(crate) async fn watch(

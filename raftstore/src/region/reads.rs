@@ -58,13 +58,13 @@ impl<M: StateMachine> Region<M> {
         Ok(ReadPoint { descriptor, now_ms: self.now_ms(), replaced })
     }
 
-    /// The time in the Region: by it, entries are stamped and expiry is judged. Milliseconds since
+    /// The time in the Region: by it, entries are stamped and expiry is decided. Milliseconds since
     /// 1970.
     pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
     }
 
-    /// The instant at which a read judges expiry that has fixed its state now: that of its
+    /// The instant at which a read decides expiry that has fixed its state now: that of its
     /// permission, but not before the stamp of any entry whose rows it may see.
     fn instant(&self, point: &ReadPoint) -> u64 {
         point.now_ms.max(self.clock.stamped_ms())
@@ -77,7 +77,7 @@ impl<M: StateMachine> Region<M> {
         point.now_ms = point.now_ms.max(self.now_ms());
     }
 
-    /// Reads the latest state: for a single look-up. `work` gets the instant at which it judges
+    /// Reads the latest state: for a single look-up. `work` gets the instant at which it decides
     /// expiry, milliseconds since 1970.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl<M: StateMachine> Region<M> {
     }
 
     /// Reads one state: for several look-ups that must agree. `work` gets the instant at which it
-    /// judges expiry, which fits that state, milliseconds since 1970.
+    /// decides expiry, which fits that state, milliseconds since 1970.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl<M: StateMachine> Region<M> {
     }
 
     /// Reads one state, what of it is in memory, within a budget: for threads that must not wait.
-    /// `work` gets the instant at which it judges expiry, which fits that state, milliseconds since
+    /// `work` gets the instant at which it decides expiry. It fits that state: milliseconds since
     /// 1970.
     ///
     /// # Errors

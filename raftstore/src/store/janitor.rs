@@ -37,7 +37,7 @@ impl<M: StateMachine> Inner<M> {
         let regions = self.directory.all();
         for region in &regions {
             if let Err(why) = panics::catch(|| self.look_after_region(region)) {
-                region.vitals().panicked("the janitor", &why);
+                region.failure_handler().panicked("the janitor", &why);
             }
         }
         if let Err(why) = panics::catch(|| self.look_after_store(&regions)) {

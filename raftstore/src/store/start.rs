@@ -13,7 +13,7 @@ use crate::apply::{Applier, ApplierParts};
 use crate::blocking::blocking;
 use crate::config::Execution;
 use crate::error::StoreError;
-use crate::group::{self, Adapter, Links, LogStore, Raft, Unlisted};
+use crate::group::{self, Adapter, LogStore, PeerConnections, Raft, Unlisted};
 use crate::log::{GroupLog, TailLimits};
 use crate::machine::{Leadership, StateMachine};
 use crate::panics;
@@ -221,7 +221,7 @@ impl<M: StateMachine> Inner<M> {
         let (applier, snapshots) = (Arc::clone(&region.applier), Arc::clone(&region.snapshots));
         let (writer, lane) = (self.writer.clone(), self.pool.lane(id));
         let adapter = Adapter::new(applier, snapshots, writer, lane, Some(alive));
-        let links = Links {
+        let links = PeerConnections {
             transport: Arc::clone(&self.transport),
             config: Arc::clone(config),
             sending: Arc::clone(&self.sending),
@@ -245,7 +245,7 @@ impl<M: StateMachine> Inner<M> {
         } else if may_be_quiet {
             self.keep_quiet(id, raft.clone());
         }
-        let watching = region.vitals().watch(raft.metrics(), raft.server_metrics());
+        let watching = region.failure_handler().watch(raft.metrics(), raft.server_metrics());
         self.spawn_of(region, "the watch over the group", watching);
         let proposing = Arc::clone(&region.proposer).run(raft.clone());
         self.spawn_of(region, "the proposer", proposing);
@@ -266,10 +266,10 @@ impl<M: StateMachine> Inner<M> {
         what: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        let vitals = region.vitals();
+        let failure_handler = region.failure_handler();
         self.handle.spawn(async move {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-                vitals.panicked(what, &panics::message(&*panic));
+                failure_handler.panicked(what, &panics::message(&*panic));
             }
         });
     }

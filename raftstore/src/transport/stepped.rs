@@ -32,9 +32,9 @@ struct Network {
     stores: BTreeMap<u64, Weak<dyn Endpoint>>,
     /// Directions in which messages are dropped at once.
     cut: BTreeSet<(u64, u64)>,
-    waiting: BTreeMap<u64, Parcel>,
+    waiting: BTreeMap<u64, Undelivered>,
     /// Sent since the last look; they have no numbers yet.
-    fresh: Vec<Parcel>,
+    fresh: Vec<Undelivered>,
     numbered: u64,
 }
 
@@ -43,16 +43,18 @@ impl Network {
     fn number(&mut self) {
         let mut fresh = std::mem::take(&mut self.fresh);
         // Stable: what one replica sends another stays in order.
-        fresh.sort_by_key(|parcel| (parcel.from, parcel.to, parcel.message.region));
-        for parcel in fresh {
+        fresh.sort_by_key(|undelivered| {
+            (undelivered.from, undelivered.to, undelivered.message.region)
+        });
+        for undelivered in fresh {
             self.numbered += 1;
-            self.waiting.insert(self.numbered, parcel);
+            self.waiting.insert(self.numbered, undelivered);
         }
     }
 }
 
 /// A message that waits to be delivered.
-struct Parcel {
+struct Undelivered {
     from: u64,
     to: u64,
     message: Message,
@@ -61,7 +63,7 @@ struct Parcel {
 
 /// A message that waits, as the test sees it.
 #[derive(Debug, Clone)]
-pub struct Waiting {
+pub struct WaitingMessage {
     /// Number of the message, in the order of sending.
     pub number: u64,
     /// The sending store.
@@ -103,12 +105,12 @@ impl SteppedTransport {
     }
 
     /// The messages that wait, oldest first.
-    pub fn waiting(&self) -> Vec<Waiting> {
+    pub fn waiting(&self) -> Vec<WaitingMessage> {
         let mut network = self.0.lock();
         network.number();
         let waiting = network.waiting.iter();
         waiting
-            .map(|(number, Parcel { from, to, message, .. })| Waiting {
+            .map(|(number, Undelivered { from, to, message, .. })| WaitingMessage {
                 number: *number,
                 from: *from,
                 to: *to,
@@ -120,33 +122,34 @@ impl SteppedTransport {
     /// Delivers a message: the store handles it and its answer goes back. Returns whether it was
     /// answered, or why not; `None` if no such message waits.
     pub async fn deliver(&self, number: u64) -> Option<Result<(), TransportError>> {
-        let (parcel, store) = {
+        let (undelivered, store) = {
             let mut network = self.0.lock();
             network.number();
-            let parcel = network.waiting.remove(&number)?;
-            let store = network.stores.get(&parcel.to).and_then(Weak::upgrade);
-            (parcel, store)
+            let undelivered = network.waiting.remove(&number)?;
+            let store = network.stores.get(&undelivered.to).and_then(Weak::upgrade);
+            (undelivered, store)
         };
         let answer = match store {
-            Some(store) => store.receive(parcel.message).await,
-            None => Err(unreachable(parcel.to, "it is down")),
+            Some(store) => store.receive(undelivered.message).await,
+            None => Err(unreachable(undelivered.to, "it is down")),
         };
         let told = answer.as_ref().map(drop).map_err(Clone::clone);
         // The sender may have given up meanwhile.
-        let _ = parcel.answer.send(answer);
+        let _ = undelivered.answer.send(answer);
         Some(told)
     }
 
     /// Drops a message: its sender is told that the store cannot be reached. `false` if no such
     /// message waits.
     pub fn drop_message(&self, number: u64) -> bool {
-        let parcel = {
+        let undelivered = {
             let mut network = self.0.lock();
             network.number();
             network.waiting.remove(&number)
         };
-        let Some(parcel) = parcel else { return false };
-        let _ = parcel.answer.send(Err(unreachable(parcel.to, "the message was dropped")));
+        let Some(undelivered) = undelivered else { return false };
+        let _ =
+            undelivered.answer.send(Err(unreachable(undelivered.to, "the message was dropped")));
         true
     }
 }
@@ -179,7 +182,7 @@ impl Transport for Sender {
                 None
             } else {
                 let (answer, wait) = oneshot::channel();
-                network.fresh.push(Parcel { from: self.from, to: store, message, answer });
+                network.fresh.push(Undelivered { from: self.from, to: store, message, answer });
                 Some(wait)
             }
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use neokv_encoding::region::Epoch;
 use neokv_raftstore::clock::TimeSource;
 use neokv_raftstore::transport::NoPeers;
-use neokv_raftstore::{Action, Clock, ProposeError, ReadError, Role, StoreError, Sync};
+use neokv_raftstore::{Action, Clock, ProposeError, ReadError, Role, StoreError, SyncMode};
 
 use crate::node::{Node, region_on, replies, write};
 use crate::toy::{Command, Reply, is_filled, sum};
@@ -23,7 +23,7 @@ async fn a_write_is_applied_before_it_is_answered_and_read_at_once() {
     let point = region.read_now(epoch).unwrap();
     assert_eq!(region.read_latest(&point, |rows, _| sum(rows, 1)), Ok(5));
     assert_eq!(region.read_snapshot(&point, |rows, _| sum(rows, 1)), Ok(5));
-    assert!(point.now_ms >= region.status().applied_clock >> 16, "expiry is judged by one clock");
+    assert!(point.now_ms >= region.status().applied_clock >> 16, "expiry is decided by one clock");
     assert!(region.read_index(epoch).await.is_ok(), "a lone voter needs no round");
     assert_eq!(node.write(&[]).await.unwrap(), []);
     node.check_memory();
@@ -150,7 +150,7 @@ async fn whoever_was_left_out_of_an_entry_is_first_in_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_applies_nothing_twice_and_loses_nothing() {
-    for sync in [Sync::Always, Sync::EverySecond, Sync::Never] {
+    for sync in [SyncMode::Always, SyncMode::EverySecond, SyncMode::Never] {
         let mut node = Node::alone(|config| config.sync = sync).await;
         for round in 1..=3u64 {
             for number in 1..=10 {

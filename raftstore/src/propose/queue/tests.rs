@@ -117,7 +117,7 @@ impl Story {
             commands.push((caller, (weight.parse()?, weight != word)));
         }
         let deadline = self.start + Duration::from_secs(at);
-        let answer = Answer::new().0;
+        let answer = AnswerSender::new().0;
         Ok(Submission::new(Returned { commands, version, answer, deadline }, &ByValue))
     }
 

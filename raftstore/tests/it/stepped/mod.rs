@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use neokv_raftstore::clock::TimeSource;
 use neokv_raftstore::transport::TransportError;
-use neokv_raftstore::transport::stepped::{SteppedTransport, Waiting};
-use neokv_raftstore::{Clock, Config, Execution, Region, Sync};
+use neokv_raftstore::transport::stepped::{SteppedTransport, WaitingMessage};
+use neokv_raftstore::{Clock, Config, Execution, Region, SyncMode};
 
 use crate::crash::image;
 use crate::node::{Node, region_on};
@@ -41,7 +41,7 @@ pub const PROMISE: Duration = Duration::from_secs(100);
 
 /// A message that was delivered, and what the receiver said to it.
 pub struct Delivered {
-    pub message: Waiting,
+    pub message: WaitingMessage,
     pub answer: Result<(), TransportError>,
 }
 
@@ -124,7 +124,7 @@ impl Cluster {
     }
 
     /// Delivers a message; the receiver handles it and its answer goes back.
-    pub async fn deliver(&self, message: Waiting) -> Option<Delivered> {
+    pub async fn deliver(&self, message: WaitingMessage) -> Option<Delivered> {
         let network = self.network.clone();
         let number = message.number;
         let delivered = tokio::spawn(async move { network.deliver(number).await });
@@ -165,7 +165,7 @@ fn tune(config: &mut Config, quiet: Duration) {
     config.execution = Execution::Stepped;
     config.clock = Clock::new(Noon);
     // A process that is killed loses nothing that it has written.
-    config.sync = Sync::Never;
+    config.sync = SyncMode::Never;
     config.quiet_period = Some(quiet);
     // Long, for a message waits as long as the test likes. What needs it lets the time pass.
     config.message_timeout = Duration::from_secs(3600);
