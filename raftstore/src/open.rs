@@ -18,8 +18,8 @@
 //! data, so the start is refused, before step 1 and again after it, and nothing is changed.
 //!
 //! An install that was begun may have left rows in ranges that no record names. Step 1 finishes it.
-//! If it cannot, its Region does not start, and as long as the operator has not removed that replica
-//! no row can be told to be without an explanation: none is cleared, and the start goes on.
+//! If it cannot, its Region does not start, and as long as the operator has not removed that
+//! replica no row can be told to be without an explanation: none is cleared, and the start goes on.
 
 use std::sync::Arc;
 

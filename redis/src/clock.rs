@@ -1,9 +1,9 @@
 //! The wall clock of this machine, in microseconds: for TIME and INFO, which tell the time as the
 //! machine has it.
 //!
-//! Nothing else uses it. The time of the Region
-//! ([`Region::now_ms`](neokv_raftstore::Region::now_ms)) decides expiry and stamps entries: it never
-//! goes back and does not follow a jump of this clock at once.
+//! Nothing else uses it. The time of the Region decides expiry and stamps entries
+//! ([`Region::now_ms`](neokv_raftstore::Region::now_ms)): it never goes back and does not follow a
+//! jump of this clock at once.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

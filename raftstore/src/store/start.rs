@@ -72,7 +72,8 @@ impl<M: StateMachine> Inner<M> {
         if !self.directory.insert(&region) {
             return Err(self.ending(id));
         }
-        // Whoever waits for space may not get to its next attempt soon, and tells nobody until then.
+        // Whoever waits for space may not get to its next attempt soon, and tells nobody until
+        // then.
         self.space.tell_newcomer();
         if let Err(error) = self.start_group(&region, asked, recovered).await {
             tracing::error!(region = id, %error, "the region cannot start");
