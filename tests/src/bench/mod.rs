@@ -5,14 +5,25 @@
 //! workload runs on both servers in turn, several rounds, and the medians are divided. A write is
 //! compared with `redis-server --appendonly yes --appendfsync always`, which promises what NeoKV's
 //! default promises (an OK is on the disk); a read is compared with plain `redis-server`.
-//! [`throughput`] measures with `redis-benchmark`. [`single`] measures the DEL of a large key, the
-//! restart after a kill, memory, and bytes written, each a single number. [`regions`] measures what
-//! many Regions cost.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`workloads`] | the rows of the table |
+//! | [`throughput`] | runs them with `redis-benchmark` |
+//! | [`procfs`], [`usage`], [`syscalls`] | what serving them costs the server's process |
+//! | [`table`] | the columns |
+//! | [`single`], [`figures`] | a large DEL, a restart after a kill, memory, bytes written |
+//! | [`regions`] | what many Regions cost |
 
-mod process_figures;
+pub mod figures;
+mod procfs;
 pub mod regions;
 pub mod single;
+pub mod syscalls;
+pub mod table;
 pub mod throughput;
+mod usage;
+pub mod workloads;
 
 /// The middle of some measurements; of an even number the lower of the two middles. Zero of none.
 pub fn median(mut values: Vec<f64>) -> f64 {

@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::median;
-use super::process_figures::{processor_time, resident_bytes};
+use super::procfs::{processor_time, resident_bytes};
 use crate::process::Server;
 
 /// Commands in one pipeline.
@@ -90,7 +90,7 @@ pub fn thousand_idle() -> io::Result<IdleRegions> {
     std::thread::sleep(WATCH / 2);
     let before = processor_time(&server)?;
     std::thread::sleep(WATCH);
-    let load = (processor_time(&server)? - before) / WATCH.as_secs_f64();
+    let load = (processor_time(&server)? - before).as_secs_f64() / WATCH.as_secs_f64();
     let bytes_each = resident_bytes(&server)?.saturating_sub(empty) / 1000;
     Ok(IdleRegions { start, load, bytes_each })
 }

@@ -5,8 +5,11 @@ use std::io;
 use std::process::ExitCode;
 
 use neokv_tests::bench::regions::{pipelines, thousand_idle};
-use neokv_tests::bench::single::{delete_large_hash, footprint};
-use neokv_tests::bench::throughput::{Peer, Servers, WORKLOADS};
+use neokv_tests::bench::single::{Size, figures};
+use neokv_tests::bench::syscalls::HOW_TO_COUNT;
+use neokv_tests::bench::table;
+use neokv_tests::bench::throughput::Servers;
+use neokv_tests::bench::workloads::{WORKLOADS, Workload};
 
 struct Options {
     rounds: usize,
@@ -16,7 +19,7 @@ struct Options {
 }
 
 fn options() -> Option<Options> {
-    let mut options = Options { rounds: 3, scale: 1.0, only: None, neokv: Vec::new() };
+    let mut options = Options { rounds: 5, scale: 1.0, only: None, neokv: Vec::new() };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -27,12 +30,14 @@ fn options() -> Option<Options> {
             _ => return None,
         }
     }
-    Some(options)
+    let is_known = options.only.as_ref().is_none_or(|only| tests().contains(&only.as_str()));
+    is_known.then_some(options)
 }
 
 fn main() -> ExitCode {
     let Some(options) = options() else {
         eprintln!("usage: bench [--rounds N] [--scale X] [--only TEST] [-- NEOKV ARGUMENTS]");
+        eprintln!("TEST: {}", tests().join(", "));
         return ExitCode::from(2);
     };
     match run(&options) {
@@ -44,39 +49,42 @@ fn main() -> ExitCode {
     }
 }
 
+/// What `--only` takes.
+fn tests() -> Vec<&'static str> {
+    let mut tests: Vec<_> = WORKLOADS.iter().map(|row| row.name).collect();
+    tests.dedup();
+    tests.extend(["single", "regions"]);
+    tests
+}
+
 fn run(options: &Options) -> io::Result<()> {
     let neokv: Vec<&str> = options.neokv.iter().map(String::as_str).collect();
-    let servers = Servers::start(&neokv)?;
-    println!(
-        "{:<12} {:>4} {:>12} {:>12}  {:<22} {:>6} {:>7}",
-        "test", "pipe", "NeoKV /s", "Redis /s", "peer", "ratio", "target"
-    );
-    for workload in
-        WORKLOADS.iter().filter(|w| options.only.as_ref().is_none_or(|only| only == w.test))
-    {
-        let row = servers.measure(workload, options.rounds, options.scale)?;
-        let peer = match workload.peer {
-            Peer::Durable => "appendfsync always",
-            Peer::Memory => "in memory",
-        };
-        let verdict = if row.ratio() >= workload.target { "reached" } else { "MISSED" };
-        println!(
-            "{:<12} {:>4} {:>12.0} {:>12.0}  {peer:<22} {:>6.2} {:>7.2} {verdict}",
-            workload.test,
-            workload.pipeline,
-            row.neokv,
-            row.peer,
-            row.ratio(),
-            workload.target
-        );
-    }
-    drop(servers);
     let is_wanted = |name| options.only.as_ref().is_none_or(|only| only == name);
+    let rows: Vec<_> = WORKLOADS.iter().filter(|row| is_wanted(row.name)).collect();
+    if !rows.is_empty() {
+        throughput(&neokv, &rows, options)?;
+    }
     if is_wanted("single") {
-        single_figures(&neokv, options.rounds)?;
+        println!();
+        let size = Size { rounds: options.rounds, scale: options.scale };
+        for figure in figures(&neokv, size)? {
+            println!("{}", figure.line());
+        }
     }
     if is_wanted("regions") {
         region_figures(options.rounds)?;
+    }
+    Ok(())
+}
+
+fn throughput(neokv: &[&str], rows: &[&Workload], options: &Options) -> io::Result<()> {
+    let servers = Servers::start(neokv)?;
+    if !servers.counts_system_calls() {
+        println!("{HOW_TO_COUNT}\n");
+    }
+    println!("medians of {} rounds\n{}", options.rounds, table::header());
+    for row in rows {
+        println!("{}", table::row(&servers.measure(row, options.rounds, options.scale)?));
     }
     Ok(())
 }
@@ -103,26 +111,6 @@ fn region_figures(rounds: usize) -> io::Result<()> {
         idle.start.as_secs_f64(),
         idle.load * 100.0,
         idle.bytes_each as f64 / f64::from(1 << 20)
-    );
-    Ok(())
-}
-
-fn single_figures(neokv: &[&str], rounds: usize) -> io::Result<()> {
-    let mut server = neokv_tests::process::Server::neokv(neokv)?;
-    let delete = delete_large_hash(&server, rounds)?;
-    println!(
-        "\nDEL of a hash of 1,000,000 fields, median: {:.3} ms (target: under 2 ms)",
-        delete.as_secs_f64() * 1e3
-    );
-    let figures = footprint(&mut server)?;
-    println!(
-        "restart after SIGKILL with 1,000,000 keys: {:.2} s (target: under 2 s)",
-        figures.restart.as_secs_f64()
-    );
-    println!("resident memory after 1,000,000 keys of 64 bytes: {} MiB", figures.resident >> 20);
-    println!(
-        "bytes written per byte of user data: {:.2}",
-        figures.written as f64 / figures.user.max(1) as f64
     );
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Whole-system tests: real processes, real sockets, real clients.
 
 #[cfg(test)]
+mod benchmark;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod crash;
