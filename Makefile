@@ -46,7 +46,7 @@ lint: ## Check formatting, lints and documentation, change no source
 fix: ## Format the sources
 	$(CARGO) fmt --all
 
-bench: setup build ## Print NeoKV against Redis in the same run: make bench ARGS='--rounds 5 --only set'
+bench: setup build ## Print NeoKV against Redis in the same run: make bench ARGS='--rounds 1 --only set'
 	@$(BIN_DIR)/bench $(ARGS)
 
 oracle: setup build ## Millions of random commands, every reply compared with redis-server's: make oracle ARGS='--commands 5000000'
