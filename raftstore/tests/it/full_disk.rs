@@ -55,6 +55,8 @@ async fn a_store_ends_while_a_vote_waits_for_space() {
     let here = two.region();
     until("the vote is to be saved", || !here.is_serving()).await;
     transferring.abort();
+    // Its Region holds the store open until the task is gone.
+    let _ = transferring.await;
     drop((lone, here));
     let dir = close(two).await;
 
@@ -105,6 +107,7 @@ async fn an_install_for_which_the_disk_fills_after_its_begin_is_finished_by_a_re
     assert_eq!((sum(&two.engine, key), install_file(&snapshots)), (7, None));
     assert_eq!(two.region().descriptor().slots, slots(0, 8192));
     adding.abort();
+    let _ = adding.await;
     close(two).await;
     close(one).await;
 }
