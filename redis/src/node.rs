@@ -171,6 +171,8 @@ impl Node {
         }
         if let Some(sampler) = self.sampler.take() {
             sampler.abort();
+            // It has the store too, until it is gone.
+            let _ended = sampler.await;
         }
         // No connection writes any more; the cleaner still may, so it ends before the Raft store.
         self.stop.send_replace(true);
