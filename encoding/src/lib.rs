@@ -47,6 +47,7 @@
 //! | [`double`] | scores, in keys and in values |
 //! | [`v1`] | the older format of strings |
 //! | [`key`] | keys of every family, made to sort |
+//! | [`chunk`] | where the bytes of a long string are |
 //! | [`metadata`] | types, expiries, sizes: the record of a user key |
 //! | [`epoch`] | which shape of a Region a request or an entry refers to |
 //! | [`raft`] | log entries, votes, memberships |
@@ -78,6 +79,7 @@
 //! Try `cargo run -p neokv-encoding --example explain -- 2f9600000000666f6f`.
 #![cfg_attr(not(test), deny(clippy::little_endian_bytes, clippy::host_endian_bytes))]
 
+pub mod chunk;
 pub mod double;
 pub mod epoch;
 mod error;

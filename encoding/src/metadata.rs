@@ -1,13 +1,14 @@
 //! Values of family `metadata`: what a user key is, when it expires, and where its parts are.
 //!
 //! ```text
-//! string          flags 1 · expire_ms 8 · value …
-//! hash, set, zset flags 1 · expire_ms 8 · version 8 · size 8
-//! list            flags 1 · expire_ms 8 · version 8 · size 8 · head 8 · tail 8
+//! string           flags 1 · expire_ms 8 · value …
+//! string in chunks flags 1 · expire_ms 8 · version 8 · length 8
+//! hash, set, zset  flags 1 · expire_ms 8 · version 8 · size 8
+//! list             flags 1 · expire_ms 8 · version 8 · size 8 · head 8 · tail 8
 //! ```
 //!
-//! `flags` is 0x80 (times and sizes are 64 bits wide) plus the type. `expire_ms` is 0 for a key
-//! that never expires. `version` is new whenever the key is created: its parts in `subkey` and
+//! `flags` is 0x80 (times and sizes are 64 bits wide) plus the type, plus 0x40 for a string in
+//! chunks ([`crate::chunk`]). `expire_ms` is 0 for a key that never expires. `version` is new whenever the key is created: its parts in `subkey` and
 //! `zset_score` carry it, so dropping this one record drops a million of them at once. `size` makes
 //! HLEN, LLEN, SCARD and ZCARD one look-up.
 //!
@@ -20,6 +21,7 @@
 use bytes::Bytes;
 
 use crate::{
+    chunk,
     error::DecodeError,
     layout::{self, Field, Reader, Result, Trace, evidence, show},
 };
@@ -30,7 +32,10 @@ pub const LIST_MIDDLE: u64 = u64::MAX / 2;
 /// Set in `flags` of every record: the format with 64-bit times and sizes.
 const WIDE: u8 = 0x80;
 
-const FLAGS: &Field = &Field::new("flags", "0x80 (64-bit format) plus the type")
+/// Set in `flags` of a string in chunks.
+const CHUNKED: u8 = 0x40;
+
+const FLAGS: &Field = &Field::new("flags", "0x80 (64-bit format) plus the type, 0x40 for chunks")
     .show(show_flags)
     .evidence(evidence::tag);
 const EXPIRE_MS: &Field =
@@ -44,6 +49,9 @@ const VERSION: &Field =
         .evidence(evidence::hlc);
 const SIZE: &Field = &Field::new("size", "number of elements; a key with none does not exist")
     .evidence(evidence::small);
+const LENGTH: &Field =
+    &Field::new("length", "bytes of the whole string, which stand in chunks; STRLEN reads none")
+        .evidence(evidence::small);
 const HEAD: &Field = &Field::new("head", "position of the first element")
     .show(show_position)
     .evidence(position_evidence);
@@ -111,21 +119,42 @@ impl DataType {
     }
 }
 
-fn show_flags(flags: u64) -> String {
-    let kind = u8::try_from(flags).ok().and_then(DataType::from_flags);
-    kind.map_or_else(|| format!("{flags:#04x}"), |kind| kind.name().to_string())
+/// How a key is stored.
+#[derive(Clone, Copy)]
+struct Form {
+    kind: DataType,
+    /// The bytes of a string are elsewhere.
+    chunked: bool,
 }
 
-/// Everything about a collection except its parts.
+impl Form {
+    #[inline]
+    fn from_flags(flags: u8) -> Option<Form> {
+        if flags == DataType::String.flags() | CHUNKED {
+            return Some(Form { kind: DataType::String, chunked: true });
+        }
+        Some(Form { kind: DataType::from_flags(flags)?, chunked: false })
+    }
+}
+
+fn show_flags(flags: u64) -> String {
+    match u8::try_from(flags).ok().and_then(Form::from_flags) {
+        Some(Form { chunked: true, .. }) => "string in chunks".to_string(),
+        Some(Form { kind, .. }) => kind.name().to_string(),
+        None => format!("{flags:#04x}"),
+    }
+}
+
+/// Everything about a collection, or about a string in chunks, except its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Collection {
-    /// Any type but [`DataType::String`].
+    /// The type. [`DataType::String`]: a string in chunks.
     pub kind: DataType,
     /// When it expires, in milliseconds since 1970; 0 for never.
     pub expire_ms: u64,
     /// The version that its parts carry.
     pub version: u64,
-    /// Number of elements.
+    /// Number of elements; of a string its length in bytes.
     pub size: u64,
     /// Lists only: position of the first element. Stored for lists only, 0 otherwise.
     pub head: u64,
@@ -143,11 +172,12 @@ impl Collection {
     /// The record of family `metadata`.
     ///
     /// # Panics
-    /// In debug builds, if the kind is a string.
+    /// In debug builds, if it is a string that is not long enough for chunks.
     pub fn encode(&self) -> Vec<u8> {
-        debug_assert!(self.kind != DataType::String, "a string has no parts");
+        let chunked = self.kind == DataType::String;
+        debug_assert!(!chunked || self.size > chunk::LONGEST_WHOLE, "it stands in its record");
         let mut out = Vec::with_capacity(41);
-        out.push(self.kind.flags());
+        out.push(self.kind.flags() | if chunked { CHUNKED } else { 0 });
         out.extend_from_slice(&self.expire_ms.to_be_bytes());
         out.extend_from_slice(&self.version.to_be_bytes());
         out.extend_from_slice(&self.size.to_be_bytes());
@@ -171,9 +201,9 @@ pub struct StringRef<'a> {
 /// A record of family `metadata`, borrowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetadataRef<'a> {
-    /// A string.
+    /// A string that stands in its record.
     String(StringRef<'a>),
-    /// A hash, list, set or sorted set.
+    /// A hash, list, set or sorted set, or a string in chunks.
     Collection(Collection),
 }
 
@@ -217,14 +247,14 @@ impl<'a> MetadataRef<'a> {
 /// A record of family `metadata`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Metadata {
-    /// A string.
+    /// A string that stands in its record.
     String {
         /// When it expires, in milliseconds since 1970; 0 for never.
         expire_ms: u64,
         /// The value.
         value: Bytes,
     },
-    /// A hash, list, set or sorted set.
+    /// A hash, list, set or sorted set, or a string in chunks.
     Collection(Collection),
 }
 
@@ -262,7 +292,7 @@ impl Metadata {
     }
 }
 
-/// The record of a string.
+/// The record of a string that stands in it.
 pub fn encode_string(expire_ms: u64, value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(9 + value.len());
     out.push(DataType::String.flags());
@@ -277,17 +307,26 @@ pub fn encode_string(expire_ms: u64, value: &[u8]) -> Vec<u8> {
 /// # Errors
 /// A record shorter than nine bytes, or of an unknown type.
 pub fn decode_header(bytes: &[u8]) -> std::result::Result<(DataType, u64), DecodeError> {
-    read_header(&mut Reader::new(bytes, layout::Off))
+    let (form, expire_ms) = read_header(&mut Reader::new(bytes, layout::Off))?;
+    Ok((form.kind, expire_ms))
 }
 
 #[inline]
-fn read_header<T: Trace>(r: &mut Reader<'_, T>) -> Result<(DataType, u64)> {
-    Ok((r.tag(FLAGS, DataType::from_flags)?, r.u64(EXPIRE_MS)?))
+fn read_header<T: Trace>(r: &mut Reader<'_, T>) -> Result<(Form, u64)> {
+    Ok((r.tag(FLAGS, Form::from_flags)?, r.u64(EXPIRE_MS)?))
 }
 
 #[inline]
 pub(crate) fn read<'a, T: Trace>(r: &mut Reader<'a, T>) -> Result<MetadataRef<'a>> {
-    let (kind, expire_ms) = read_header(r)?;
+    let (Form { kind, chunked }, expire_ms) = read_header(r)?;
+    if chunked {
+        let (version, size) = (r.u64(VERSION)?, r.counter(LENGTH)?);
+        if size <= chunk::LONGEST_WHOLE {
+            return Err(DecodeError::Invalid { what: "length", why: "a short string is whole" });
+        }
+        let string = Collection { kind, expire_ms, version, size, head: 0, tail: 0 };
+        return Ok(MetadataRef::Collection(string));
+    }
     if kind == DataType::String {
         return Ok(MetadataRef::String(StringRef { expire_ms, value: r.rest(VALUE) }));
     }

@@ -1,6 +1,7 @@
 //! The compaction filter that drops what a deleted collection left behind.
 //!
-//! DEL of a hash with a million fields removes one metadata record. Its rows carry the *version* of
+//! DEL of a hash with a million fields, or of a string in chunks, removes one metadata record. Its
+//! rows carry the *version* of
 //! that incarnation of the key. No metadata names the version any longer, so no read finds them:
 //! they are orphans. Compactions reach every row sooner or later, and this filter tells them which
 //! to drop.
@@ -259,7 +260,8 @@ impl View {
     }
 }
 
-/// Whether a metadata record keeps rows of `version` alive. A record that cannot be read might.
+/// Whether a metadata record keeps rows of `version` alive: one of a collection or of a string in
+/// chunks may. So may a record that cannot be read.
 fn carries(record: Option<&[u8]>, version: u64) -> bool {
     match record.map(MetadataRef::decode) {
         None | Some(Ok(MetadataRef::String(_))) => false,

@@ -3,22 +3,25 @@
 //! | family | rows of a key | role |
 //! | --- | --- | --- |
 //! | `metadata` | one | what the key is |
-//! | `subkey` | of the version in the metadata | live: fields, members, elements |
+//! | `subkey` | of the version in the metadata | live: fields, members, elements, chunks |
 //! | | of any other version | orphans: invisible, dropped by compaction |
 //! | | with the tag of the older format | live, or shadowed if there is a metadata record |
 //! | `zset_score` | as in `subkey` | members by score |
 //! | `expire` | the one that the metadata names; others | live; stale |
 //!
-//! The parts must agree: as many live rows as the metadata says, a row in `expire`
-//! for a key that expires. A disagreement is a problem of the answer.
+//! The parts must agree: as many live rows as the metadata says, no chunk of a string behind its
+//! end, a row in `expire` for a key that expires. A disagreement is a problem of the answer.
 //!
 //! The work is bounded by the limit, not by the size of the key: of each version at most that many
 //! rows are read, and the walk jumps over the rest.
 
 use bytes::Bytes;
+use neokv_encoding::chunk;
 use neokv_encoding::explain::{self, Explained};
 use neokv_encoding::family::Family;
-use neokv_encoding::key::{ExpireKey, ScoreRef, SubkeyFamilyRef, UserKey, prefix_end, slot_prefix};
+use neokv_encoding::key::{
+    ExpireKey, ScoreRef, SubkeyFamilyRef, SubkeyRef, UserKey, prefix_end, slot_prefix,
+};
 use neokv_encoding::metadata::{DataType, Metadata};
 use neokv_encoding::v1;
 use neokv_engine::{Direction, KeyRange};
@@ -42,9 +45,10 @@ pub struct KeyDump {
     pub state: KeyState,
     /// When it expires; `None` for never.
     pub expire_ms: Option<u64>,
-    /// Number of elements that the metadata record says; `None` for strings.
+    /// Number of elements that the metadata record says, of a string in chunks its length; `None`
+    /// for other strings.
     pub size: Option<u64>,
-    /// Version that live parts carry; `None` for strings.
+    /// Version that live parts carry; `None` for strings that stand in their record.
     pub version: Option<u64>,
     /// The rows, by family and role.
     pub groups: Vec<Group>,
@@ -136,7 +140,7 @@ pub struct StoredRow {
     pub key: Bytes,
     /// Its value.
     pub value: Bytes,
-    /// Type of the collection that the value is known to be part of.
+    /// Type of what the value is known to be part of.
     pub part_of: Option<DataType>,
 }
 
@@ -349,9 +353,12 @@ impl Collector<'_> {
         Role::Live
     }
 
-    /// The metadata record says how many live rows there are.
+    /// The metadata record says how many live rows there are, or how long a string is.
     fn count(&mut self, version: u64, sorted: &Sorted) {
         let (family, live) = (sorted.family, sorted.live());
+        if (family, self.dump.kind) == (Family::Subkey, Some(DataType::String)) {
+            return self.check_chunks(live);
+        }
         let found = live.map_or(0, |group| group.rows.len());
         let expected = match (family, self.dump.kind) {
             (Family::ZsetScore, Some(DataType::Zset)) | (Family::Subkey, Some(_)) => {
@@ -365,6 +372,25 @@ impl Collector<'_> {
                 "family {family} has {found} rows of version {version}, the metadata record says \
                  {expected}"
             ));
+        }
+    }
+
+    /// A chunk may be missing, or shorter than it could be: the rest of it is zeros. But none holds
+    /// bytes behind the end of its string.
+    fn check_chunks(&mut self, live: Option<&Group>) {
+        let length = self.dump.size.unwrap_or(0);
+        for row in live.map_or(&[][..], |group| &group.rows) {
+            let Ok(part) = SubkeyRef::decode(&row.key) else { continue };
+            let problem = match chunk::decode(part.subkey, &row.value) {
+                Ok(number) if chunk::end(number, &row.value).is_some_and(|end| end <= length) => {
+                    continue;
+                }
+                Ok(number) => format!(
+                    "chunk {number} ends behind the {length} bytes that the metadata record says"
+                ),
+                Err(error) => format!("a row of the string is no chunk: {error}"),
+            };
+            self.dump.problems.push(problem);
         }
     }
 

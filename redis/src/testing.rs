@@ -41,7 +41,7 @@ pub(crate) use self::host::{FixedTopology, TestHost};
 use crate::command::declare::{ReadHandler, ReadMode};
 use crate::command::{Handler, table};
 use crate::error::CommandError;
-use crate::keyspace::{Collection, CursorTable, NAMESPACE, View, ViewSource};
+use crate::keyspace::{Collection, CursorTable, Latest, NAMESPACE, View, ViewSource};
 use crate::machine::{LogCommand, RedisMachine};
 
 /// The Region of every bench.
@@ -96,7 +96,8 @@ impl Bench {
         self.view_over(&self.engine)
     }
 
-    fn view_over<'a>(&'a self, read: &'a dyn Read) -> View<'a> {
+    /// The keyspace as `read` shows it.
+    pub fn view_over<'a>(&'a self, read: &'a dyn Read) -> View<'a> {
         View::new(ViewSource {
             read,
             now_ms: self.now_ms.max(hlc::ms(self.clock)),
@@ -140,7 +141,14 @@ impl Bench {
             handler(&self.view_over(read), args).unwrap_or_else(|error: CommandError| error.reply())
         };
         let reply = run(&self.engine.snapshot());
-        if mode == ReadMode::Budgeted {
+        if mode == ReadMode::Latest {
+            let latest = Latest::new(&self.engine);
+            let other = run(&latest);
+            if !latest.has_refused() {
+                assert_eq!(show(&other), show(&reply), "{args:?} by look-ups");
+            }
+        }
+        if matches!(mode, ReadMode::Latest | ReadMode::Budgeted) {
             let budgeted = self.engine.budgeted_read(ReadBudget { rows: 256, bytes: 64 << 10 });
             let other = run(&budgeted);
             if !budgeted.is_spent() {

@@ -48,7 +48,7 @@ pub use self::{
 };
 pub use crate::layout::show::utc;
 use crate::{
-    double,
+    chunk, double,
     error::DecodeError,
     family::Family,
     identity,
@@ -64,8 +64,10 @@ const SLOT_OF_KEY: i32 = 14;
 
 const RAW: Format = Format { name: "raw bytes", why: "no format is known for them" };
 const RAW_FIELD: &Field = &Field::new("bytes", "no format is known for them");
-const PART_FIELD: &Field =
-    &Field::new("value", "hash field value or list element; the metadata record says which");
+const PART_FIELD: &Field = &Field::new(
+    "value",
+    "hash field value, list element or chunk of a string; the metadata record says which",
+);
 const EMPTY_FIELD: &Field = &Field::new("value", "the key says it all");
 const MESSAGE_FIELD: &Field =
     &Field::new("message", "the Raft layer carries these bytes without looking inside")
@@ -108,8 +110,10 @@ pub fn key(family: Family, bytes: &[u8]) -> Explained {
             checked(explained, user.as_ref().map(|user| (user.slot, &user.key[..])))
         }
         Family::Subkey => {
-            let format =
-                Format { name: "subkey key", why: "one field, member or element of a collection" };
+            let format = Format {
+                name: "subkey key",
+                why: "one field, member or element, or a chunk of a string",
+            };
             let (explained, part) = record(&format, bytes, key::read_subkey_family);
             let mut explained = checked(
                 explained,
@@ -212,12 +216,13 @@ pub fn value(family: Family, key: &[u8], value: &[u8]) -> Explained {
 }
 
 const PART: Format =
-    Format { name: "subkey value", why: "one field, member or element of a collection" };
+    Format { name: "subkey value", why: "one field, member or element, or a chunk of a string" };
 
-/// Explains a value of family `subkey` whose collection's type is known.
+/// Explains a value of family `subkey` where the type of what it is part of is known.
 pub fn part(kind: DataType, value: &[u8]) -> Explained {
     const FIELD_VALUE: &Field = &Field::new("field value", "the key has the field's name");
     const ELEMENT: &Field = &Field::new("element", "the key has its position");
+    const CHUNK: &Field = &Field::new("chunk", "the key has its number; what is missing is zeros");
     let rest = |field: &'static Field| {
         record(&PART, value, |r| {
             r.rest(field);
@@ -230,7 +235,13 @@ pub fn part(kind: DataType, value: &[u8]) -> Explained {
         DataType::List => rest(ELEMENT),
         DataType::Set => empty(value),
         DataType::Zset => record(&PART, value, double::read_value).0,
-        DataType::String => raw(value),
+        DataType::String => {
+            let mut explained = rest(CHUNK);
+            if let Err(error) = chunk::decode(&chunk::subkey(0), value) {
+                explained.add_problem("chunk", error.to_string());
+            }
+            explained
+        }
     }
 }
 

@@ -26,7 +26,7 @@ const VERSION: &Field = &Field::new("version", "parts of another version of the 
     .evidence(evidence::hlc);
 const SUBKEY: &Field = &Field::new(
     "subkey",
-    "hash field, set or zset member; for a list the element's position, 8 bytes",
+    "hash field, set or zset member; 8 bytes: position in a list, number of a string's chunk",
 );
 const SCORE: &Field =
     &Field::new("score", "bits flipped so that byte order is number order").show(double::show);
@@ -147,9 +147,9 @@ pub struct SubkeyRef<'a> {
     pub namespace: u32,
     /// The user key.
     pub key: &'a [u8],
-    /// Version of the collection that this part belongs to.
+    /// Version of the collection or string that this part belongs to.
     pub version: u64,
-    /// Field, member, or position of the element.
+    /// Field, member, position of the element, or number of the chunk.
     pub subkey: &'a [u8],
 }
 
@@ -238,9 +238,9 @@ impl<'a> ScoreRef<'a> {
 pub struct SubkeyKey {
     /// Whose part it is.
     pub user: UserKey,
-    /// Version of the collection that this part belongs to.
+    /// Version of the collection or string that this part belongs to.
     pub version: u64,
-    /// Field, member, or position of the element.
+    /// Field, member, position of the element, or number of the chunk.
     pub subkey: Bytes,
 }
 

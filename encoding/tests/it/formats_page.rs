@@ -81,8 +81,14 @@ fn entries() -> Vec<Vec<u8>> {
 fn metadata() -> Vec<Vec<u8>> {
     let string = |value: &'static [u8]| Metadata::String { expire_ms: 0, value: value.into() };
     let collection = |kind| Metadata::Collection(Collection::new(kind, 7));
-    let records =
-        [string(b"value"), string(b""), collection(DataType::Hash), collection(DataType::List)];
+    let long = Collection { size: 20_005, ..Collection::new(DataType::String, 7) };
+    let records = [
+        string(b"value"),
+        string(b""),
+        Metadata::Collection(long),
+        collection(DataType::Hash),
+        collection(DataType::List),
+    ];
     records.map(|record| record.encode()).into()
 }
 

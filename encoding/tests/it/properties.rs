@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use neokv_encoding::{
-    DecodeError, double,
+    DecodeError,
+    chunk::LONGEST_WHOLE,
+    double,
     explain::{self, Explained, Span, render},
     family::Family,
     identity::Identity,
@@ -156,7 +158,12 @@ fn metadata_value() -> impl Strategy<Value = Metadata> {
             Metadata::Collection(Collection { kind, expire_ms, version, size, head, tail })
         },
     );
-    prop_oneof![string, collection]
+    let chunked =
+        (number(), number(), LONGEST_WHOLE + 1..1 << 63).prop_map(|(expire_ms, version, size)| {
+            let string = Collection::new(DataType::String, version);
+            Metadata::Collection(Collection { expire_ms, size, ..string })
+        });
+    prop_oneof![string, collection, chunked]
 }
 
 /// Random bytes, and bytes that are nearly right: valid ones with a byte changed, cut or added.

@@ -1,7 +1,8 @@
 //! The orphan filter: what it reclaims, and what it must leave alone.
 
+use neokv_encoding::chunk;
 use neokv_encoding::family::Family;
-use neokv_encoding::metadata::encode_string;
+use neokv_encoding::metadata::{Collection, DataType, encode_string};
 use neokv_engine::{Direction, Durability, Engine, KeyRange, Read};
 
 use crate::support::{del, flush_and_compact, get, keys, open, put, put_hash, set_clock, user};
@@ -43,6 +44,39 @@ fn rows_of_deleted_and_overwritten_collections_go() {
     assert_eq!(left, expected);
     assert_eq!(dropped(&engine), 6);
     assert!(engine.stats().orphans.dropped_bytes > 6 * 20);
+}
+
+#[test]
+fn chunks_go_with_their_string() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let put_long = |key: &'static str, version: u64| {
+        let long = Collection { size: 20_000, ..Collection::new(DataType::String, version) };
+        put(&engine, Family::Metadata, &user(key).metadata(), &long.encode());
+        for number in 0..3 {
+            let row = user(key).subkey(version, &chunk::subkey(number));
+            put(&engine, Family::Subkey, &row, b"chunk");
+        }
+    };
+    for (version, key) in (10..).zip(["deleted", "shortened", "overwritten", "alive"]) {
+        put_long(key, version);
+    }
+    del(&engine, &user("deleted"));
+    put(&engine, Family::Metadata, &user("shortened").metadata(), &encode_string(0, b"short"));
+    put_long("overwritten", 14);
+    set_clock(&engine, 20);
+    assert_eq!(rows(&engine), 15);
+    flush_and_compact(&engine);
+    let left = keys(&engine, Family::Subkey, KeyRange::all(), Direction::Forward);
+    let mut expected: Vec<Vec<u8>> = [("alive", 13), ("overwritten", 14)]
+        .into_iter()
+        .flat_map(|(key, version)| {
+            (0..3).map(move |number| user(key).subkey(version, &chunk::subkey(number)))
+        })
+        .collect();
+    expected.sort();
+    assert_eq!(left, expected);
+    assert_eq!(dropped(&engine), 9);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Each question, asked of a store that is known down to the row.
 
 use bytes::Bytes;
+use neokv_encoding::chunk;
 use neokv_encoding::family::Family;
 use neokv_encoding::key::{self, RaftStateKind, RegionKind};
-use neokv_encoding::metadata::DataType;
+use neokv_encoding::metadata::{Collection, DataType};
 use neokv_encoding::proto::write_command::Kind;
 use neokv_encoding::raft::{LogId, Payload};
 use neokv_encoding::region::ReplicaState;
@@ -174,6 +175,37 @@ fn a_log_that_begins_too_late_is_a_problem() {
     });
     let log = log(&source, None, None, 9);
     assert_eq!(log.problems, ["the log is purged up to 2, but its first entry is 4"]);
+}
+
+/// A store with one string in chunks of a length that its rows may contradict.
+fn with_long_string(length: u64, rows: &[(&[u8], &[u8])]) -> KeyDump {
+    let (_dir, source) = open(|dir| {
+        let engine = stores::small(dir);
+        let mut batch = engine.batch();
+        let long = Collection { size: length, ..Collection::new(DataType::String, 7) };
+        batch.put(Family::Metadata, user("long").metadata(), long.encode());
+        for (subkey, value) in rows {
+            batch.put(Family::Subkey, user("long").subkey(7, subkey), *value);
+        }
+        engine.write(batch, Durability::Synced).unwrap();
+        engine
+    });
+    dump(&source, "long", 9)
+}
+
+#[test]
+fn the_chunks_of_a_string_lie_within_its_length() {
+    let (first, third) = (chunk::subkey(0), chunk::subkey(2));
+    let whole = with_long_string(16_385, &[(&first, b"short"), (&third, b"x")]);
+    assert_eq!((whole.kind, whole.size), (Some(DataType::String), Some(16_385)));
+    assert_eq!(whole.problems, [""; 0]);
+    let live = &whole.groups[1];
+    assert_eq!((live.role, live.rows.len()), (Role::Live, 2));
+    assert_eq!(live.rows[0].explained_value().root.children[0].field, "chunk");
+    let damaged = with_long_string(16_385, &[(&third, b"xy"), (b"field", b"v")]);
+    assert_eq!(damaged.problems.len(), 2, "{:?}", damaged.problems);
+    assert!(damaged.problems[0].starts_with("chunk 2 ends behind the 16385 bytes"));
+    assert!(damaged.problems[1].starts_with("a row of the string is no chunk"));
 }
 
 fn dump(source: &Source, name: &str, limit: usize) -> KeyDump {

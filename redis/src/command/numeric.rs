@@ -9,8 +9,8 @@ use neokv_resp::Reply;
 use super::declare::commands;
 use super::{Args, Command, CommandResult, args};
 use crate::error::CommandError;
-use crate::keyspace::Tx;
 use crate::keyspace::float::LongDouble;
+use crate::keyspace::{StringValue, Tx};
 use crate::number;
 
 /// The commands of this file.
@@ -58,7 +58,9 @@ fn decrby(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
 fn change(tx: &mut Tx<'_>, args: &Args, by: i64) -> CommandResult {
     let entry = tx.string_entry(args::get(args, 1)?)?;
     let old = match &entry.current {
-        Some((value, _)) => number::integer(value)?,
+        Some((StringValue::Whole(value), _)) => number::integer(value)?,
+        // It is longer than any number.
+        Some((StringValue::Chunked(_), _)) => return Err(CommandError::NotInteger),
         None => 0,
     };
     let new = old.checked_add(by).ok_or(CommandError::Overflow)?;
@@ -69,7 +71,10 @@ fn change(tx: &mut Tx<'_>, args: &Args, by: i64) -> CommandResult {
 fn incrbyfloat(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let entry = tx.string_entry(args::get(args, 1)?)?;
     let old = match &entry.current {
-        Some((value, _)) => LongDouble::parse(value).ok_or(CommandError::NotFloat)?,
+        Some((StringValue::Whole(value), _)) => {
+            LongDouble::parse(value).ok_or(CommandError::NotFloat)?
+        }
+        Some((StringValue::Chunked(_), _)) => return Err(CommandError::NotFloat),
         None => LongDouble::ZERO,
     };
     let by = LongDouble::parse(args::get(args, 2)?).ok_or(CommandError::NotFloat)?;

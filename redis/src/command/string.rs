@@ -1,8 +1,10 @@
 //! Strings: GET, SET and everything that reads or writes one as bytes. Arithmetic is in
 //! [`super::numeric`].
 //!
-//! A string is stored in its metadata record, so every command here costs one look-up and at most
-//! one write per key.
+//! A string of up to 16 KiB is stored in its metadata record, so a command costs one look-up and at
+//! most one write per key. A longer one is stored in chunks (see
+//! [`StringValue`](crate::keyspace::StringValue)): what concerns a part of it costs as much as that
+//! part.
 //!
 //! Corners of Redis 7.0 that are easy to get wrong:
 //!
@@ -114,23 +116,23 @@ pub const COMMANDS: &[Command] = commands! { String;
         keys: &[one(&[Ro])],
         arguments: &[KEY];
     "append", 3, Write(append), [Write DenyOom Fast], "2.0.0",
-        "O(N) where N is the length of the resulting value.",
+        "O(N) where N is the length of the appended value.",
         "Append a value to a key",
         keys: &[one(&[Rw, Insert])],
         arguments: &[KEY, string("value")];
     "getrange", 4, Read(getrange, Latest), [ReadOnly], "2.4.0",
-        "O(N) where N is the length of the stored string.",
+        "O(N) where N is the length of the returned string.",
         "Get a substring of the string stored at a key",
         keys: &[one(&[Ro, Access])],
         arguments: &[KEY, integer("start"), integer("end")];
     "substr", 4, Read(getrange, Latest), [ReadOnly], "1.0.0",
-        "O(N) where N is the length of the stored string.",
+        "O(N) where N is the length of the returned string.",
         "Get a substring of the string stored at a key",
         keys: &[one(&[Ro, Access])],
         arguments: &[KEY, integer("start"), integer("end")],
         deprecated: Some(("2.0.0", "`GETRANGE`"));
     "setrange", 4, Write(setrange), [Write DenyOom], "2.2.0",
-        "O(N) where N is the length of the resulting value.",
+        "O(N) where N is the length of the value argument.",
         "Overwrite part of a string at key starting at the specified offset",
         keys: &[one(&[Rw, Update])],
         arguments: &[KEY, integer("offset"), string("value")];
@@ -150,8 +152,7 @@ fn get(view: &View<'_>, args: &Args) -> CommandResult {
 }
 
 fn strlen(view: &View<'_>, args: &Args) -> CommandResult {
-    let length = view.string(key(args)?)?.map_or(0, |(value, _)| length(&value));
-    Ok(Reply::count(length))
+    Ok(Reply::count(view.string_length(key(args)?)?.unwrap_or(0)))
 }
 
 fn mget(view: &View<'_>, args: &Args) -> CommandResult {
@@ -172,8 +173,10 @@ fn mget(view: &View<'_>, args: &Args) -> CommandResult {
 fn getrange(view: &View<'_>, args: &Args) -> CommandResult {
     let start = number::integer(args::get(args, 2)?)?;
     let end = number::integer(args::get(args, 3)?)?;
-    let Some((value, _)) = view.string(key(args)?)? else { return Ok(Reply::Bulk(Bytes::new())) };
-    let length = i64::try_from(value.len()).unwrap_or(i64::MAX);
+    let Some((value, _)) = view.open_string(key(args)?)? else {
+        return Ok(Reply::Bulk(Bytes::new()));
+    };
+    let length = i64::try_from(value.length()).unwrap_or(i64::MAX);
     if (start < 0 && end < 0 && start > end) || length == 0 {
         return Ok(Reply::Bulk(Bytes::new()));
     }
@@ -182,8 +185,8 @@ fn getrange(view: &View<'_>, args: &Args) -> CommandResult {
     if start > end {
         return Ok(Reply::Bulk(Bytes::new()));
     }
-    let (start, end) = (usize::try_from(start).unwrap_or(0), usize::try_from(end).unwrap_or(0));
-    Ok(Reply::Bulk(value.slice(start..=end)))
+    let (start, end) = (u64::try_from(start).unwrap_or(0), u64::try_from(end).unwrap_or(0));
+    Ok(Reply::Bulk(view.string_bytes(&value, start..end + 1)?))
 }
 
 /// The options that SET and GETEX share.
@@ -297,26 +300,28 @@ fn set_with_expiry(
 
 fn getset(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let entry = tx.string_entry(key(args)?)?;
+    let old = tx.entry_bytes(&entry)?;
     tx.put_string(&entry, args::get(args, 2)?, 0)?;
-    Ok(bulk_or_nil(entry.current.map(|(value, _)| value)))
+    Ok(bulk_or_nil(old))
 }
 
 fn getdel(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let entry = tx.string_entry(key(args)?)?;
-    if entry.current.is_some() {
+    let old = tx.entry_bytes(&entry)?;
+    if old.is_some() {
         tx.delete_string(&entry)?;
     }
-    Ok(bulk_or_nil(entry.current.map(|(value, _)| value)))
+    Ok(bulk_or_nil(old))
 }
 
 fn getex(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let options = SetOptions::parse(args::rest(args, 2), false)?;
     let entry = tx.string_entry(key(args)?)?;
-    let Some((value, old_expire_ms)) = entry.current.clone() else { return Ok(Reply::Nil) };
+    let Some(value) = tx.entry_bytes(&entry)? else { return Ok(Reply::Nil) };
     match options.instant(tx.now_ms(), "getex")? {
         Some(expire_ms) if tx.view().is_expired(expire_ms) => tx.delete_string(&entry)?,
-        Some(expire_ms) => tx.put_string(&entry, &value, expire_ms)?,
-        None if options.persist && old_expire_ms != 0 => tx.put_string(&entry, &value, 0)?,
+        Some(expire_ms) => tx.put_expiry(&entry, expire_ms)?,
+        None if options.persist && entry.expire_ms() != 0 => tx.put_expiry(&entry, 0)?,
         None => {}
     }
     Ok(Reply::Bulk(value))
@@ -350,13 +355,9 @@ fn check_pairs(args: &Args, command: &'static str) -> Result<(), CommandError> {
 
 fn append(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let entry = tx.string_entry(key(args)?)?;
-    let tail = args::get(args, 2)?;
-    check_length(length(entry.value()), length(tail))?;
-    let mut value = Vec::with_capacity(entry.value().len() + tail.len());
-    value.extend_from_slice(entry.value());
-    value.extend_from_slice(tail);
-    tx.put_string(&entry, &value, entry.expire_ms())?;
-    Ok(Reply::count(length(&value)))
+    let (end, tail) = (entry.length(), args::get(args, 2)?);
+    check_length(end, length(tail))?;
+    Ok(Reply::count(tx.write_into_string(entry, end, tail)?))
 }
 
 fn setrange(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
@@ -365,21 +366,10 @@ fn setrange(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     let entry = tx.string_entry(key(args)?)?;
     let patch = args::get(args, 3)?;
     if patch.is_empty() {
-        return Ok(Reply::count(length(entry.value())));
+        return Ok(Reply::count(entry.length()));
     }
     check_length(offset, length(patch))?;
-    let start = usize::try_from(offset).map_err(|_| CommandError::StringTooLong)?;
-    let end = start + patch.len();
-    let mut value = Vec::with_capacity(entry.value().len().max(end));
-    value.extend_from_slice(entry.value());
-    if value.len() < end {
-        value.resize(end, 0);
-    }
-    if let Some(place) = value.get_mut(start..end) {
-        place.copy_from_slice(patch);
-    }
-    tx.put_string(&entry, &value, entry.expire_ms())?;
-    Ok(Reply::count(length(&value)))
+    Ok(Reply::count(tx.write_into_string(entry, offset, patch)?))
 }
 
 /// Refuses a string that would be longer than [`MAX_STRING`].

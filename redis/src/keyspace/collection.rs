@@ -1,5 +1,5 @@
-//! An open hash, set, list or sorted set: its header, read once, changed in memory, written back by
-//! [`super::Tx::save`].
+//! An open hash, set, list or sorted set, or a string in chunks: its header, read once, changed in
+//! memory, written back by [`super::Tx::save`].
 
 use neokv_encoding::key::UserKey;
 use neokv_encoding::{DecodeError, metadata};
@@ -40,7 +40,7 @@ impl Collection {
         Collection { key, meta, saved, stored, prefix }
     }
 
-    /// Number of elements.
+    /// Number of elements; of a string its length.
     pub fn size(&self) -> u64 {
         self.meta.size
     }

@@ -4,6 +4,9 @@
 //!
 //! ```text
 //! SET s hello     metadata   slot ns "s"                → string, expire 0, "hello"
+//! SET l …(20 kB) metadata   slot ns "l"                → string in chunks, expire 0, version 6,
+//!                                                        length 20000
+//!                 subkey     slot ns len "l" 6 chunk   → 8192 bytes; three such rows
 //! HSET h f v      metadata   slot ns "h"                → hash, expire 0, version 7, size 1
 //!                 subkey     slot ns len "h" 7 "f"      → "v"
 //! ZADD z 1.5 m    metadata   slot ns "z"                → zset, expire 0, version 8, size 1
@@ -17,6 +20,7 @@
 //! * [`Tx`] writes, inside apply. It keeps the two things that follow from the metadata records
 //!   exactly in step with them: one `expire` row for every record with an expiry and no others, and
 //!   the Region's number of keys.
+//! * [`StringValue`] is a string, or where its chunks are.
 //! * [`Collection`] is an open hash, set, list or sorted set: its header, and the version that
 //!   separates its rows from those of everything that had the same name before. Deleting a
 //!   collection deletes the header alone; rows of a version that no header names are orphans,
@@ -35,9 +39,11 @@ pub mod cursor_table;
 pub mod float;
 pub mod glob;
 mod iterate;
+mod latest;
 pub mod range;
 pub mod reply_limit;
 pub mod sample;
+mod string_value;
 mod tx;
 mod view;
 mod write_batch;
@@ -45,7 +51,9 @@ mod write_batch;
 pub use self::collection::Collection;
 pub use self::cursor_table::CursorTable;
 pub use self::iterate::{ScoreSpan, Scores, Subkeys};
+pub use self::latest::Latest;
 pub use self::reply_limit::ReplyLimit;
+pub use self::string_value::{StringEntry, StringValue};
 pub use self::tx::{Tx, TxSource};
 pub use self::view::{View, ViewSource};
 

@@ -8,9 +8,9 @@
 //! * the number of keys of each slot is exactly the number of its records;
 //! * a string of the older format is gone once its key has been written;
 //! * a command that writes too much fails when it does, and whatever it wrote is undone;
-//! * a collection that replaces something else gets the version of this command,
-//!   which no collection ever had, so no row of its predecessor belongs to it, and deleting costs
-//!   one row whatever the size.
+//! * a collection or a string in chunks that replaces something else gets the version of this
+//!   command, which none ever had, so no row of its predecessor belongs to it, and deleting costs
+//!   one row whatever the size. (A command may store a string twice: see [`super::string_value`].)
 //!
 //! Every method reads the record as it stands in the batch, so a command that names a key twice
 //! (`DEL k k`, `MSET k 1 k 2`) sees its own first change.
@@ -49,34 +49,14 @@ pub struct TxSource<'a> {
     pub max_bytes: u64,
 }
 
-/// A key that is open as a string: its value, and what must be known to write it back without
-/// reading again.
-#[derive(Debug)]
-pub struct StringEntry {
-    user: UserKey,
-    stored: Stored,
-    /// The value and its expiry, if the key exists.
-    pub current: Option<(Bytes, u64)>,
-}
-
-impl StringEntry {
-    /// The value; empty if the key does not exist.
-    pub fn value(&self) -> &[u8] {
-        self.current.as_ref().map(|(value, _)| value.as_ref()).unwrap_or_default()
-    }
-
-    /// The expiry, which a command that does not mention expiry leaves in place.
-    pub fn expire_ms(&self) -> u64 {
-        self.current.as_ref().map_or(0, |(_, expire_ms)| *expire_ms)
-    }
-}
-
 /// One command's transaction over the batch of its entry.
 pub struct Tx<'a> {
     source: TxSource<'a>,
     random: SplitMix64,
     /// Whether anything has been written, and therefore a savepoint set.
     dirty: bool,
+    /// Whether a string has been stored in chunks.
+    pub(super) has_chunks: bool,
     /// What the batch's meter may show.
     full_at: u64,
     /// For building row keys without an allocation each.
@@ -89,7 +69,7 @@ impl<'a> Tx<'a> {
         let random = SplitMix64::new(source.seed);
         // The bound may be any number: it comes from the log entry.
         let full_at = source.batch.metered().saturating_add(source.max_bytes);
-        Tx { source, random, dirty: false, full_at, scratch: Vec::new() }
+        Tx { source, random, dirty: false, has_chunks: false, full_at, scratch: Vec::new() }
     }
 
     /// The keyspace as this command has left it so far.
@@ -120,59 +100,6 @@ impl<'a> Tx<'a> {
     /// Undoes the command's writes. Without it, they stay.
     pub fn rollback(self) -> Result<(), CommandError> {
         if self.dirty { self.source.batch.rollback() } else { Ok(()) }
-    }
-
-    /// Stores a string under `key`, whatever was there. `expire_ms` 0: never expires.
-    pub fn set_string(
-        &mut self,
-        key: &Bytes,
-        value: &[u8],
-        expire_ms: u64,
-    ) -> Result<(), CommandError> {
-        let user = self.view().user_key(key);
-        let stored = self.stored(&user)?.0;
-        self.put_record(&user, stored, expire_ms, encode_string(expire_ms, value))
-    }
-
-    /// Opens `key` as a string; WRONGTYPE if there is something else.
-    pub fn string_entry(&mut self, key: &Bytes) -> Result<StringEntry, CommandError> {
-        let view = self.view();
-        let user = view.user_key(key);
-        let Some(row) = view.row(&user)? else {
-            return Ok(StringEntry { user, stored: Stored::default(), current: None });
-        };
-        let (kind, expire_ms) = row.header()?;
-        let live = !view.is_expired(expire_ms);
-        let stored = row.stored(expire_ms, live);
-        let current = match (live, kind) {
-            (false, _) => None,
-            (true, DataType::String) => match row.metadata()? {
-                Metadata::String { value, expire_ms } => Some((value, expire_ms)),
-                Metadata::Collection(_) => None,
-            },
-            (true, _) => return Err(CommandError::WrongType),
-        };
-        drop(row);
-        Ok(StringEntry { user, stored, current })
-    }
-
-    /// Writes back a string opened by [`Tx::string_entry`], without having written that key in
-    /// between.
-    pub fn put_string(
-        &mut self,
-        entry: &StringEntry,
-        value: &[u8],
-        expire_ms: u64,
-    ) -> Result<(), CommandError> {
-        self.put_record(&entry.user, entry.stored, expire_ms, encode_string(expire_ms, value))
-    }
-
-    /// Deletes a string opened by [`Tx::string_entry`], without having written that key in between.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn delete_string(&mut self, entry: &StringEntry) -> Result<(), CommandError> {
-        self.drop_record(&entry.user, entry.stored)
     }
 
     /// Deletes `key`, of any type and size, in constant time. True if a client could see it.
@@ -268,9 +195,19 @@ impl<'a> Tx<'a> {
         subkey: &[u8],
         value: &[u8],
     ) -> Result<(), CommandError> {
+        self.put_part(c, subkey, value.to_vec())
+    }
+
+    /// Stores a row of family `subkey`.
+    pub(super) fn put_part(
+        &mut self,
+        c: &Collection,
+        subkey: &[u8],
+        value: Vec<u8>,
+    ) -> Result<(), CommandError> {
         self.build_row(c, None, subkey);
         self.mark();
-        self.source.batch.put(Family::Subkey, &self.scratch, value.to_vec());
+        self.source.batch.put(Family::Subkey, &self.scratch, value);
         self.check()
     }
 
@@ -344,12 +281,15 @@ impl<'a> Tx<'a> {
     }
 
     /// A collection without elements, of this command's version.
-    fn fresh(&self, user: UserKey, stored: Stored, kind: DataType) -> Collection {
+    pub(super) fn fresh(&self, user: UserKey, stored: Stored, kind: DataType) -> Collection {
         Collection::new(user, metadata::Collection::new(kind, self.source.version), stored, false)
     }
 
     /// What stands under a key, and its type.
-    fn stored(&self, user: &UserKey) -> Result<(Stored, Option<DataType>), CommandError> {
+    pub(super) fn stored(
+        &self,
+        user: &UserKey,
+    ) -> Result<(Stored, Option<DataType>), CommandError> {
         let view = self.view();
         let Some(row) = view.row(user)? else { return Ok((Stored::default(), None)) };
         let (kind, expire_ms) = row.header()?;
@@ -357,7 +297,7 @@ impl<'a> Tx<'a> {
     }
 
     /// Writes a metadata record over what stands there, with everything that follows from it.
-    fn put_record(
+    pub(super) fn put_record(
         &mut self,
         user: &UserKey,
         stored: Stored,
@@ -385,7 +325,11 @@ impl<'a> Tx<'a> {
     }
 
     /// Removes the record of a key, with everything that follows from it.
-    fn drop_record(&mut self, user: &UserKey, stored: Stored) -> Result<(), CommandError> {
+    pub(super) fn drop_record(
+        &mut self,
+        user: &UserKey,
+        stored: Stored,
+    ) -> Result<(), CommandError> {
         if stored.v1 {
             self.delete_row(Family::Subkey, &user.v1_string());
         }
@@ -415,7 +359,7 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
-    fn delete_row(&mut self, family: Family, row: &[u8]) {
+    pub(super) fn delete_row(&mut self, family: Family, row: &[u8]) {
         self.mark();
         self.source.batch.delete(family, row);
     }

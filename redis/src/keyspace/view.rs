@@ -95,7 +95,7 @@ impl HeaderRow<'_> {
         }
     }
 
-    /// Everything; copies a string's value.
+    /// Everything that stands in the row; copies a string's value.
     pub fn metadata(&self) -> Result<Metadata, DecodeError> {
         match self {
             HeaderRow::Record(bytes) => Metadata::decode(bytes),
@@ -193,15 +193,6 @@ impl<'a> View<'a> {
     /// Whether `key` exists.
     pub fn exists(&self, key: &Bytes) -> Result<bool, CommandError> {
         Ok(self.header(key)?.is_some())
-    }
-
-    /// The string under `key` with its expiry; WRONGTYPE if there is something else.
-    pub fn string(&self, key: &Bytes) -> Result<Option<(Bytes, u64)>, CommandError> {
-        match self.lookup(key)? {
-            Some(Metadata::String { expire_ms, value }) => Ok(Some((value, expire_ms))),
-            Some(Metadata::Collection(_)) => Err(CommandError::WrongType),
-            None => Ok(None),
-        }
     }
 
     /// The collection under `key`; WRONGTYPE if there is something else than `kind`.
@@ -333,7 +324,7 @@ impl<'a> View<'a> {
     }
 
     /// The row of a key's header if a client may see it, with type and expiry.
-    fn live_row(
+    pub(super) fn live_row(
         &self,
         user: &UserKey,
     ) -> Result<Option<(HeaderRow<'a>, DataType, u64)>, CommandError> {

@@ -381,7 +381,9 @@ fn what_is_left_out_does_not_depend_on_the_entries_beside() {
 /// A command with small, large or no effects.
 fn any_line(random: &mut SplitMix64) -> String {
     let key = ["a", "b", "c"][usize::try_from(random.below(3)).unwrap()];
-    match random.below(12) {
+    match random.below(14) {
+        12 => format!("setrange {key} {} tail", 16_000 + random.below(20_000)),
+        13 => format!("getex {key} px {}", 1000 + random.below(9000)),
         0 => format!("append {key} {}", "x".repeat(usize::try_from(random.below(200)).unwrap())),
         1 => format!("setrange {key} {} tail", random.below(900)),
         2 => format!("pexpire {key} {}", 1000 + random.below(9000)),
@@ -486,6 +488,10 @@ fn what_a_command_counts_is_frozen() {
         ("zpopmin z", 464, 193),
         ("zremrangebyrank z 0 -1", 269, 64),
         ("lpush k wrong", 0, 64),
+        ("setrange c 20000 x", 4075, 64),
+        ("append c y", 3933, 64),
+        ("expire c 100", 303, 64),
+        ("set c d", 288, 64),
     ];
     let mut counted = Vec::new();
     for (line, ..) in cases {

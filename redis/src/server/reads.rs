@@ -1,7 +1,9 @@
 //! Reads: when they happen, on which threads, and over which Regions.
 //!
 //! ```text
-//!             ┌─ Latest, Snapshot ───────────────────────────────► here
+//!             ┌─ Snapshot ───────────────────────────────────────► here
+//!             ├─ Latest ── one look-up? ── yes ──────────────────► here
+//!             │              no: a string in chunks, as Budgeted
 //! route ─ read┼─ Budgeted ── within the budget, in memory? ─ yes ─► here
 //!  point      │                    no: discarded, again ───┐
 //!             └─ Blocking ─────────────────────────────────┴────► blocking pool, a few at a time
@@ -46,7 +48,7 @@ use crate::command::{Args, CommandResult};
 use crate::error::CommandError;
 use crate::host::Host;
 use crate::keyspace::reply_limit::reply_bytes;
-use crate::keyspace::{NAMESPACE, View, ViewSource};
+use crate::keyspace::{Latest, NAMESPACE, View, ViewSource};
 use crate::machine::RedisMachine;
 
 /// The most that a budgeted read may read on the connection's thread, which other connections
@@ -362,12 +364,17 @@ impl RegionRead {
         args: &Args,
     ) -> Result<Ran, ReadError> {
         match mode {
-            // One look-up: the newest state is one state.
+            // One look-up: the newest state is one state. A string in chunks takes more.
             ReadMode::Latest => {
                 let outcome = self.region.read_latest(&self.point, |read, now| {
-                    handler(&self.view(context, read, now), args)
+                    let latest = Latest::new(read);
+                    let outcome = handler(&self.view(context, &latest, now), args);
+                    (!latest.has_refused()).then_some(outcome)
                 })?;
-                Ok(Ran { outcome: Some(outcome), rows: 0 })
+                match outcome {
+                    Some(outcome) => Ok(Ran { outcome: Some(outcome), rows: 0 }),
+                    None => self.run(ReadMode::Budgeted, context, handler, args),
+                }
             }
             // Only what is in memory, and not more than the budget.
             ReadMode::Budgeted => self.region.read_budgeted(&self.point, BUDGET, |read, now| {

@@ -266,10 +266,13 @@ impl Generator {
             },
             Kind::Index => match self.random.u8(..12) {
                 0 => self.pick(INTEGERS).into(),
+                1 => self.pick(&["8191", "8192", "-8193", "16384", "24576"]).into(),
                 _ => self.random.i8(-6..8).to_string().into_bytes(),
             },
             Kind::Offset => match self.random.u8(..12) {
                 0 => self.pick(&["-1", "536870912", "536870911x", "9223372036854775807"]).into(),
+                // Where a string moves into chunks, and where chunks meet.
+                1 => self.pick(&["8190", "16382", "16384", "24575", "40000"]).into(),
                 _ => self.random.u8(..40).to_string().into_bytes(),
             },
             Kind::Seconds => self.lifetime(1000, "9223372036854776"),

@@ -22,8 +22,8 @@ const INFO_FIELDS: [&str; 9] = [
     "key specifications",
 ];
 
-/// Strings are values in RocksDB: a part of one is read or written with the whole.
-const WHOLE_STRING: &str = "a string is read and written as a whole";
+/// Long strings are rows of a fixed size: a part of one is read or written with its rows.
+const CHUNKS: &str = "of a long string, the chunks that a command concerns are read or written";
 /// Deleting drops one record, whatever it holds.
 const ONE_RECORD: &str = "dropping a collection or a keyspace takes constant time";
 /// Random elements are drawn by seeks in byte order.
@@ -37,10 +37,10 @@ const NEWER: &str = "introduced after 7.0, served because clients send it when t
 
 /// Commands that differ on purpose: the command, the fields, the reason.
 const DIFFERENCES: &[(&str, &[&str], &str)] = &[
-    ("append", &["complexity"], WHOLE_STRING),
-    ("getrange", &["complexity"], WHOLE_STRING),
-    ("substr", &["complexity"], WHOLE_STRING),
-    ("setrange", &["complexity"], WHOLE_STRING),
+    ("append", &["complexity"], CHUNKS),
+    ("getrange", &["complexity"], CHUNKS),
+    ("substr", &["complexity"], CHUNKS),
+    ("setrange", &["complexity"], CHUNKS),
     ("del", &["complexity"], ONE_RECORD),
     ("unlink", &["complexity"], ONE_RECORD),
     ("flushdb", &["complexity"], ONE_RECORD),

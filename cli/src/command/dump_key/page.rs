@@ -44,6 +44,7 @@ fn summary(dump: &KeyDump) -> String {
     };
     let size = match dump.size {
         None => String::new(),
+        Some(size) if kind == DataType::String => format!(" of {size} bytes in chunks"),
         Some(1) => " with 1 element".into(),
         Some(size) => format!(" with {size} elements"),
     };
@@ -109,6 +110,9 @@ fn meaning(group: &Group, dump: &KeyDump) -> &'static str {
             Some(DataType::List) => "elements by position",
             Some(DataType::Set) => "members",
             Some(DataType::Zset) => "scores by member: ZSCORE is one look-up",
+            Some(DataType::String) if dump.version.is_some() => {
+                "chunks by number: what none of them holds is zeros"
+            }
             Some(DataType::String) | None => {
                 "a string of the older format; the next write moves it to metadata"
             }
@@ -128,6 +132,9 @@ fn list(group: &Group, dump: &KeyDump) -> Table {
         (Family::Subkey, Some(DataType::List)) => vec!["position", "element"],
         (Family::Subkey, Some(DataType::Set)) => vec!["member"],
         (Family::Subkey, Some(DataType::Zset)) => vec!["member", "score"],
+        (Family::Subkey, Some(DataType::String)) if dump.version.is_some() => {
+            vec![">chunk", "bytes"]
+        }
         (Family::Subkey, None) => vec![">version", "subkey", "value"],
         _ => vec!["key", "value"],
     };
@@ -173,6 +180,10 @@ fn subkey_text(row: &StoredRow, subkey: &[u8]) -> String {
             let sign = if position < LIST_MIDDLE { '-' } else { '+' };
             format!("middle {sign} {}", position.abs_diff(LIST_MIDDLE))
         }
+        (Some(DataType::String), _) => match subkey.try_into() {
+            Ok(number) => u64::from_be_bytes(number).to_string(),
+            Err(_) => quoted(subkey),
+        },
         _ => quoted(subkey),
     }
 }

@@ -103,7 +103,8 @@ pub enum NotFound {
 /// How a read uses the engine, and on which threads it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadMode {
-    /// Looks up one record and nothing else: reads the newest state, without a snapshot.
+    /// Looks up one record: reads the newest state, without a snapshot. What has to read more, as
+    /// of a string in chunks, is read again as [`ReadMode::Budgeted`].
     Latest,
     /// A few look-ups, whatever the arguments and the data: on a snapshot.
     Snapshot,
