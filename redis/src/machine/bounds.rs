@@ -1,10 +1,11 @@
 //! How much memory the commands of one log entry may take.
 //!
 //! A command of a few bytes can ask for much: `SUNIONSTORE key set` writes a whole set again, and
-//! `GETDEL key` returns a whole string. Applying it takes about three times what it writes: the row in the batch, its record for
-//! RocksDB, and the memtable. An entry that does not fit into memory kills the process on every
-//! replica, and kills it again at the restart. So the leader writes into the entry how much its
-//! commands may write. It derives that from the memory that its process may really use:
+//! `GETDEL key` returns a whole string. Applying it takes about three times what it writes: the row
+//! in the batch, its record for RocksDB, and the memtable. An entry that does not fit into memory
+//! kills the process on every replica, and kills it again at the restart. So the leader writes into
+//! the entry how much its commands may write. It derives that from the memory that its process may
+//! really use:
 //!
 //! ```text
 //! least of: memory of the machine · limits of the control groups · address space limit

@@ -20,7 +20,7 @@
 //!   answer; what would be more fails and is undone. Once the commands of an entry have written and
 //!   answered [`Bounds::entry_bytes`], or one has failed that way, those behind are left out of it:
 //!   they have no effect and no reply, and the leader proposes them again. So an entry takes
-//!   bounded memory to apply, whatever its commands ask for (`SUNIONSTORE` writes a whole set again,
+//!   bounded memory to apply, whatever its commands ask for (`SUNIONSTORE` writes a whole set,
 //!   `GETEX` returns a whole string). The leader writes both bounds into the entry, and what is
 //!   counted follows from state and entry alone ([`Batch::metered`](neokv_engine::Batch::metered),
 //!   [`reply_bytes`]), so all replicas stop at the same command. That makes the count a part of

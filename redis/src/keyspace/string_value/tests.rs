@@ -105,24 +105,31 @@ fn the_rows_of_a_string_in_chunks() {
     assert_eq!([row(0), row(1), row(2)], [&value[..CHUNK], &value[CHUNK..], &b"x"[..]]);
 }
 
+/// A place at a border of chunks or near it.
+fn pick(random: &mut SplitMix64) -> usize {
+    let borders = [0, 8191, 8192, 8193, 16_383, 16_384, 16_385, 24_575, 24_576, 40_960, 70_000];
+    let border = borders[usize::try_from(random.below(11)).unwrap()];
+    (border + usize::try_from(random.below(5)).unwrap()).saturating_sub(2)
+}
+
+/// Few bytes mostly, and sometimes as many as fill chunks.
+fn any_bytes(random: &mut SplitMix64) -> Vec<u8> {
+    let len = match random.below(4) {
+        0 => pick(random) / 2,
+        1 => pick(random),
+        _ => usize::try_from(random.below(20)).unwrap(),
+    };
+    (0..len).map(|_| u8::try_from(random.below(256)).unwrap()).collect()
+}
+
 /// Any sequence of commands leaves what it would leave in a plain array of bytes.
 #[test]
 fn strings_are_what_a_plain_array_is() {
     let mut random = SplitMix64::new(21);
     let mut bench = Bench::new();
     let mut model: Option<Vec<u8>> = None;
-    let borders = [0, 8191, 8192, 8193, 16_383, 16_384, 16_385, 24_575, 24_576, 40_960, 70_000];
     for step in 0..2000u64 {
-        let pick = |random: &mut SplitMix64| {
-            let border = borders[usize::try_from(random.below(11)).unwrap()];
-            (border + usize::try_from(random.below(5)).unwrap()).saturating_sub(2)
-        };
-        let len = match random.below(4) {
-            0 => pick(&mut random) / 2,
-            1 => pick(&mut random),
-            _ => usize::try_from(random.below(20)).unwrap(),
-        };
-        let bytes: Vec<u8> = (0..len).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
+        let bytes = any_bytes(&mut random);
         let old = model.clone().unwrap_or_default();
         match random.below(24) {
             0..=8 => {
