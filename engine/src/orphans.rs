@@ -1,10 +1,9 @@
 //! The compaction filter that drops what a deleted collection left behind.
 //!
 //! DEL of a hash with a million fields, or of a string in chunks, removes one metadata record. Its
-//! rows carry the *version* of
-//! that incarnation of the key. No metadata names the version any longer, so no read finds them:
-//! they are orphans. Compactions reach every row sooner or later, and this filter tells them which
-//! to drop.
+//! rows carry the *version* of that incarnation of the key. No metadata names the version any
+//! longer, so no read finds them: they are orphans. Compactions reach every row sooner or later,
+//! and this filter tells them which to drop.
 //!
 //! # Never too early
 //!
