@@ -52,7 +52,7 @@ bench: setup build ## Print NeoKV against Redis in the same run: make bench ARGS
 oracle: setup build ## Millions of random commands, every reply compared with redis-server's: make oracle ARGS='--commands 5000000'
 	@$(BIN_DIR)/oracle $(ARGS)
 
-crash: setup build ## A hundred kills under load, then every acknowledged write must be there once: make crash ARGS='--kills 500'
+crash: setup build ## Five hundred kills under load and during recovery, every acknowledged write is there once: make crash ARGS='--kills 50'
 	@$(BIN_DIR)/crash $(ARGS)
 
 fuzz: setup ## Fuzz the RESP parser and every decoder for half a minute each: make fuzz ARGS='explain 600'

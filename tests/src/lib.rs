@@ -11,6 +11,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`client`] | a connection |
+//! | `caretaker` | ends a server where this program is interrupted |
 //! | [`process`] | a server |
 //! | [`oracle`], [`ledger`], [`mod@bench`] | what is done with them |
 //!
@@ -18,6 +19,7 @@
 //! (`make oracle`, `make crash`, `make bench`).
 
 pub mod bench;
+mod caretaker;
 pub mod client;
 pub mod ledger;
 pub mod oracle;

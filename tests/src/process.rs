@@ -1,8 +1,8 @@
 //! Servers as real processes: `neokv`, and `redis-server` to compare it with.
 //!
 //! Each server owns a temporary folder, listens on a port of its own on loopback, and is stopped by
-//! its process id when the [`Server`] is dropped, also when a test panics. A server that must
-//! survive a restart keeps its folder:
+//! its process id when the [`Server`] is dropped, also when a test panics; where the program is
+//! interrupted, a `Caretaker` does it. A server that must survive a restart keeps its folder:
 //!
 //! ```no_run
 //! let mut server = neokv_tests::process::Server::neokv(&[])?;
@@ -15,6 +15,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -22,15 +23,20 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::caretaker::Caretaker;
 use crate::client::Connection;
 
 /// How long a server may take until it serves, or until it has stopped.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The line that the server prints once it serves begins so.
+const READY: &str = "NEOKV_READY";
+
 /// Which program a [`Server`] runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Program {
-    Neokv,
+    /// The `neokv` at this path.
+    Neokv(PathBuf),
     Redis,
 }
 
@@ -40,6 +46,8 @@ pub struct Server {
     /// Variables of its environment.
     environment: Vec<(String, OsString)>,
     extra: Vec<String>,
+    /// Before the folder: it removes it too.
+    caretaker: Caretaker,
     folder: TempDir,
     data: PathBuf,
     port: u16,
@@ -52,18 +60,23 @@ impl Server {
     /// Starts `neokv` on a free port with an empty directory and these further arguments, and waits
     /// until it serves.
     pub fn neokv(extra: &[&str]) -> io::Result<Server> {
-        Server::start(Program::Neokv, &[], extra, None)
+        Server::start(Program::Neokv(neokv_binary()?), &[], extra, None)
+    }
+
+    /// As [`Server::neokv`], but of another build: the `neokv` at this path.
+    pub fn neokv_at(binary: &Path, extra: &[&str]) -> io::Result<Server> {
+        Server::start(Program::Neokv(binary.to_path_buf()), &[], extra, None)
     }
 
     /// As [`Server::neokv`], with these variables in its environment; see
     /// [`Server::clear_environment`].
     pub fn neokv_under(environment: &[(&str, &OsStr)], extra: &[&str]) -> io::Result<Server> {
-        Server::start(Program::Neokv, environment, extra, None)
+        Server::start(Program::Neokv(neokv_binary()?), environment, extra, None)
     }
 
     /// As [`Server::neokv`], with its data in `dir`, which the caller owns.
     pub fn neokv_in(dir: &Path, extra: &[&str]) -> io::Result<Server> {
-        Server::start(Program::Neokv, &[], extra, Some(dir))
+        Server::start(Program::Neokv(neokv_binary()?), &[], extra, Some(dir))
     }
 
     /// Starts `redis-server` in memory with these further arguments (`--appendonly yes`, ...).
@@ -86,6 +99,7 @@ impl Server {
             program,
             environment,
             extra,
+            caretaker: Caretaker::of(folder.path())?,
             folder,
             data,
             port: 0,
@@ -98,11 +112,35 @@ impl Server {
 
     /// Starts the process again, on the same data and, where it can be had, the same port.
     pub fn restart(&mut self) -> io::Result<()> {
-        self.stop_now();
-        match self.program {
-            Program::Neokv => self.start_neokv(),
+        self.stop_now()?;
+        match self.program.clone() {
+            Program::Neokv(binary) => self.start_neokv(&binary),
             Program::Redis => self.start_redis(),
         }
+    }
+
+    /// Starts `neokv` again and kills it after this time, however far it has come; `true` if it
+    /// served by then. A process that ends by itself before is an error.
+    pub fn start_and_kill(&mut self, after: Duration) -> io::Result<bool> {
+        self.stop_now()?;
+        let Program::Neokv(binary) = self.program.clone() else {
+            return Err(io::Error::other("only neokv tells when it serves"));
+        };
+        let mut stdout = self.spawn_neokv(&binary)?;
+        std::thread::sleep(after);
+        self.signal(Signal::KILL)?;
+        let status = self.wait()?;
+        let mut said = String::new();
+        stdout.read_to_string(&mut said)?;
+        if status.signal() == Some(Signal::KILL.as_raw()) {
+            return Ok(said.contains(READY));
+        }
+        Err(io::Error::other(format!("neokv ended by itself ({status}):\n{}", self.log())))
+    }
+
+    /// The next start is with these further arguments instead of those given at the first.
+    pub fn set_arguments(&mut self, extra: &[&str]) {
+        self.extra = extra.iter().map(ToString::to_string).collect();
     }
 
     /// The next start is without the variables given at the first.
@@ -110,27 +148,12 @@ impl Server {
         self.environment.clear();
     }
 
-    fn start_neokv(&mut self) -> io::Result<()> {
-        let binary = neokv_binary()?;
-        let log = File::options().create(true).append(true).open(self.log_path())?;
-        let mut child = Command::new(&binary)
-            .arg("--dir")
-            .arg(&self.data)
-            .args(["--port", &self.port.to_string()])
-            .args(&self.extra)
-            .env_remove("NEOKV_CONFIG")
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()?;
-        let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no standard output"))?;
-        self.child = Some(child);
-        let mut stdout = BufReader::new(stdout);
+    fn start_neokv(&mut self, binary: &Path) -> io::Result<()> {
+        let mut stdout = self.spawn_neokv(binary)?;
         let mut line = String::new();
         // The server prints this line once it serves; an end of file before it means that it has
         // given up.
-        while !line.starts_with("NEOKV_READY") {
+        while !line.starts_with(READY) {
             line.clear();
             if stdout.read_line(&mut line)? == 0 {
                 return Err(io::Error::other(format!(
@@ -144,6 +167,26 @@ impl Server {
             port.ok_or_else(|| io::Error::other(format!("no port in `{}`", line.trim())))?;
         self.stdout = Some(stdout);
         Ok(())
+    }
+
+    /// Starts the process and gives its standard output.
+    fn spawn_neokv(&mut self, binary: &Path) -> io::Result<BufReader<ChildStdout>> {
+        let log = File::options().create(true).append(true).open(self.log_path())?;
+        let mut child = Command::new(binary)
+            .arg("--dir")
+            .arg(&self.data)
+            .args(["--port", &self.port.to_string()])
+            .args(&self.extra)
+            .env_remove("NEOKV_CONFIG")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()?;
+        let stdout = child.stdout.take();
+        self.caretaker.runs(child.id())?;
+        self.child = Some(child);
+        stdout.map(BufReader::new).ok_or_else(|| io::Error::other("no standard output"))
     }
 
     fn start_redis(&mut self) -> io::Result<()> {
@@ -167,6 +210,7 @@ impl Server {
                     format!("redis-server (Debian: redis-server): {error}"),
                 )
             })?;
+        self.caretaker.runs(child.id())?;
         self.child = Some(child);
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
@@ -239,6 +283,7 @@ impl Server {
         loop {
             if let Some(status) = self.exited()? {
                 self.child = None;
+                self.caretaker.has_ended()?;
                 // What the process still had to say is read, so that nothing is lost to a test that
                 // asks.
                 if let Some(mut stdout) = self.stdout.take() {
@@ -253,19 +298,22 @@ impl Server {
         }
     }
 
-    fn stop_now(&mut self) {
+    fn stop_now(&mut self) -> io::Result<()> {
+        self.stdout = None;
         if let Some(mut child) = self.child.take() {
             // An error means that the process is gone already, which is what is wanted here.
             let _ = child.kill();
             let _ = child.wait();
+            self.caretaker.has_ended()?;
         }
-        self.stdout = None;
+        Ok(())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop_now();
+        // The caretaker has ended if it cannot be told, and then it has nothing left to kill.
+        let _ = self.stop_now();
     }
 }
 

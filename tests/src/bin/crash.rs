@@ -1,33 +1,48 @@
 //! `make crash`: kills the server under load again and again. `crash [--kills N] [--clients N]
-//! [--seed S]`
+//! [--seed S] [-- NEOKV ARGUMENTS]`
+//!
+//! It can be interrupted at any time, and leaves nothing behind.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use neokv_tests::ledger::{Plan, run};
-use neokv_tests::process::Server;
 
-fn main() -> ExitCode {
-    let mut plan = Plan { kills: 100, clients: 8, seed: 1, longest: Duration::from_millis(800) };
+/// How often it tells how far it is.
+const EVERY: Duration = Duration::from_secs(10);
+
+fn plan() -> Option<Plan> {
+    let longest = Duration::from_millis(800);
+    let mut plan = Plan { kills: 500, clients: 8, seed: 1, longest, arguments: Vec::new() };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
-        let number: Option<u32> = args.next().and_then(|number| number.parse().ok());
-        match (arg.as_str(), number) {
-            ("--kills", Some(number)) => plan.kills = number,
-            ("--clients", Some(number)) => plan.clients = number,
-            ("--seed", Some(number)) => plan.seed = number.into(),
-            _ => {
-                eprintln!("usage: crash [--kills N] [--clients N] [--seed S]");
-                return ExitCode::from(2);
-            }
+        match arg.as_str() {
+            "--kills" => plan.kills = args.next()?.parse().ok()?,
+            "--clients" => plan.clients = args.next()?.parse().ok()?,
+            "--seed" => plan.seed = args.next()?.parse().ok()?,
+            "--" => plan.arguments = args.by_ref().collect(),
+            _ => return None,
         }
     }
-    match Server::neokv(&[]).and_then(|mut server| run(&mut server, plan)) {
+    Some(plan)
+}
+
+fn main() -> ExitCode {
+    let Some(plan) = plan() else {
+        eprintln!("usage: crash [--kills N] [--clients N] [--seed S] [-- NEOKV ARGUMENTS]");
+        return ExitCode::from(2);
+    };
+    eprintln!("{} kills, seed {}", plan.kills, plan.seed);
+    let mut told = Instant::now();
+    let result = run(&plan, |summary| {
+        if told.elapsed() >= EVERY {
+            told = Instant::now();
+            eprintln!("{} of {} kills so far", summary.kills(), plan.kills);
+        }
+    });
+    match result {
         Ok(summary) => {
-            println!(
-                "{} kills, nothing lost, nothing twice, nothing by halves: {summary:?}",
-                plan.kills
-            );
+            println!("nothing lost, nothing twice, nothing by halves: {summary}");
             ExitCode::SUCCESS
         }
         Err(error) => {

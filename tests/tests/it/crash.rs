@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use neokv_tests::ledger::{Plan, run};
-use neokv_tests::process::Server;
 
 use crate::support::{neokv, number};
 
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_happens_by_halves() {
-    let mut server = Server::neokv(&[]).unwrap();
-    let plan = Plan { kills: 6, clients: 6, seed: 2_026, longest: Duration::from_millis(700) };
-    let summary = run(&mut server, plan).unwrap();
-    assert!(summary.acknowledged > 0, "the load never got an answer: {summary:?}");
+    let longest = Duration::from_millis(700);
+    let plan = Plan { kills: 10, clients: 6, seed: 2_026, longest, arguments: Vec::new() };
+    let summary = run(&plan, |_| {}).unwrap();
+    assert!(summary.acknowledged > 0, "the load never got an answer: {summary}");
+    assert!(summary.kills() >= 10 && summary.under_load > 0, "{summary}");
 }
 
 /// Commands that write much are spread over several log entries. A kill anywhere leaves the first
