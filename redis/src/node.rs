@@ -12,9 +12,9 @@
 //! Every acknowledged write is durable before its OK, so a stop saves nothing that a crash would
 //! lose; it only spares the next start some work.
 //!
-//! Threads are kept apart by what they may wait for. The `front` runtime (made by the binary)
-//! serves sockets; the Raft store has its own runtime and its own threads for log and apply; the
-//! disk guard has one thread. A slow client, a big reply or a stalled disk therefore never delays a
+//! Threads are kept apart by what they may wait for. The `front` threads serve sockets
+//! ([`crate::server::threads`]); the Raft store has its own runtime and its own threads for log and
+//! apply; the disk guard has one thread. A slow client, a big reply or a stalled disk therefore never delays a
 //! heartbeat.
 
 pub mod deployment;
@@ -42,7 +42,7 @@ use crate::disk::{DiskGuard, Watcher};
 use crate::identity::{self, NodeIdentity};
 use crate::machine::{Bounds, RedisMachine};
 use crate::process::memory_limit::memory_limit;
-use crate::server::{Context, ContextSource, Server, report};
+use crate::server::{Context, ContextSource, Server, Threads, report};
 use crate::{cleaner, metrics, process};
 
 /// How often the node checks whether a Region has failed.
@@ -122,9 +122,12 @@ impl Node {
             self.sampler = Some(tokio::spawn(sample(Arc::clone(context))));
         }
         self.cleaner = Some(self.start_cleaner());
-        let server = Server::listen(Arc::clone(context), &config.bind, config.port).await?;
+        let threads = Threads::start(config.threads)
+            .map_err(|source| NodeError::Runtime { what: "the clients' threads", source })?;
+        let context = Arc::clone(context);
+        let server = Server::listen(context, &config.bind, config.port, threads).await?;
         let port = server.port();
-        context.identity.set_port(port);
+        self.context.identity.set_port(port);
         self.server = Some(server);
         tracing::info!(port, dir = %config.dir.display(), sync = ?config.sync, "ready");
         Ok(port)

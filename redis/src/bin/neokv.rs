@@ -24,7 +24,7 @@ use neokv_redis::process::{
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// How long the end waits for tasks that serve connections.
+/// How long the end waits for tasks of the node.
 const END: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -63,18 +63,16 @@ fn run(settings: Settings) -> ExitCode {
 }
 
 fn serve(settings: Settings) -> Result<(), NodeError> {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if settings.config.threads > 0 {
-        runtime.worker_threads(settings.config.threads);
-    }
-    let runtime = runtime
-        .thread_name("front")
+    // It accepts connections and does what the node does now and then; connections have threads of
+    // their own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("node")
         .enable_all()
         .build()
-        .map_err(|source| NodeError::Runtime { what: "the front runtime", source })?;
+        .map_err(|source| NodeError::Runtime { what: "the runtime of the node", source })?;
     let outcome = runtime.block_on(serve_until_stopped(settings));
-    // Connections that were cut off may still hold the engine; see `process::end_at_once` for why
-    // that matters.
+    // Tasks of the node may still hold the engine; see `process::end_at_once` for why that matters.
     runtime.shutdown_timeout(END);
     outcome
 }

@@ -18,7 +18,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::threads::Threads;
 use super::{Context, connection};
+use crate::clients::Client;
 
 /// Connections that the kernel queues while they wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -41,11 +43,14 @@ pub struct Server {
     port: u16,
     stop: watch::Sender<bool>,
     acceptors: Vec<JoinHandle<()>>,
+    /// What runs the connections.
+    threads: Arc<Threads>,
 }
 
 impl Server {
-    /// Opens `port` on all `addresses` and begins to serve. Port 0 takes a free one, the same on
-    /// all addresses. Must be called inside a tokio runtime, which then runs the connections.
+    /// Opens `port` on all `addresses` and begins to serve on `threads`. Port 0 takes a free one,
+    /// the same on all addresses. Must be called inside a tokio runtime, which then accepts the
+    /// connections.
     ///
     /// # Errors
     /// An address is taken or not one of this machine, or there is no address at all.
@@ -53,6 +58,7 @@ impl Server {
         context: Arc<Context>,
         addresses: &[IpAddr],
         port: u16,
+        threads: Threads,
     ) -> Result<Server, ListenError> {
         let mut listeners = Vec::with_capacity(addresses.len());
         let mut port = port;
@@ -71,9 +77,13 @@ impl Server {
             });
         }
         let (stop, stopped) = watch::channel(false);
-        let accept = |listener| tokio::spawn(accept(context.clone(), listener, stopped.clone()));
+        let threads = Arc::new(threads);
+        let accept = |listener| {
+            let (context, threads) = (Arc::clone(&context), Arc::clone(&threads));
+            tokio::spawn(accept(context, threads, listener, stopped.clone()))
+        };
         let acceptors = listeners.into_iter().map(accept).collect();
-        Ok(Server { context, port, stop, acceptors })
+        Ok(Server { context, port, stop, acceptors, threads })
     }
 
     /// The port, also if it was chosen by the kernel.
@@ -83,8 +93,8 @@ impl Server {
     }
 
     /// Stops: accepts no new connection, lets every connection finish the commands that it has
-    /// received, and waits up to `timeout` for that. Returns how many connections are left; they
-    /// end with the runtime.
+    /// received, and waits up to `timeout` for that. Returns how many connections were left then;
+    /// they are cut off.
     pub async fn stop(self, timeout: Duration) -> usize {
         let _nobody_listens = self.stop.send(true);
         for acceptor in self.acceptors {
@@ -92,7 +102,13 @@ impl Server {
         }
         self.context.clients.close_all();
         let _elapsed = tokio::time::timeout(timeout, self.context.clients.all_gone()).await;
-        self.context.clients.len()
+        let left = self.context.clients.len();
+        // The acceptors have ended, so nobody else has the threads. Connections that are cut off
+        // may still hold the engine, so their end is waited for.
+        if let Some(threads) = Arc::into_inner(self.threads) {
+            let _panicked = tokio::task::spawn_blocking(move || threads.end()).await;
+        }
+        left
     }
 }
 
@@ -104,14 +120,19 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn accept(context: Arc<Context>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+async fn accept(
+    context: Arc<Context>,
+    threads: Arc<Threads>,
+    listener: TcpListener,
+    mut stopped: watch::Receiver<bool>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stopped.changed() => return,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&context, stream, peer),
+            Ok((stream, peer)) => admit(&context, &threads, stream, peer),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -121,18 +142,28 @@ async fn accept(context: Arc<Context>, listener: TcpListener, mut stopped: watch
 }
 
 /// Starts serving a connection, or refuses it.
-fn admit(context: &Arc<Context>, stream: TcpStream, peer: SocketAddr) {
+fn admit(context: &Arc<Context>, threads: &Threads, stream: TcpStream, peer: SocketAddr) {
     context.stats.connections.fetch_add(1, Ordering::Relaxed);
     // The client may have gone already: the first read will tell.
     let _gone = stream.set_nodelay(true);
     let local = stream.local_addr().unwrap_or(peer);
     match context.clients.admit(context.limits.clients, peer, local) {
-        Some(client) => {
-            tokio::spawn(connection::serve(context.clone(), stream, client));
-        }
+        Some(client) => threads.spawn(serve(Arc::clone(context), stream, client)),
         None => {
             context.stats.rejected_connections.fetch_add(1, Ordering::Relaxed);
             refuse(stream);
+        }
+    }
+}
+
+/// Serves a connection on the thread that this runs on: its socket wakes this one, and no longer
+/// the thread that accepted it.
+async fn serve(context: Arc<Context>, stream: TcpStream, client: Arc<Client>) {
+    match stream.into_std().and_then(TcpStream::from_std) {
+        Ok(stream) => connection::serve(context, stream, client).await,
+        Err(error) => {
+            tracing::warn!(id = client.id, %error, "a connection cannot be served");
+            context.clients.remove(client.id);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Sockets and sessions: how bytes of a client become commands, and replies become bytes again.
 //!
 //! ```text
-//!                    one tokio task per connection
+//!                    one tokio task per connection, on one thread all its life
 //!  socket ──read──► input ──Parser──► dispatch ──┬─ Session: answered here (HELLO, INFO, …)
 //!    ▲                                           ├─ Read:    routed, then the engine, mostly here
 //!    └──write── output ◄──────replies────────────┴─ Write:   routed, gathered, ONE proposal
@@ -41,6 +41,7 @@
 //! | --- | --- |
 //! | [`context`] | what all connections share |
 //! | [`listener`] | accepting, the limit, stopping |
+//! | [`threads`] | which thread runs a connection |
 //! | [`connection`] | the loop of one connection |
 //! | [`pipeline`] | running a batch of commands |
 //! | [`dispatch`] | whether a command may run |
@@ -63,7 +64,9 @@ pub mod reads;
 pub mod report;
 mod round;
 pub mod routing;
+pub mod threads;
 pub mod writes;
 
 pub use self::context::{Context, ContextSource, ServerLimits};
 pub use self::listener::{ListenError, Server};
+pub use self::threads::Threads;
