@@ -47,7 +47,7 @@ const STARTS_KILLED: u32 = 2;
 /// Settings under which a server is always busy with writing rows to files and purging its log.
 const BUSY: &[&str] = &[
     "--write-buffer",
-    "1mb",
+    "4mb",
     "--wal-limit",
     "4mb",
     "--raft-log-bytes",
