@@ -67,8 +67,11 @@ pub struct Config {
 
     /// Where the work runs.
     pub execution: Execution,
-    /// Threads of the runtime that runs the Raft groups. They never block, so few suffice for
-    /// hundreds of Regions.
+    /// Whether this is the only store: no Region has a replica elsewhere. Then nobody waits for
+    /// heartbeats, and short work that may block need not be handed to another thread.
+    pub stands_alone: bool,
+    /// Threads of the runtime that runs the Raft groups. They never block, unless the store stands
+    /// alone, so few suffice for hundreds of Regions.
     pub raft_threads: usize,
     /// OS threads that apply entries. A Region always uses the same one.
     pub apply_threads: usize,
@@ -149,6 +152,7 @@ impl Config {
             fatal: Arc::new(abort),
             clock: Clock::default(),
             execution: Execution::Threads,
+            stands_alone: false,
             raft_threads: 1,
             apply_threads: 2,
             entry_bytes: 1 << 20,

@@ -94,6 +94,12 @@ impl<T> Mailbox<T> {
         Ok(state.asleep && state.items.len() == 1)
     }
 
+    /// Takes the item out that waits, in place of the thread. `None` if there are more, or none.
+    pub(crate) fn take_single(&self) -> Option<T> {
+        let mut state = self.0.state.lock();
+        if state.items.len() == 1 { state.items.pop() } else { None }
+    }
+
     /// Wakes the thread if something waits for it.
     pub(crate) fn wake(&self) {
         let mut state = self.0.state.lock();
@@ -224,6 +230,20 @@ mod tests {
         drop(inbox);
         assert_eq!(wait.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed));
         assert!(mailbox.send(tokio::sync::oneshot::channel().0).is_err());
+    }
+
+    #[test]
+    fn an_item_that_waits_alone_can_be_taken_in_place_of_the_thread() {
+        let (mailbox, inbox) = mailbox();
+        assert_eq!(mailbox.take_single(), None);
+        mailbox.leave(1).unwrap();
+        assert_eq!(mailbox.take_single(), Some(1));
+        mailbox.leave(2).unwrap();
+        mailbox.leave(3).unwrap();
+        assert_eq!(mailbox.take_single(), None);
+        let mut taken = VecDeque::new();
+        assert_eq!(inbox.take(&mut taken, None), Taken::Items);
+        assert_eq!(taken, [2, 3]);
     }
 
     #[test]

@@ -70,12 +70,14 @@ impl Node {
     /// # Errors
     /// The directory is in use, of another format, of another store, damaged, or cannot be written.
     pub async fn open(settings: Settings, deployment: Deployment) -> Result<Node, NodeError> {
-        let Deployment { store_id, cluster_id, first_ranges, transport, topology } = deployment;
+        let Deployment { store_id, cluster_id, first_ranges, stands_alone, transport, topology } =
+            deployment;
         let config = &settings.config;
         // The engine claims the directory and recovers what is in it; the Raft store starts the
         // groups of the Regions that are there.
         let (engine, identity) = open_engine(config.clone(), store_id, cluster_id).await?;
-        let store_config = store_config(config, store_id);
+        let store_config =
+            neokv_raftstore::Config { stands_alone, ..store_config(config, store_id) };
         let machine = Arc::new(RedisMachine::new(bounds(config, &store_config)));
         let store = Store::open(engine.clone(), machine, store_config, transport).await?;
         // Regions that are missing are made; a failure must not leave groups running.

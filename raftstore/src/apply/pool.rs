@@ -14,6 +14,14 @@
 //! for each write instead of once for each Region. Nothing is held back: a chunk that finds the
 //! thread idle goes alone.
 //!
+//! # Short jobs
+//!
+//! To wake a thread for one small entry costs more than to apply it. A store that stands alone
+//! ([`Config::stands_alone`](crate::Config::stands_alone)) has no heartbeats that would wait. So
+//! there a task of Raft's runtime does it in place of the thread, when the tasks that are ready now
+//! have run. If by then other Regions have something to apply as well, the thread does it all: they
+//! share its write, and threads work at the same time. A thread that is awake takes what it finds.
+//!
 //! A chunk that fails, or that has a defect, ends its own Region; the others of the write go on.
 
 use std::collections::VecDeque;
@@ -117,7 +125,8 @@ impl ApplyPool {
     pub(crate) fn lane(&self, region: u64) -> Lane {
         let threads = u64::try_from(self.queues.len()).unwrap_or(u64::MAX).max(1);
         let number = usize::try_from(region % threads).unwrap_or(0);
-        Lane { queue: self.queues.get(number).cloned(), writer: self.writer.clone() }
+        let queue = self.queues.get(number).cloned();
+        Lane { queue, writer: self.writer.clone(), is_short_here: false }
     }
 
     /// Ends the threads once their queues are empty.
@@ -136,9 +145,31 @@ pub(crate) struct Lane {
     /// `None`: jobs run on the caller's thread.
     queue: Option<Queue>,
     writer: Writer,
+    /// Whether short jobs run on the caller's runtime.
+    is_short_here: bool,
 }
 
 impl Lane {
+    /// The same way, on which short jobs run on the caller's runtime, or do not.
+    pub(crate) fn with_short_here(self, is_short_here: bool) -> Lane {
+        Lane { is_short_here, ..self }
+    }
+
+    /// Hands in a job that is soon done. See the module. [`Closed`]: as for [`send`](Self::send).
+    pub(crate) fn send_short(&self, job: Box<dyn Job>) -> Result<(), Closed> {
+        let Some(queue) = self.queue.as_ref().filter(|_| self.is_short_here) else {
+            return self.send(job);
+        };
+        if queue.leave(job)? {
+            let stand_in = StandIn { queue: queue.clone(), writer: self.writer.clone() };
+            tokio::spawn(async move {
+                tokio::task::yield_now().await;
+                stand_in.work();
+            });
+        }
+        Ok(())
+    }
+
     /// Hands a job in. [`Closed`]: the store is ending, and the job was dropped.
     pub(crate) fn send(&self, job: Box<dyn Job>) -> Result<(), Closed> {
         if let Some(queue) = &self.queue {
@@ -149,6 +180,31 @@ impl Lane {
             self.writer.write(&mut jobs);
         }
         Ok(())
+    }
+}
+
+/// Does a short job in place of a thread that sleeps.
+struct StandIn {
+    queue: Queue,
+    writer: Writer,
+}
+
+impl StandIn {
+    fn work(&self) {
+        while let Some(job) = self.queue.take_single() {
+            let mut jobs = VecDeque::from([job]);
+            while !jobs.is_empty() {
+                self.writer.write(&mut jobs);
+            }
+        }
+    }
+}
+
+impl Drop for StandIn {
+    /// What is there still is for the thread: more than one job, or one that came too late. Or the
+    /// runtime has ended before any work was done.
+    fn drop(&mut self) {
+        self.queue.wake();
     }
 }
 
@@ -216,3 +272,6 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

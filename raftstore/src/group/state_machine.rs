@@ -31,6 +31,11 @@ const CHUNK_ENTRIES: usize = 1024;
 /// Bytes handed to the apply thread at a time.
 const CHUNK_BYTES: usize = 8 << 20;
 
+/// An apply of so few entries is short.
+const SHORT_ENTRIES: usize = 8;
+/// An apply of so few bytes is short.
+const SHORT_BYTES: usize = 256 << 10;
+
 /// See the module.
 pub(crate) struct Adapter<M: StateMachine> {
     applier: Arc<Applier<M>>,
@@ -65,15 +70,21 @@ impl<M: StateMachine> Adapter<M> {
         Snapshot { meta, snapshot: SnapshotData::Here(self.snapshots.source()) }
     }
 
-    /// Applies one chunk on the Region's thread.
+    /// Applies one chunk of so many bytes: on the Region's thread, unless it is short.
     async fn apply_chunk(
         &self,
         entries: Vec<Entry>,
+        bytes: usize,
         responders: Vec<Option<ApplyResponder<TypeConfig>>>,
     ) -> Result<(), io::Error> {
+        let is_short = entries.len() <= SHORT_ENTRIES
+            && bytes <= SHORT_BYTES
+            && self.applier.parts().published.sole();
         let (chunk, end) = Chunk::new(Arc::clone(&self.applier), entries, responders);
         let ending = || io::Error::other("the apply thread has ended");
-        self.lane.send(Box::new(chunk)).map_err(|_| ending())?;
+        let job = Box::new(chunk);
+        let sent = if is_short { self.lane.send_short(job) } else { self.lane.send(job) };
+        sent.map_err(|_| ending())?;
         end.await.map_err(|_| ending())?
     }
 }
@@ -107,7 +118,7 @@ impl<M: StateMachine> RaftStateMachine<TypeConfig> for Adapter<M> {
                 responders.push(responder);
             }
             if !chunk.is_empty() {
-                self.apply_chunk(chunk, responders).await?;
+                self.apply_chunk(chunk, bytes, responders).await?;
             }
         }
         Ok(())

@@ -220,7 +220,8 @@ impl<M: StateMachine> Inner<M> {
         let (id, peer) = (region.id, region.peer);
         let (alive, gone) = oneshot::channel();
         let (applier, snapshots) = (Arc::clone(&region.applier), Arc::clone(&region.snapshots));
-        let (writer, lane) = (self.writer.clone(), self.pool.lane(id));
+        let lane = self.pool.lane(id).with_short_here(config.stands_alone);
+        let writer = self.writer.clone();
         let adapter = Adapter::new(applier, snapshots, writer, lane, Some(alive));
         let links = PeerConnections {
             transport: Arc::clone(&self.transport),

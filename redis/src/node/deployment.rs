@@ -34,6 +34,8 @@ pub struct Deployment {
     /// that has the whole keyspace: elsewhere a Region that is missing may just be on another
     /// store.
     pub first_ranges: Vec<SlotRange>,
+    /// Whether this is the only store for ever.
+    pub stands_alone: bool,
     /// How other stores are reached.
     pub transport: Arc<dyn Transport>,
     /// Which Regions and nodes there are.
@@ -48,6 +50,7 @@ impl Deployment {
             store_id: STANDALONE,
             cluster_id: None,
             first_ranges: equal_ranges(regions),
+            stands_alone: true,
             transport: Arc::new(NoPeers),
             topology: Box::new(|store, identity| {
                 Arc::new(LocalTopology::new(store, identity.node.clone()))

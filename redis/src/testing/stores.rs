@@ -51,6 +51,7 @@ impl TwoStores {
         let network = LocalTransport::new();
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let deployment = Deployment {
+            stands_alone: false,
             transport: network.for_store(1),
             topology: Box::new(|store, identity| {
                 Arc::new(KnownAddresses(LocalTopology::new(store, identity.node.clone())))
