@@ -99,6 +99,35 @@ fn walks_meet_numbers_of_all_lengths() {
     }
 }
 
+/// Of the numbers up to 20,000, more than half begin with 1, and each other digit has a nineteenth.
+#[test]
+fn walks_learn_which_branches_are_crowded() {
+    let bench = filled((1..=20_000).map(|number| format!("user:{number}")));
+    let (view, set, mut random) = (bench.view(), set(&bench), SplitMix64::new(11));
+    let mut digits = [0u32; 10];
+    for _ in 0..300 {
+        for (member, _) in distinct(&view, &set, 100, &mut random).unwrap() {
+            digits[usize::from(member[5] - b'0')] += 1;
+        }
+    }
+    let share = |digit: usize| f64::from(digits[digit]) / 30_000.0;
+    assert!((0.535..0.575).contains(&share(1)), "{digits:?}, 0.556 would be even");
+    for digit in 3..10 {
+        assert!((0.045..0.065).contains(&share(digit)), "{digits:?}, 0.056 would be even");
+    }
+}
+
+/// A set of two kinds of members, of which the larger kind shares a long prefix.
+#[test]
+fn walks_find_what_is_crowded_a_few_levels_down() {
+    let long = (0..19_000).map(|number| format!("zz:a-long-common-prefix:{number}"));
+    let bench = filled(scattered(1000).chain(long));
+    let (view, set, mut random) = (bench.view(), set(&bench), SplitMix64::new(12));
+    let drawn = (0..50).flat_map(|_| distinct(&view, &set, 100, &mut random).unwrap());
+    let crowded = drawn.filter(|(member, _)| member.starts_with(b"zz:")).count();
+    assert!((4650..=4850).contains(&crowded), "{crowded} of 5000, 4750 would be even");
+}
+
 #[test]
 fn walks_end_on_hostile_members() {
     let chain = filled((1..1500).map(|length| "a".repeat(length)));
@@ -218,6 +247,6 @@ fn choices_for_a_seed_never_change() {
     ];
     assert_eq!(
         choices.map(|names| names.join(" ")),
-        ["m76 m22 m33", "m55 m6 m79", "m764 m978 m695", "m278 m50 m598 m898"]
+        ["m76 m22 m33", "m55 m6 m79", "m78 m565 m289", "m230 m329 m372 m527"]
     );
 }
