@@ -9,9 +9,9 @@
 //!
 //! `flags` is 0x80 (times and sizes are 64 bits wide) plus the type, plus 0x40 for a string in
 //! chunks ([`crate::chunk`]). `expire_ms` is 0 for a key that never expires. `version` is new
-//! whenever the key is created: its parts in `subkey` and `zset_score` carry it, so dropping this
-//! one record drops a million of them at once. `size` makes HLEN, LLEN, SCARD and ZCARD one
-//! look-up, and `length` STRLEN.
+//! whenever the key is created, and when most of it is deleted at once: its parts in `subkey` and
+//! `zset_score` carry it, so dropping this one record drops a million of them at once. `size` makes
+//! HLEN, LLEN, SCARD and ZCARD one look-up, and `length` STRLEN.
 //!
 //! A list's elements sit at absolute positions `head..tail`, which start at [`LIST_MIDDLE`] and
 //! grow both ways: a push touches one element, and positions never shift.

@@ -214,6 +214,9 @@ pub fn remove_subkeys(
     from: &mut Collection,
     subkeys: &[Bytes],
 ) -> Result<u64, CommandError> {
+    if let Some(removed) = tx.remove_most(from, subkeys)? {
+        return Ok(removed);
+    }
     let mut removed = 0u64;
     for subkey in subkeys {
         if from.is_empty() {

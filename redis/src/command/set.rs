@@ -174,10 +174,12 @@ fn pop_many(tx: &mut Tx<'_>, key: &Bytes, count: u64) -> CommandResult {
         let mut random = tx.random().clone();
         let chosen = sample::distinct(&tx.view(), &set, count, &mut random)?;
         let chosen: Vec<Bytes> = chosen.into_iter().map(|(member, _)| member).collect();
-        // They have just been read, so nobody needs to look for them.
-        for member in &chosen {
-            tx.delete_subkey(&set, member)?;
-            set.shrink()?;
+        if tx.remove_most(&mut set, &chosen)?.is_none() {
+            // They have just been read, so nobody needs to look for them.
+            for member in &chosen {
+                tx.delete_subkey(&set, member)?;
+                set.shrink()?;
+            }
         }
         tx.save(set)?;
         chosen

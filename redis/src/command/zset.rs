@@ -28,12 +28,14 @@
 //! | `read` | those that ask about single members or numbers: ZSCORE, ZRANK, ZCOUNT, ZSCAN, … |
 //! | `range` | ZRANGE and its six relatives |
 //! | `rows` | reading, writing and selecting rows, for the other four |
+//! | `survivors` | what is left when most members are removed at once |
 
 mod add;
 mod range;
 mod read;
 mod remove;
 mod rows;
+mod survivors;
 #[cfg(test)]
 mod tests;
 

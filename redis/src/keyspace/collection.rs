@@ -82,6 +82,12 @@ impl Collection {
         &self.prefix
     }
 
+    /// What the rows of all collections of this key start with, whatever their version.
+    pub fn key_prefix(&self) -> &[u8] {
+        let version = self.prefix.len() - size_of_val(&self.meta.version);
+        self.prefix.get(..version).unwrap_or_default()
+    }
+
     /// The engine's key of the row of `subkey`.
     pub(super) fn row(&self, subkey: &[u8]) -> Vec<u8> {
         let mut row = Vec::with_capacity(self.prefix.len() + subkey.len());

@@ -60,7 +60,8 @@ pub enum Owner<'a> {
     },
     /// The elements of one collection.
     Collection {
-        /// What the rows of the collection start with, which tells key and version.
+        /// What its rows start with, up to the version: a collection of which most is deleted at
+        /// once gets a new one, and a walk goes on all the same.
         prefix: &'a [u8],
     },
 }

@@ -24,7 +24,9 @@
 //! * [`Collection`] is an open hash, set, list or sorted set: its header, and the version that
 //!   separates its rows from those of everything that had the same name before. Deleting a
 //!   collection deletes the header alone; rows of a version that no header names are orphans,
-//!   invisible at once and dropped by compaction.
+//!   invisible at once and dropped by compaction. What a command leaves of a collection of which it
+//!   deletes most is written again under a new version ([`rewrite`]), which makes orphans of the
+//!   rest.
 //!
 //! **The number of keys** counts metadata records, including those that have expired but which
 //! the cleaner has not yet removed, as Redis's DBSIZE does.
@@ -42,6 +44,7 @@ mod iterate;
 mod latest;
 pub mod range;
 pub mod reply_limit;
+mod rewrite;
 pub mod sample;
 mod string_value;
 mod tx;
@@ -53,6 +56,7 @@ pub use self::cursor_table::CursorTable;
 pub use self::iterate::{ScoreSpan, Scores, Subkeys};
 pub use self::latest::Latest;
 pub use self::reply_limit::ReplyLimit;
+pub use self::rewrite::Survivors;
 pub use self::string_value::{StringEntry, StringValue};
 pub use self::tx::{Tx, TxSource};
 pub use self::view::{View, ViewSource};

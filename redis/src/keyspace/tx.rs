@@ -11,6 +11,7 @@
 //! * a collection or a string in chunks that replaces something else gets the version of this
 //!   command, which none ever had, so no row of its predecessor belongs to it, and deleting costs
 //!   one row whatever the size. (A command may store a string twice: see [`super::string_value`].)
+//!   So does one of which most is deleted at once ([`super::rewrite`]).
 //!
 //! Every method reads the record as it stands in the batch, so a command that names a key twice
 //! (`DEL k k`, `MSET k 1 k 2`) sees its own first change.
@@ -362,6 +363,16 @@ impl<'a> Tx<'a> {
     pub(super) fn delete_row(&mut self, family: Family, row: &[u8]) {
         self.mark();
         self.source.batch.delete(family, row);
+    }
+
+    /// The version of what this command creates.
+    pub(super) fn version(&self) -> u64 {
+        self.source.version
+    }
+
+    /// Bytes that the command may still write.
+    pub(super) fn left(&self) -> u64 {
+        self.full_at.saturating_sub(self.source.batch.metered())
     }
 
     /// Fails once the command has written too much.

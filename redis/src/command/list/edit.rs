@@ -114,6 +114,11 @@ fn close_gaps(tx: &mut Tx<'_>, list: &mut Collection, gone: &[u64]) -> Result<()
         elements::place(list, head, head);
         return Ok(());
     }
+    if elements::rewrite(tx, list, head..tail, gone)? {
+        let tail = head + list.size();
+        elements::place(list, head, tail);
+        return Ok(());
+    }
     let (before, after) = gone.split_at(gone.partition_point(|position| *position < stays.start));
     let new_head = elements::pack(tx, list, head..stays.start, before, End::Right, stays.start)?;
     let new_tail = elements::pack(tx, list, stays.end..tail, after, End::Left, stays.end)?;
@@ -148,14 +153,8 @@ pub fn ltrim(tx: &mut Tx<'_>, args: &Args) -> CommandResult {
     if kept == (0..list.size()) {
         return Ok(Reply::Ok);
     }
-    let (head, tail) = (list.meta.head, list.meta.tail);
-    let (new_head, new_tail) = (head + kept.start, head + kept.end);
-    // A list that becomes empty is deleted, and its rows with it.
-    if !kept.is_empty() {
-        elements::delete(tx, &list, head..new_head)?;
-        elements::delete(tx, &list, new_tail..tail)?;
-    }
-    elements::place(&mut list, new_head, new_tail);
+    let head = list.meta.head;
+    elements::keep(tx, &mut list, head + kept.start..head + kept.end)?;
     tx.save(list)?;
     Ok(Reply::Ok)
 }

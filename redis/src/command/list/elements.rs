@@ -61,6 +61,48 @@ pub fn delete(
     positions.try_for_each(|position| tx.delete_subkey(list, &list_subkey(position)))
 }
 
+/// Makes a list consist of the elements at the positions `kept`. The caller saves it.
+pub fn keep(tx: &mut Tx<'_>, list: &mut Collection, kept: Range<u64>) -> Result<(), CommandError> {
+    let (head, tail) = (list.meta.head, list.meta.tail);
+    // A list that becomes empty is deleted, and its rows with it.
+    if !kept.is_empty() && !rewrite(tx, list, kept.clone(), &[])? {
+        delete(tx, list, head..kept.start)?;
+        delete(tx, list, kept.end..tail)?;
+    }
+    place(list, kept.start, kept.end);
+    Ok(())
+}
+
+/// Writes the elements at the positions `kept` again under a new version, except for those at the
+/// positions `gone` (in ascending order), so that they stand side by side, the first one at the
+/// first of the positions. False: that is not the best way, and nothing is done. The caller says
+/// where the list then lies.
+pub fn rewrite(
+    tx: &mut Tx<'_>,
+    list: &mut Collection,
+    kept: Range<u64>,
+    gone: &[u64],
+) -> Result<bool, CommandError> {
+    let left = (kept.end - kept.start).checked_sub(u64::try_from(gone.len()).unwrap_or(u64::MAX));
+    let removed = left.and_then(|left| list.size().checked_sub(left)).unwrap_or(0);
+    let Some(mut survivors) = tx.survivors(list, removed) else { return Ok(false) };
+    let mut to = kept.start;
+    let mut gone = gone.iter().peekable();
+    let mut cursor = ElementCursor::new(tx.view(), list, kept, End::Left)?;
+    while let Some((position, element)) = cursor.next()? {
+        if gone.next_if_eq(&&position).is_some() {
+            continue;
+        }
+        if !survivors.add(&list_subkey(to), element) {
+            return Ok(false);
+        }
+        to += 1;
+    }
+    drop(cursor);
+    tx.rewrite(list, survivors)?;
+    Ok(true)
+}
+
 /// Notes where the list now lies. The caller takes care of its rows.
 pub fn place(list: &mut Collection, head: u64, tail: u64) {
     list.meta.head = head;

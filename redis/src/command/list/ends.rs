@@ -210,12 +210,8 @@ fn pop(
         End::Left => (head..head + count, head + count..tail),
         End::Right => (tail - count..tail, head..tail - count),
     };
-    let popped = elements::read(tx.view(), &list, taken.clone(), end)?;
-    // A list that becomes empty is deleted, and its rows with it.
-    if !kept.is_empty() {
-        elements::delete(tx, &list, taken)?;
-    }
-    elements::place(&mut list, kept.start, kept.end);
+    let popped = elements::read(tx.view(), &list, taken, end)?;
+    elements::keep(tx, &mut list, kept)?;
     tx.save(list)?;
     Ok(popped)
 }

@@ -243,7 +243,7 @@ pub fn collection_page(
     options: &ScanOptions,
     emit: impl Emit,
 ) -> CommandResult {
-    let owner = Owner::Collection { prefix: collection.prefix() };
+    let owner = Owner::Collection { prefix: collection.key_prefix() };
     let table = view.cursors();
     match table.map_or(CursorMeaning::Beginning, |table| table.meaning(owner, cursor)) {
         CursorMeaning::Beginning => page_by_name(view, collection, &[], options, emit),
@@ -264,7 +264,7 @@ fn page_by_name(
     options: &ScanOptions,
     mut emit: impl Emit,
 ) -> CommandResult {
-    let owner = Owner::Collection { prefix: collection.prefix() };
+    let owner = Owner::Collection { prefix: collection.key_prefix() };
     let mut rows = view.subkeys_from(collection, start, Direction::Forward)?;
     let mut budget =
         if collection.size() <= SMALL { PageBudget::all(view) } else { options.budget(view) };
@@ -290,7 +290,7 @@ fn find_hash(
     collection: &Collection,
     hash: u64,
 ) -> Result<Option<Bytes>, CommandError> {
-    let owner = Owner::Collection { prefix: collection.prefix() };
+    let owner = Owner::Collection { prefix: collection.key_prefix() };
     let mut rows = view.subkeys(collection, Direction::Forward)?;
     while let Some((subkey, _)) = rows.next_ref()? {
         if owner.hash(subkey) == hash {
@@ -308,7 +308,7 @@ fn page_by_hash(
     options: &ScanOptions,
     mut emit: impl Emit,
 ) -> CommandResult {
-    let owner = Owner::Collection { prefix: collection.prefix() };
+    let owner = Owner::Collection { prefix: collection.key_prefix() };
     let mut rows = view.subkeys(collection, Direction::Forward)?;
     let mut page = options.hash_page(view, from);
     while let Some((subkey, value)) = rows.next_ref()? {

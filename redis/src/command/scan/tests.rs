@@ -279,3 +279,60 @@ fn keys_by_pattern() {
         ("KEYS none", "[]"),
     ]);
 }
+
+/// A collection of which most is deleted at once gets a new version. Walks go on.
+#[test]
+fn elements_that_stay_are_returned_though_most_are_deleted_at_once() {
+    let name = |number: u32| format!("m{:08}", number.wrapping_mul(2_654_435_761) % 100_000_000);
+    for (fill, remove, scan) in
+        [("SADD", "SREM", "SSCAN k"), ("HSET", "HDEL", "HSCAN k"), ("ZADD", "ZREM", "ZSCAN k")]
+    {
+        for forgets in [false, true] {
+            let mut bench = Bench::new();
+            let each = |number| match fill {
+                "SADD" => name(number),
+                "HSET" => format!("{} v", name(number)),
+                _ => format!("1 {}", name(number)),
+            };
+            let all: Vec<String> = (0..4000).map(each).collect();
+            assert_eq!(bench.run(&format!("{fill} k {}", all.join(" "))), "4000");
+            let stay: BTreeSet<String> = (0..500).map(name).collect();
+            let gone: Vec<String> = (500..4000).map(name).collect();
+            let found = iterate(&mut bench, scan, " COUNT 300", |bench, round| {
+                if forgets {
+                    forget(bench);
+                }
+                if round == 3 {
+                    assert_eq!(bench.run(&format!("{remove} k {}", gone.join(" "))), "3500");
+                }
+            });
+            let found: BTreeSet<String> = found.into_iter().collect();
+            assert!(stay.is_subset(&found), "{scan}, forgets: {forgets}");
+        }
+    }
+}
+
+/// Also a walk in the order of hashes, which names no element.
+#[test]
+fn a_walk_in_the_order_of_hashes_goes_on_when_most_is_deleted_at_once() {
+    let mut bench = Bench::new();
+    let name = |number: u32| format!("m{number:08}");
+    let all: Vec<String> = (0..6000).map(name).collect();
+    bench.run(&format!("SADD k {}", all.join(" ")));
+    // The element that the first page names as the next one is deleted: from then on the walk goes
+    // by hashes, in pages of 1024.
+    let stay: BTreeSet<String> = (2000..3000).map(name).collect();
+    let gone: Vec<String> = (3000..6000).map(name).collect();
+    let found = iterate(&mut bench, "SSCAN k", " COUNT 10", |bench, round| {
+        forget(bench);
+        match round {
+            0 => drop(bench.run(&format!("SREM k {}", all[..100].join(" ")))),
+            2 => {
+                drop(bench.run(&format!("SREM k {} {}", all[100..2000].join(" "), gone.join(" "))))
+            }
+            _ => {}
+        }
+    });
+    let found: BTreeSet<String> = found.into_iter().collect();
+    assert!(stay.is_subset(&found), "{} of 1000 are missing", stay.difference(&found).count());
+}

@@ -6,6 +6,7 @@ use neokv_encoding::double;
 use neokv_encoding::metadata::DataType;
 use neokv_engine::Direction;
 
+use super::survivors;
 use crate::error::CommandError;
 use crate::keyspace::range::{IndexRange, LexRange, ScoreRange};
 use crate::keyspace::{Collection, ScoreSpan, Tx, View};
@@ -22,7 +23,7 @@ pub type ScoredMember = (f64, Bytes);
 
 /// Called with the score and the name of one member after the other; returns whether it wants the
 /// next one.
-type Visitor<'v> = dyn FnMut(f64, &[u8]) -> bool + 'v;
+pub type Visitor<'v> = dyn FnMut(f64, &[u8]) -> bool + 'v;
 
 /// The score of a member.
 pub fn score(
@@ -77,7 +78,7 @@ pub fn remove_all(
     if removed == zset.size() {
         // The key is deleted, and its rows with it.
         zset.meta.size = 0;
-    } else {
+    } else if !survivors::keep_others(tx, &mut zset, rows)? {
         for (score, member) in rows {
             remove(tx, &mut zset, *score, member)?;
         }
@@ -255,7 +256,7 @@ fn count(
 }
 
 /// Visits a stretch of the score index, but for its first `skip` members.
-fn visit_scores(
+pub fn visit_scores(
     view: View<'_>,
     zset: &Collection,
     span: &ScoreSpan,
