@@ -13,11 +13,18 @@
 //! | [`procfs`], [`usage`], [`syscalls`] | what serving them costs the server's process |
 //! | [`table`] | the columns |
 //! | [`single`], [`figures`] | a large DEL, a restart after a kill, memory, bytes written |
+//! | [`restart`] | the longest start after many kills under load |
 //! | [`regions`] | what many Regions cost |
+//! | [`clients`] | clients of our own, for what follows |
+//! | [`larger`], `page_cache` | a data set larger than memory |
 
+pub mod clients;
 pub mod figures;
+pub mod larger;
+mod page_cache;
 mod procfs;
 pub mod regions;
+pub mod restart;
 pub mod single;
 pub mod syscalls;
 pub mod table;

@@ -4,9 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::process::Server;
+
+/// A server has written behind what it will once it has written nothing for this long.
+const QUIET: Duration = Duration::from_secs(1);
+/// A server that writes without an end is not waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The unit of processor time in `/proc`: Linux shows hundredths of a second to programs, whatever
 /// its own clock does.
@@ -20,9 +25,28 @@ pub fn resident_bytes(server: &Server) -> io::Result<u64> {
     understood(server, "status", |text| number_behind(text, "VmRSS:")).map(|kilo| kilo * 1024)
 }
 
+/// The most memory that was ever resident since the start, bytes.
+pub fn peak_bytes(server: &Server) -> io::Result<u64> {
+    understood(server, "status", |text| number_behind(text, "VmHWM:")).map(|kilo| kilo * 1024)
+}
+
 /// Bytes that the process handed to the disk.
 pub fn written_bytes(server: &Server) -> io::Result<u64> {
     understood(server, "io", |text| number_behind(text, "write_bytes:"))
+}
+
+/// Bytes that the process handed to the disk, once it writes no more.
+pub fn written_at_rest(server: &Server) -> io::Result<u64> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut last = written_bytes(server)?;
+    loop {
+        std::thread::sleep(QUIET);
+        let now = written_bytes(server)?;
+        if now == last || Instant::now() > deadline {
+            return Ok(now);
+        }
+        last = now;
+    }
 }
 
 /// Processor time in the program and in the kernel since the start.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::figures::Figure;
 use super::median;
-use super::procfs::{resident_bytes, written_bytes};
+use super::procfs::{resident_bytes, written_at_rest, written_bytes};
 use super::workloads::scaled;
 use crate::process::Server;
 
@@ -22,10 +22,6 @@ const FIELDS: u32 = 1_000_000;
 const FIELDS_TOGETHER: u32 = 10_000;
 /// Commands of one pipeline of the load.
 const TOGETHER: u32 = 500;
-/// A server has written behind what it will once it has written nothing for this long.
-const QUIET: Duration = Duration::from_secs(1);
-/// A server that writes without an end is not waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often and how large the measurements are.
 #[derive(Clone, Copy, Debug)]
@@ -139,20 +135,6 @@ fn load(server: &Server, keys: u32) -> io::Result<u64> {
 
 fn key(number: u32) -> String {
     format!("footprint:{number:09}")
-}
-
-/// The bytes that the server has written once it writes no more.
-fn written_at_rest(server: &Server) -> io::Result<u64> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut last = written_bytes(server)?;
-    loop {
-        std::thread::sleep(QUIET);
-        let now = written_bytes(server)?;
-        if now == last || Instant::now() > deadline {
-            return Ok(now);
-        }
-        last = now;
-    }
 }
 
 #[cfg(test)]

@@ -1,31 +1,57 @@
 //! `make bench`: prints the benchmark table. `bench [--rounds N] [--scale X] [--only TEST] [--
-//! NEOKV ARGUMENTS]`. TEST is that of a row, `single` or `regions`.
+//! NEOKV ARGUMENTS]`. TEST is that of a row, `single`, `restart` or `regions`.
+//!
+//! `bench --larger-than-memory` measures a data set of four times the memory that the server may
+//! use instead, and takes about four minutes, or eight beside another build.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use neokv_tests::bench::larger;
 use neokv_tests::bench::regions::{pipelines, thousand_idle};
+use neokv_tests::bench::restart::longest_start;
 use neokv_tests::bench::single::{Size, figures};
 use neokv_tests::bench::syscalls::HOW_TO_COUNT;
 use neokv_tests::bench::table;
 use neokv_tests::bench::throughput::Servers;
 use neokv_tests::bench::workloads::{WORKLOADS, Workload};
 
+const USAGE: &str = "\
+usage: bench [--rounds N] [--scale X] [--only TEST] [-- NEOKV ARGUMENTS]
+       bench --larger-than-memory [--memory MIB] [--against NEOKV] [--cgroup FOLDER]
+             [--rounds N] [--scale X] [-- NEOKV ARGUMENTS]";
+
 struct Options {
     rounds: usize,
     scale: f64,
     only: Option<String>,
+    larger: Option<Larger>,
     neokv: Vec<String>,
 }
 
+/// How the data set larger than memory is measured.
+struct Larger {
+    memory: u32,
+    against: Option<PathBuf>,
+    cgroup: Option<PathBuf>,
+}
+
 fn options() -> Option<Options> {
-    let mut options = Options { rounds: 5, scale: 1.0, only: None, neokv: Vec::new() };
+    let mut options =
+        Options { rounds: 5, scale: 1.0, only: None, larger: None, neokv: Vec::new() };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--rounds" => options.rounds = args.next()?.parse().ok()?,
             "--scale" => options.scale = args.next()?.parse().ok()?,
             "--only" => options.only = Some(args.next()?),
+            "--larger-than-memory" => {
+                options.larger = Some(Larger { memory: 256, against: None, cgroup: None });
+            }
+            "--memory" => options.larger.as_mut()?.memory = args.next()?.parse().ok()?,
+            "--against" => options.larger.as_mut()?.against = Some(args.next()?.into()),
+            "--cgroup" => options.larger.as_mut()?.cgroup = Some(args.next()?.into()),
             "--" => options.neokv = args.by_ref().collect(),
             _ => return None,
         }
@@ -36,7 +62,7 @@ fn options() -> Option<Options> {
 
 fn main() -> ExitCode {
     let Some(options) = options() else {
-        eprintln!("usage: bench [--rounds N] [--scale X] [--only TEST] [-- NEOKV ARGUMENTS]");
+        eprintln!("{USAGE}");
         eprintln!("TEST: {}", tests().join(", "));
         return ExitCode::from(2);
     };
@@ -53,12 +79,15 @@ fn main() -> ExitCode {
 fn tests() -> Vec<&'static str> {
     let mut tests: Vec<_> = WORKLOADS.iter().map(|row| row.name).collect();
     tests.dedup();
-    tests.extend(["single", "regions"]);
+    tests.extend(["single", "restart", "regions"]);
     tests
 }
 
 fn run(options: &Options) -> io::Result<()> {
     let neokv: Vec<&str> = options.neokv.iter().map(String::as_str).collect();
+    if let Some(larger) = &options.larger {
+        return larger_than_memory(&neokv, larger, options);
+    }
     let is_wanted = |name| options.only.as_ref().is_none_or(|only| only == name);
     let rows: Vec<_> = WORKLOADS.iter().filter(|row| is_wanted(row.name)).collect();
     if !rows.is_empty() {
@@ -71,10 +100,25 @@ fn run(options: &Options) -> io::Result<()> {
             println!("{}", figure.line());
         }
     }
+    if is_wanted("restart") {
+        println!("{}", longest_start(&neokv, options.scale)?);
+    }
     if is_wanted("regions") {
         region_figures(options.rounds)?;
     }
     Ok(())
+}
+
+fn larger_than_memory(neokv: &[&str], larger: &Larger, options: &Options) -> io::Result<()> {
+    let plan = larger::Plan {
+        neokv,
+        against: larger.against.as_deref(),
+        budget: larger.memory,
+        cgroup: larger.cgroup.as_deref(),
+        rounds: options.rounds,
+        scale: options.scale,
+    };
+    larger::measure(plan, |line| println!("{line}"))
 }
 
 fn throughput(neokv: &[&str], rows: &[&Workload], options: &Options) -> io::Result<()> {

@@ -1,11 +1,11 @@
 //! The ledger: what clients were promised, held against what a killed server still has.
 //!
 //! Every client sends an endless script of commands, pipelined, over one connection: counters, text
-//! that grows, hashes, lists, sets, sorted sets, few keys and many, and commands that change several
-//! keys at once. Commands of one connection take effect in order and exactly once, so whatever the
-//! moment of the kill, the keyspace afterwards must be what some *prefix* of the script leaves: no
-//! shorter than what was acknowledged, no longer than what was sent. After a lost write, a repeated
-//! one, or half an MSET it is not:
+//! that grows, hashes, lists, sets, sorted sets, few keys and many, and commands that change
+//! several keys at once. Commands of one connection take effect in order and exactly once, so
+//! whatever the moment of the kill, the keyspace afterwards must be what some *prefix* of the
+//! script leaves: no shorter than what was acknowledged, no longer than what was sent. After a lost
+//! write, a repeated one, or half an MSET it is not:
 //!
 //! ```text
 //! script   INCR APPEND LPUSH RPOP MSET SET | INCR APPEND LPUSH ...
@@ -47,7 +47,7 @@ const STARTS_KILLED: u32 = 2;
 /// Settings under which a server is always busy with writing rows to files and purging its log.
 const BUSY: &[&str] = &[
     "--write-buffer",
-    "4mb",
+    "16mb",
     "--wal-limit",
     "4mb",
     "--raft-log-bytes",

@@ -61,6 +61,36 @@ fn every_single_figure_has_a_value_and_a_target() {
 }
 
 #[test]
+fn the_longest_start_is_found_among_many() {
+    let text = bench(&["--scale", "0.002", "--only", "restart"]);
+    let rest = text.strip_prefix("start to serving, the longest after 12 SIGKILLs under load");
+    let took: f64 = rest.unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    assert!(took > 0.0, "{text}");
+}
+
+#[test]
+fn a_data_set_larger_than_memory_has_a_pause_a_ratio_and_a_budget() {
+    let other = built_binary("neokv").unwrap();
+    let other = other.to_str().unwrap();
+    let own = ["--larger-than-memory", "--rounds", "1", "--scale", "0.01"];
+    let text = bench(&[&own[..], &["--against", other, "--", "--sync", "no"]].concat());
+    let lines: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split_whitespace().collect()).collect();
+    let rows: Vec<&[&str]> = lines[2..6].iter().map(|line| &line[..2]).collect();
+    assert_eq!(rows, [["set", "1"], ["set", "16"], ["get", "1"], ["get", "16"]], "{text}");
+    for line in &lines[2..6] {
+        for at in [2, 3, 6, 7] {
+            assert!(line[at].parse::<f64>().is_ok_and(|number| number > 0.0), "{line:?}");
+        }
+    }
+    assert_eq!(lines.len(), 8, "{text}");
+    for line in &lines[6..] {
+        let value = line.iter().find_map(|word| word.parse::<f64>().ok()).unwrap();
+        assert!(value > 10.0 && line.contains(&"256"), "{line:?}");
+    }
+}
+
+#[test]
 fn a_test_that_does_not_exist_is_refused() {
     let output = Command::new(built_binary("bench").unwrap()).args(["--only", "st"]).output();
     let output = output.unwrap();
