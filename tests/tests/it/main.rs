@@ -23,6 +23,8 @@ mod promises;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 #[path = "../../../engine/tests/it/small_disk.rs"]
