@@ -94,10 +94,12 @@ impl<T> Mailbox<T> {
         Ok(state.asleep && state.items.len() == 1)
     }
 
-    /// Takes the item out that waits, in place of the thread. `None` if there are more, or none.
-    pub(crate) fn take_single(&self) -> Option<T> {
+    /// Takes the item out that waits, in place of the thread. `None` if the thread is awake, if
+    /// there are more items or none, or if this one does not fit.
+    pub(crate) fn take_single(&self, fits: impl FnMut(&T) -> bool) -> Option<T> {
         let mut state = self.0.state.lock();
-        if state.items.len() == 1 { state.items.pop() } else { None }
+        let is_for_us = state.asleep && state.items.len() == 1 && state.items.iter().all(fits);
+        if is_for_us { state.items.pop() } else { None }
     }
 
     /// Wakes the thread if something waits for it.
@@ -233,17 +235,31 @@ mod tests {
     }
 
     #[test]
-    fn an_item_that_waits_alone_can_be_taken_in_place_of_the_thread() {
+    fn an_item_that_waits_alone_can_be_taken_in_place_of_a_thread_that_sleeps() {
         let (mailbox, inbox) = mailbox();
-        assert_eq!(mailbox.take_single(), None);
-        mailbox.leave(1).unwrap();
-        assert_eq!(mailbox.take_single(), Some(1));
+        mailbox.send(1).unwrap();
+        assert_eq!(mailbox.take_single(|_| true), None, "the thread is awake");
+        let (taken, out) = std::sync::mpsc::channel();
+        let taker = thread::spawn(move || {
+            let mut all = VecDeque::new();
+            while inbox.take(&mut all, None) == Taken::Items {
+                taken.send(all.drain(..).collect::<Vec<_>>()).unwrap();
+            }
+        });
+        assert_eq!(out.recv().unwrap(), [1]);
+        while !mailbox.is_asleep() {
+            thread::yield_now();
+        }
+        assert_eq!(mailbox.take_single(|_| true), None, "nothing waits");
         mailbox.leave(2).unwrap();
+        assert_eq!(mailbox.take_single(|item| *item > 2), None, "it does not fit");
+        assert_eq!(mailbox.take_single(|item| *item == 2), Some(2));
         mailbox.leave(3).unwrap();
-        assert_eq!(mailbox.take_single(), None);
-        let mut taken = VecDeque::new();
-        assert_eq!(inbox.take(&mut taken, None), Taken::Items);
-        assert_eq!(taken, [2, 3]);
+        mailbox.leave(4).unwrap();
+        assert_eq!(mailbox.take_single(|_| true), None, "there are two");
+        drop(mailbox);
+        assert_eq!(out.recv().unwrap(), [3, 4]);
+        taker.join().unwrap();
     }
 
     #[test]

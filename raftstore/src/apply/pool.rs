@@ -191,7 +191,7 @@ struct StandIn {
 
 impl StandIn {
     fn work(&self) {
-        while let Some(job) = self.queue.take_single() {
+        while let Some(job) = self.queue.take_single(|_| true) {
             let mut jobs = VecDeque::from([job]);
             while !jobs.is_empty() {
                 self.writer.write(&mut jobs);

@@ -94,6 +94,7 @@ impl StoreBuilder<TypeConfig, LogStore, WithoutGaps, Guard> for Builder {
         let writer = LogWriter::start(WriterParts {
             engine: engine.clone(),
             sync: SyncMode::Never,
+            stands_alone: false,
             fatal: Arc::new(|error| panic!("{error}")),
             space: SpaceAlarm::new(|_| {}),
         });

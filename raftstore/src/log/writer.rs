@@ -6,7 +6,8 @@
 //! have something to append as well. It leaves that to a task of its own, which runs when the
 //! tasks that are ready now have run. So all groups that have work at the same time share one batch
 //! and one sync, and nothing waits for a timer. A writer that is awake takes what has come since.
-//! Votes and barriers wake it at once.
+//! Votes and barriers wake it at once. In a store that stands alone that task may write itself
+//! what is short ([`stand_in`]).
 //!
 //! # When a write fails
 //!
@@ -27,6 +28,8 @@
 //! voters: they count this replica's copy of an entry as one of the majority's, and it must still
 //! be there after a power loss. The relaxed modes are for lone voters.
 
+mod stand_in;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -42,6 +45,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use self::stand_in::StandIn;
 use super::group::{AppendTicket, GroupLog};
 use crate::config::{FatalError, FatalHook, SyncMode};
 use crate::error::StoreError;
@@ -87,17 +91,6 @@ impl Op {
     }
 }
 
-/// Wakes the writer, also when the runtime ends and drops the task that would.
-struct WakeWhenDropped(LogWriter);
-
-impl Drop for WakeWhenDropped {
-    fn drop(&mut self) {
-        if let RunMode::Thread { queue, .. } = &self.0.0.mode {
-            queue.wake();
-        }
-    }
-}
-
 /// The way to the thread. Cloned into every group's log store.
 #[derive(Clone)]
 pub(crate) struct LogWriter(Arc<Shared>);
@@ -110,7 +103,12 @@ struct Shared {
 /// How operations get written.
 enum RunMode {
     /// By a thread that takes them from a mailbox.
-    Thread { queue: Mailbox<Op>, thread: Mutex<Option<JoinHandle<()>>> },
+    Thread {
+        queue: Mailbox<Op>,
+        /// Locked while a batch is written.
+        batcher: Arc<Mutex<Batcher>>,
+        thread: Mutex<Option<JoinHandle<()>>>,
+    },
     /// By the caller, one at a time: for tests that step through a history.
     Inline(Mutex<Batcher>),
 }
@@ -119,6 +117,8 @@ enum RunMode {
 pub(crate) struct WriterParts {
     pub(crate) engine: Engine,
     pub(crate) sync: SyncMode,
+    /// See [`Config::stands_alone`](crate::Config::stands_alone).
+    pub(crate) stands_alone: bool,
     pub(crate) fatal: FatalHook,
     pub(crate) space: Arc<SpaceAlarm>,
 }
@@ -136,16 +136,18 @@ impl LogWriter {
         let stopping = Arc::new(AtomicBool::new(false));
         let fatal = Arc::clone(&parts.fatal);
         let batcher = Batcher::new(disk, parts, Arc::clone(&stopping));
+        let batcher = Arc::new(Mutex::new(batcher));
+        let of_thread = Arc::clone(&batcher);
         let thread = thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || {
                 // Without this thread nothing becomes durable, so the process must not go on.
-                if let Err(cause) = panics::catch(|| run(batcher, &inbox)) {
+                if let Err(cause) = panics::catch(|| run(&of_thread, &inbox)) {
                     fatal(&FatalError { what: "the log writer panicked", cause });
                 }
             })
             .map_err(|source| StoreError::Io { what: "starting the log writer".into(), source })?;
-        let mode = RunMode::Thread { queue, thread: Mutex::new(Some(thread)) };
+        let mode = RunMode::Thread { queue, batcher, thread: Mutex::new(Some(thread)) };
         Ok(LogWriter(Arc::new(Shared { mode, stopping })))
     }
 
@@ -162,10 +164,10 @@ impl LogWriter {
             (RunMode::Inline(batcher), _) => batcher.lock().write_all(&mut vec![op]),
             (RunMode::Thread { queue, .. }, Ok(runtime)) if op.may_wait() => {
                 if queue.leave(op).map_err(|_| stopped())? {
-                    let wake = WakeWhenDropped(self.clone());
+                    let stand_in = StandIn::new(self.clone());
                     runtime.spawn(async move {
                         tokio::task::yield_now().await;
-                        drop(wake);
+                        stand_in.work();
                     });
                 }
             }
@@ -202,7 +204,7 @@ impl LogWriter {
     pub(crate) fn stop(&self) {
         self.stop_waiting();
         match &self.0.mode {
-            RunMode::Thread { queue, thread } => {
+            RunMode::Thread { queue, thread, .. } => {
                 queue.close();
                 if let Some(thread) = thread.lock().take() {
                     let _ = thread.join();
@@ -244,25 +246,26 @@ impl Disk for Engine {
 }
 
 /// What the thread does.
-fn run(mut batcher: Batcher, inbox: &Inbox<Op>) {
+fn run(batcher: &Mutex<Batcher>, inbox: &Inbox<Op>) {
     let mut queued = VecDeque::new();
     let mut ops = Vec::new();
     loop {
         if queued.is_empty() {
             // Nothing to write: sleep until there is, or until a sync is due.
-            match inbox.take(&mut queued, batcher.until_sync()) {
+            let until_sync = batcher.lock().until_sync();
+            match inbox.take(&mut queued, until_sync) {
                 Taken::Items => {}
                 Taken::Timeout => {
-                    batcher.sync();
+                    batcher.lock().sync();
                     continue;
                 }
-                Taken::Closed => return batcher.end(),
+                Taken::Closed => return batcher.lock().end(),
             }
         } else {
             inbox.take_waiting(&mut queued);
         }
         fill(&mut ops, &mut queued);
-        batcher.write_all(&mut ops);
+        batcher.lock().write_all(&mut ops);
     }
 }
 
@@ -516,7 +519,8 @@ mod tests {
             let engine = Engine::open(&dir.path().join("db"), &Options::default()).unwrap();
             let fatal: FatalHook = Arc::new(|error| panic!("{error}"));
             let space = SpaceAlarm::new(|_| {});
-            let parts = WriterParts { engine: engine.clone(), sync, fatal, space };
+            let stands_alone = false;
+            let parts = WriterParts { engine: engine.clone(), sync, stands_alone, fatal, space };
             let writer = start(parts).unwrap();
             let logs = (1..=3).map(|region| Arc::new(open(&engine, region))).collect();
             Fixture { engine, writer, logs, _dir: dir }
@@ -528,7 +532,17 @@ mod tests {
             group: usize,
             index: u64,
         ) -> impl Future<Output = io::Result<()>> + Unpin + use<> {
-            let command = bytes::Bytes::from(vec![7; 100]);
+            self.append_of(100, group, index)
+        }
+
+        /// The same with an entry of so many bytes.
+        fn append_of(
+            &self,
+            bytes: usize,
+            group: usize,
+            index: u64,
+        ) -> impl Future<Output = io::Result<()>> + Unpin + use<> {
+            let command = bytes::Bytes::from(vec![7; bytes]);
             let payload = EntryPayload::Normal(Data::Command { epoch: Epoch::default(), command });
             let entries = vec![Entry { log_id: log_id(1, index), payload }];
             let log = Arc::clone(&self.logs[group]);
@@ -746,6 +760,8 @@ mod tests {
         syncs: AtomicUsize,
         /// Writes that found no space.
         refused: AtomicUsize,
+        /// The names of the threads that wrote.
+        writers: Mutex<Vec<String>>,
     }
 
     struct FaultyDisk(Engine, Arc<Faults>);
@@ -761,6 +777,7 @@ mod tests {
                 self.1.refused.fetch_add(1, Ordering::SeqCst);
                 return Err(no_space());
             }
+            self.1.writers.lock().push(thread_name());
             self.0.write_log(batch, Durability::Buffered)
         }
 
@@ -777,14 +794,26 @@ mod tests {
         }
     }
 
+    fn thread_name() -> String {
+        thread::current().name().unwrap_or_default().to_owned()
+    }
+
     /// A writer on a disk with faults, and the fatal errors that it reported.
     fn faulty(sync: SyncMode) -> (Fixture, Arc<Faults>, Arc<Mutex<Vec<String>>>) {
+        faulty_store(sync, false)
+    }
+
+    /// The same for a store that stands alone, or does not.
+    fn faulty_store(
+        sync: SyncMode,
+        stands_alone: bool,
+    ) -> (Fixture, Arc<Faults>, Arc<Mutex<Vec<String>>>) {
         let (faults, fatal) = (Arc::new(Faults::default()), Arc::new(Mutex::new(Vec::new())));
         let (disk, told) = (Arc::clone(&faults), Arc::clone(&fatal));
         let fixture = Fixture::on(sync, move |parts| {
             let fatal: FatalHook = Arc::new(move |error| told.lock().push(error.to_string()));
             let disk = Box::new(FaultyDisk(parts.engine.clone(), disk));
-            LogWriter::start_on(disk, WriterParts { fatal, ..parts })
+            LogWriter::start_on(disk, WriterParts { fatal, stands_alone, ..parts })
         });
         (fixture, faults, fatal)
     }
@@ -879,11 +908,15 @@ mod tests {
     /// A writer that sleeps.
     fn sleeping() -> (Arc<Fixture>, Arc<Faults>) {
         let (fixture, faults, _) = faulty(SyncMode::Always);
+        wait_until_asleep(&fixture);
+        (Arc::new(fixture), faults)
+    }
+
+    fn wait_until_asleep(fixture: &Fixture) {
         let RunMode::Thread { queue, .. } = &fixture.writer.0.mode else {
             unreachable!("a thread")
         };
         wait_until(|| queue.is_asleep());
-        (Arc::new(fixture), faults)
     }
 
     #[tokio::test]
@@ -918,5 +951,100 @@ mod tests {
         let log = &fixture.logs[0];
         wait_until(|| open(&fixture.engine, log.region()).ends().1 == Some(log_id(1, 0)));
         fixture.writer.stop();
+    }
+
+    /// Appends a few times, each time to a thread that sleeps. Returns which threads wrote.
+    async fn writers(
+        fixture: &Fixture,
+        faults: &Faults,
+        bytes: usize,
+        group: usize,
+    ) -> Vec<String> {
+        faults.writers.lock().clear();
+        for _ in 0..3 {
+            let index = fixture.logs[group].ends().1.map_or(0, |id| id.index + 1);
+            wait_until_asleep(fixture);
+            fixture.append_of(bytes, group, index).await.unwrap();
+        }
+        std::mem::take(&mut *faults.writers.lock())
+    }
+
+    #[tokio::test]
+    async fn a_short_append_needs_no_thread_where_no_heartbeat_waits() {
+        let (fixture, faults, _) = faulty_store(SyncMode::Always, true);
+        let here = || vec![thread_name(); 3];
+        let there = || vec!["log-writer".to_owned(); 3];
+        assert_eq!(writers(&fixture, &faults, 100, 0).await, here());
+        assert_eq!(faults.syncs.load(Ordering::SeqCst), 3, "it is as durable");
+        assert_eq!(writers(&fixture, &faults, 5000, 0).await, there(), "it is large");
+        // One with other voters must answer them in time.
+        fixture.logs[1].published().membership_appended(1, false);
+        assert_eq!(writers(&fixture, &faults, 100, 1).await, there());
+        fixture.writer.stop();
+        let (fixture, faults, _) = faulty_store(SyncMode::EverySecond, true);
+        assert_eq!(writers(&fixture, &faults, 100, 0).await, there(), "a sync will be due");
+        fixture.writer.stop();
+    }
+
+    #[tokio::test]
+    async fn short_appends_of_several_groups_share_a_sync_on_the_thread() {
+        let (fixture, faults, _) = faulty_store(SyncMode::Always, true);
+        wait_until_asleep(&fixture);
+        let appends: Vec<_> = (0..3).map(|group| fixture.append(group, 0)).collect();
+        for append in appends {
+            append.await.unwrap();
+        }
+        assert_eq!(*faults.writers.lock(), ["log-writer"]);
+        assert_eq!(faults.syncs.load(Ordering::SeqCst), 1);
+        fixture.writer.stop();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn appends_keep_their_order_whoever_writes_them() {
+        let (fixture, _, _) = faulty_store(SyncMode::Never, true);
+        let fixture = Arc::new(fixture);
+        let tasks: Vec<_> = (0..3)
+            .map(|group| {
+                let fixture = Arc::clone(&fixture);
+                tokio::spawn(async move {
+                    for index in 0..200 {
+                        // Every third one is large, and the next does not wait for it.
+                        let bytes = if index % 3 == 0 { 5000 } else { 100 };
+                        let append = fixture.append_of(bytes, group, index);
+                        if index % 3 != 0 {
+                            append.await.unwrap();
+                        }
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        fixture.writer.stop();
+        for region in 1..=3 {
+            let log = Arc::new(open(&fixture.engine, region));
+            assert_eq!(log.read(0, 200, usize::MAX).await.unwrap().len(), 200);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_place_of_the_thread_is_fatal_too() {
+        let (fixture, faults, fatal) = faulty_store(SyncMode::Always, true);
+        wait_until_asleep(&fixture);
+        faults.panics.store(true, Ordering::SeqCst);
+        let lost = fixture.append(0, 0);
+        wait_until_told(&fatal).await;
+        faults.panics.store(false, Ordering::SeqCst);
+        assert!(fixture.append(0, 1).await.is_err(), "it must not be written without the first");
+        drop(lost);
+        assert!(faults.writers.lock().is_empty());
+        fixture.writer.stop();
+    }
+
+    async fn wait_until_told(fatal: &Mutex<Vec<String>>) {
+        while fatal.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
     }
 }

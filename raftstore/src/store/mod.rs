@@ -255,6 +255,7 @@ fn writer(
     let parts = WriterParts {
         engine: engine.clone(),
         sync: config.sync,
+        stands_alone: config.stands_alone,
         fatal: Arc::clone(&config.fatal),
         space: Arc::clone(space),
     };
