@@ -18,9 +18,10 @@
 //!
 //! To wake a thread for one small entry costs more than to apply it. A store that stands alone
 //! ([`Config::stands_alone`](crate::Config::stands_alone)) has no heartbeats that would wait. So
-//! there a task of Raft's runtime does it in place of the thread, when the tasks that are ready now
-//! have run. If by then other Regions have something to apply as well, the thread does it all: they
-//! share its write, and threads work at the same time. A thread that is awake takes what it finds.
+//! there Raft's thread does it. The only Region of the store has it done at once. Where there are
+//! others, a task of Raft's runtime does it when the tasks that are ready now have run. If by then
+//! several Regions have something to apply, the apply thread does it all: they share its write, and
+//! threads work at the same time. A thread that is awake takes what it finds.
 //!
 //! A chunk that fails, or that has a defect, ends its own Region; the others of the write go on.
 
@@ -86,6 +87,8 @@ pub(crate) struct ApplyPool {
     /// Empty: jobs run on the caller's thread.
     queues: Arc<[Queue]>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    /// Counts the lanes.
+    lanes: Arc<()>,
 }
 
 type Queue = Mailbox<Box<dyn Job>>;
@@ -112,13 +115,14 @@ impl ApplyPool {
             })?);
             queues.push(queue);
         }
-        Ok(ApplyPool { writer, queues: queues.into(), threads: Arc::new(Mutex::new(handles)) })
+        let threads = Arc::new(Mutex::new(handles));
+        Ok(ApplyPool { writer, queues: queues.into(), threads, lanes: Arc::default() })
     }
 
     /// A pool without threads: jobs run where they are handed in.
     pub(crate) fn inline(engine: &Engine, write_bytes: usize) -> ApplyPool {
         let writer = Writer::new(engine, write_bytes);
-        ApplyPool { writer, queues: Arc::from([]), threads: Arc::default() }
+        ApplyPool { writer, queues: Arc::from([]), threads: Arc::default(), lanes: Arc::default() }
     }
 
     /// A Region's way to its thread.
@@ -126,7 +130,8 @@ impl ApplyPool {
         let threads = u64::try_from(self.queues.len()).unwrap_or(u64::MAX).max(1);
         let number = usize::try_from(region % threads).unwrap_or(0);
         let queue = self.queues.get(number).cloned();
-        Lane { queue, writer: self.writer.clone(), is_short_here: false }
+        let lanes = Arc::clone(&self.lanes);
+        Lane { queue, writer: self.writer.clone(), is_short_here: false, lanes }
     }
 
     /// Ends the threads once their queues are empty.
@@ -147,6 +152,7 @@ pub(crate) struct Lane {
     writer: Writer,
     /// Whether short jobs run on the caller's runtime.
     is_short_here: bool,
+    lanes: Arc<()>,
 }
 
 impl Lane {
@@ -160,6 +166,11 @@ impl Lane {
         let Some(queue) = self.queue.as_ref().filter(|_| self.is_short_here) else {
             return self.send(job);
         };
+        // The pool has one and this lane: no other Region could share the write.
+        if Arc::strong_count(&self.lanes) <= 2 {
+            self.run(job);
+            return Ok(());
+        }
         if queue.leave(job)? {
             let stand_in = StandIn { queue: queue.clone(), writer: self.writer.clone() };
             tokio::spawn(async move {
@@ -175,11 +186,16 @@ impl Lane {
         if let Some(queue) = &self.queue {
             return queue.send(job);
         }
+        self.run(job);
+        Ok(())
+    }
+
+    /// Carries a job out on this thread.
+    fn run(&self, job: Box<dyn Job>) {
         let mut jobs = VecDeque::from([job]);
         while !jobs.is_empty() {
             self.writer.write(&mut jobs);
         }
-        Ok(())
     }
 }
 

@@ -57,6 +57,7 @@ impl Fixture {
             }
         }
         let lane = self.pool.lane(1).with_short_here(is_short_here);
+        let _another_region = self.pool.lane(2);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             for _ in 0..jobs {
@@ -83,6 +84,14 @@ fn a_short_job_needs_no_thread_where_no_heartbeat_waits() {
     assert_eq!(fixture.run(true, 1, true), [here()]);
     assert_eq!(fixture.run(true, 1, true), [here()]);
     assert_eq!(fixture.run(false, 1, true), ["apply-0"]);
+}
+
+#[test]
+fn a_short_job_of_the_only_region_is_done_when_it_was_handed_in() {
+    let fixture = Fixture::new();
+    let lane = fixture.pool.lane(1).with_short_here(true);
+    lane.send_short(Box::new(Tells(Some(fixture.tell.clone())))).unwrap();
+    assert_eq!(fixture.told.try_recv(), Ok(here()));
 }
 
 #[test]
