@@ -48,6 +48,8 @@ const MAX_DEPTH: usize = 512;
 /// A cell of at most this many elements is read as a whole: about as much work as to find its
 /// branches.
 const MAX_RUN: u64 = 128;
+/// A value of at most so many bytes is copied before it is known whether it is needed.
+const SHORT: usize = 4096;
 /// How many nodes are remembered, and bytes of them. What does not fit is found out again at the
 /// next visit.
 const MAX_NODES: usize = 4096;
@@ -91,10 +93,10 @@ struct Meeting {
     chance: f64,
 }
 
-/// Where an element is.
+/// An element, or where it is.
 enum Place {
-    /// This subkey.
-    Subkey(Vec<u8>),
+    /// This one.
+    Here(Element),
     /// The row so many rows behind the first one from a subkey on.
     Behind(Vec<u8>, u64),
 }
@@ -160,7 +162,7 @@ impl<'a> Walker<'a> {
             }
         }
         let (start, index) = match last {
-            Some(Place::Subkey(subkey)) => (subkey, 0),
+            Some(Place::Here(element)) => return Ok(Some(element)),
             Some(Place::Behind(start, index)) => (start, index),
             // No walk met anything, which is as good as impossible, or there are no rows.
             None => (Vec::new(), 0),
@@ -192,9 +194,9 @@ impl<'a> Walker<'a> {
                 // Deep enough.
                 _ if level + 1 == MAX_DEPTH => (1, Some(Place::Behind(drawn.start(), 0))),
                 _ => match self.visit(&drawn, random)? {
-                    Visit::Run { count, drawn: subkey } => {
+                    Visit::Run { count, place } => {
                         self.note(at, &drawn, Content::Counted(count), to_f64(count));
-                        (count, subkey.map(Place::Subkey))
+                        (count, place)
                     }
                     Visit::Node(node) => {
                         at = self.enter(at, &drawn, node);
@@ -213,12 +215,17 @@ impl<'a> Walker<'a> {
     fn visit(&mut self, cell: &Drawn, random: &mut SplitMix64) -> Result<Visit, CommandError> {
         // A cell that is surely large is not read in vain.
         let most = if cell.size > to_f64(MAX_RUN * 2) { 1 } else { MAX_RUN };
-        let (mut low, mut drawn, mut count) = (Vec::new(), Vec::new(), 0);
+        let (mut low, mut count) = (Vec::new(), 0);
+        let (mut drawn, mut short) = (Vec::new(), Some(Vec::new()));
         self.up.seek(&cell.start())?;
         loop {
             let row = self.up.next_ref()?.filter(|(subkey, _)| cell.reaches(subkey));
-            let Some((subkey, _)) = row else {
-                return Ok(Visit::Run { count, drawn: (count > 0).then_some(drawn) });
+            let Some((subkey, value)) = row else {
+                let place = match short {
+                    Some(value) => Place::Here((drawn.into(), value.into())),
+                    None => Place::Behind(drawn, 0),
+                };
+                return Ok(Visit::Run { count, place: (count > 0).then_some(place) });
             };
             if count == most {
                 break;
@@ -231,6 +238,8 @@ impl<'a> Walker<'a> {
             if random.below(count) == 0 {
                 drawn.clear();
                 drawn.extend_from_slice(subkey);
+                // Most elements are not kept, so a long value is read when it is needed.
+                short = (value.len() <= SHORT).then(|| value.to_vec());
             }
         }
         let high = match cell.end() {
@@ -312,7 +321,7 @@ impl<'a> Walker<'a> {
 /// What is found in a cell.
 enum Visit {
     /// So many rows, all read, and one of them drawn.
-    Run { count: u64, drawn: Option<Vec<u8>> },
+    Run { count: u64, place: Option<Place> },
     /// Too many rows to be read.
     Node(Node),
 }
