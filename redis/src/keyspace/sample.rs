@@ -16,10 +16,10 @@
 //! * Hashes, UUIDs and numbers come out evenly, also numbers of all lengths (`user:1` to
 //!   `user:200000`).
 //! * A branch that holds far more than its share, but only some levels down, is not known to the
-//!   first walks: of a set with 1000 hexadecimal numbers and 199,000 members `zz:…`, a single draw
+//!   first walks: of a set with 1000 hexadecimal numbers and 19,000 members `zz:…`, a single draw
 //!   finds one of the latter in half of all cases, and a hundred draws at once find them in the
-//!   right proportion. Where there are hundreds of such places (`tenant:17:session:1` to `9999`, for
-//!   many tenants), elements of the heavy branches come out down to a third as often as the others.
+//!   right proportion. Where there are hundreds of such places (`tenant:17:session:1` to `9999`,
+//!   for many tenants), elements of heavy branches come out down to a third as often as others.
 //! * A collection can be built so that a walk practically never meets some elements (`a`, `aa`,
 //!   `aaa` and so on, by the hundred thousand).
 //!
