@@ -223,7 +223,9 @@ impl Examiner<'_> {
         let Extent::Recent(seed) = self.extent else { return (0..places).collect() };
         let (least, most) = self.steps(kind);
         let mut random = fastrand::Rng::with_seed(seed);
-        let recent = least.saturating_sub(OTHERS).max(most.saturating_sub(places))..most;
+        // One further than what was sent: nobody may have written there.
+        let end = most + 1;
+        let recent = least.saturating_sub(OTHERS).max(end.saturating_sub(places))..end;
         let others = (0..OTHERS).map(|_| random.u64(..places));
         let all: BTreeSet<u64> = recent.map(|step| step % places).chain(others).collect();
         all.into_iter().collect()
@@ -290,5 +292,93 @@ fn number(value: &Value) -> io::Result<u64> {
             .as_text()
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| broken(format!("expected a number, got {other:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::process::Server;
+
+    const SCRIPT: Script = Script { client: 3 };
+    /// Long enough for a second text, and for each row, field and member to be written again.
+    const LENGTH: u64 = 12_000;
+
+    /// A server that has carried out a prefix of the script.
+    fn with_prefix(length: u64) -> (Server, Connection) {
+        let server = Server::redis(&[]).unwrap();
+        let mut connection = server.connect().unwrap();
+        for number in 0..length {
+            connection.queue(&SCRIPT.command(number));
+        }
+        connection.flush().unwrap();
+        for _ in 0..length {
+            assert!(!connection.receive().unwrap().is_error());
+        }
+        (server, connection)
+    }
+
+    fn prefix(
+        connection: &mut Connection,
+        acknowledged: u64,
+        sent: u64,
+        extent: Extent,
+    ) -> io::Result<u64> {
+        let account = Account { acknowledged, sent };
+        Examiner { script: SCRIPT, account, extent, connection }.prefix()
+    }
+
+    #[test]
+    fn the_prefix_is_found_and_must_be_between_what_was_acknowledged_and_what_was_sent() {
+        for length in [0, 1, 7, 9, 700, 5_500, LENGTH] {
+            let (_server, mut connection) = with_prefix(length);
+            for extent in [Extent::Whole, Extent::Recent(length)] {
+                let mut found = |least, most| prefix(&mut connection, least, most, extent);
+                let least = length.saturating_sub(40);
+                assert_eq!(found(least, length + 40).unwrap(), length);
+                assert_eq!(found(length, length).unwrap(), length);
+                let lost = found(length + 1, length + 40).unwrap_err().to_string();
+                assert!(lost.contains("were acknowledged"), "{lost}");
+                assert!(length == 0 || found(least, length - 1).is_err(), "{length}");
+            }
+        }
+    }
+
+    /// One effect that is lost, doubled or there by half is found, whichever kind it is of.
+    #[test]
+    fn an_effect_that_is_missing_or_too_much_is_found() {
+        let faults: &[&[&str]] = &[
+            &["INCR counter:3"],
+            &["DECR counter:3"],
+            &["HINCRBY shared 3 1"],
+            &["DEL text-0:3"],
+            &["APPEND text-1:3 x"],
+            &["SETRANGE text-0:3 20000 x"],
+            &["HSET hash:3 5 1"],
+            &["HDEL hash:3 5"],
+            &["LPOP list:3"],
+            &["RPOP list:3"],
+            &["LSET list:3 7 9"],
+            &["LPUSH list:3 1"],
+            &["ZADD zset:3 1 7"],
+            &["ZREM zset:3 7"],
+            &["DEL a:3"],
+            &["SET row-9-4:3 1"],
+            &["DEL row-9-0:3"],
+            &["SREM left:3 member", "SREM right:3 member"],
+            &["SADD left:3 member", "SADD right:3 member"],
+            &["SET key-17:3 9"],
+            &["DEL key-17:3"],
+        ];
+        for fault in faults {
+            let (_server, mut connection) = with_prefix(LENGTH);
+            for line in *fault {
+                assert!(!connection.words(line).unwrap().is_error(), "{line}");
+            }
+            let found = prefix(&mut connection, LENGTH - 40, LENGTH + 40, Extent::Whole);
+            assert!(found.is_err(), "{fault:?}: {found:?}");
+        }
     }
 }
