@@ -32,6 +32,8 @@ fn fill(bench: &mut Bench, kind: &str) {
         "hash" => format!("HSET k {}", each(|n| format!("{} v{n}", name(n)))),
         "set" => format!("SADD k {}", each(name)),
         "zset" => format!("ZADD k {}", each(|n| format!("{n} {}", name(n)))),
+        // In another order by score than by name.
+        "mixed" => format!("ZADD k {}", each(|n| format!("{} {}", n * 7 % ALL, name(n)))),
         "flat" => format!("ZADD k {}", each(|n| format!("7 {}", name(n)))),
         _ => format!("RPUSH k {}", each(|n| if n % 10 == 0 { name(n) } else { "x".to_owned() })),
     };
@@ -76,6 +78,7 @@ fn rewriting() -> Vec<(&'static str, String, u64)> {
         ("zset", "ZREMRANGEBYRANK k 30 -71".to_owned(), 100),
         ("zset", "ZREMRANGEBYSCORE k (9 3989".to_owned(), 20),
         ("zset", format!("ZREMRANGEBYLEX k ({} [{}", name(9), name(3989)), 20),
+        ("mixed", format!("ZREMRANGEBYLEX k ({} [{}", name(9), name(3989)), 20),
         ("flat", format!("ZREMRANGEBYLEX k ({} [{}", name(9), name(3989)), 20),
         ("zset", "ZPOPMIN k 3950".to_owned(), 50),
         ("zset", "ZPOPMAX k 3950".to_owned(), 50),
