@@ -10,8 +10,9 @@
 //! ```
 //!
 //! **Invariant**: both families hold the same members with the same scores, and the header's `size`
-//! is their number. [`rows::set`] and [`rows::remove`] are the only code that writes either family,
-//! always both. A collection that becomes empty is deleted as a whole instead, by its header.
+//! is their number. [`rows::set`], [`rows::remove`] and [`crate::keyspace::Tx::rewrite`] are the
+//! only code that writes either family, always both. A collection that becomes empty is deleted as
+//! a whole instead, by its header.
 //!
 //! There is no order statistic: the n-th row is found only by reading those before it. So what
 //! Redis finds in O(log N) by rank costs rows here, never more than from the nearer end: ZRANGE by
