@@ -2,8 +2,7 @@
 //! use.
 //!
 //! The server gets a budget by its own options. Its files are kept out of the kernel's page cache
-//! ([`page_cache`](super::page_cache)), or its process is put into a control group that limits
-//! both:
+//! ([`page_cache`]), or its process is put into a control group that limits both:
 //!
 //! ```sh
 //! mkdir /sys/fs/cgroup/neokv && echo 256M > /sys/fs/cgroup/neokv/memory.max
