@@ -14,8 +14,9 @@
 //!
 //! Threads are kept apart by what they may wait for. The `front` threads serve sockets
 //! ([`crate::server::threads`]); the Raft store has its own runtime and its own threads for log and
-//! apply; the disk guard has one thread. A slow client, a big reply or a stalled disk therefore never delays a
-//! heartbeat.
+//! apply; the disk guard has one thread. A slow client, a big reply or a stalled disk therefore
+//! never delays a heartbeat. A node that stands alone sends none, and lets Raft's thread do short
+//! work that may wait for the disk.
 
 pub mod deployment;
 mod error;

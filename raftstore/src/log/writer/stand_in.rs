@@ -4,7 +4,8 @@
 //! small entry these two steps cost about as much as what Raft does with it. A store that stands
 //! alone has no heartbeats that would wait for a sync. So there a task of Raft's runtime writes and
 //! syncs an append in place of the thread: if it is small, if nothing else waits, and if the thread
-//! sleeps. A large one is left to the thread, so that more commands are gathered while it is synced.
+//! sleeps. A large one is left to the thread, so that more commands are gathered while it is
+//! synced.
 //!
 //! # Order
 //!
