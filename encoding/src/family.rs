@@ -6,7 +6,7 @@
 //!
 //! | family | key → value |
 //! | --- | --- |
-//! | `default` | `"identity"` → [`Identity`](crate::identity::Identity); `"ingest/"` · Region → nothing |
+//! | `default` | `"identity"` → [`Identity`](crate::identity::Identity); `"behind"` and `"ingest/"` · Region → nothing |
 //! | `raft_log` | Region · index → [`Entry`](crate::raft::Entry) |
 //! | `raft_state` | Region · kind → [`Vote`](crate::raft::Vote) or [`LogId`](crate::raft::LogId) |
 //! | `region` | Region · kind → replica, descriptor, applied state: [`crate::region`] |

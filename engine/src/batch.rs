@@ -9,47 +9,39 @@
 //! batch.savepoint();
 //! batch.delete(Family::Subkey, &row);
 //! batch.rollback()?;                              // forgets the delete, keeps the put
-//! engine.write(batch, Durability::Buffered)?;     // one record in the write-ahead log
+//! engine.write_behind(vec![batch])?;
 //! ```
 //!
-//! # One write per row
+//! # Where its writes are
 //!
-//! A batch keeps its writes in memory and hands RocksDB one record for each row that it has
-//! changed, in key order, when it is written: see [`crate::overlay`]. So a log entry that
-//! increments one counter two hundred times costs one record in the write-ahead log and one place
-//! in the memtable.
+//! They stand in the row table at once, pending ([`crate::rows::pending`]), so nothing is copied
+//! when the batch is committed, and its reads find its own writes where they find everything else.
+//! A batch that is dropped takes them back. Two batches that live at once must not write one row.
 //!
 //! # Range deletes
 //!
 //! They delete what was written to the range before, committed or in the batch, and not what the
 //! batch writes after. Reads through the batch do not see them.
 
+use std::sync::Arc;
+
 use neokv_encoding::family::Family;
 use rocksdb::{ReadOptions, WriteBatch};
-use std::sync::Arc;
 
 use crate::cursor::{self, Cursor};
 use crate::db::Db;
 use crate::error::{EngineError, Result};
-use crate::overlay::{Overlay, Row};
 use crate::range::{Direction, KeyRange};
 use crate::read::{Read, Slice};
-
-/// Bytes that a record takes besides key and value, about.
-const RECORD: usize = 8;
+use crate::readers::{ReaderTicket, Readers};
+use crate::rows::pending::Pending;
+use crate::rows::{Direct, RowTable, Sight};
 
 /// A range delete and the number of writes before it.
 struct RangeDelete {
     family: Family,
     range: KeyRange,
-    at: usize,
-}
-
-impl RangeDelete {
-    /// Whether it deletes a row of the batch.
-    fn covers(&self, family: Family, row: &Row<'_>) -> bool {
-        self.family == family && row.at < self.at && self.range.contains(row.key)
-    }
+    writes: u32,
 }
 
 /// Writes that are not committed yet: reads through the batch see them. From
@@ -57,38 +49,60 @@ impl RangeDelete {
 pub struct Batch<'a> {
     db: &'a Db,
     reads: &'a ReadOptions,
-    overlay: Overlay,
+    table: &'a RowTable,
+    /// What its cursors look for stays where it is.
+    _registration: ReaderTicket<'a>,
+    pending: Pending,
     ranges: Vec<RangeDelete>,
     /// Number of range deletes at the savepoint.
     ranges_before: usize,
 }
 
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.table.abandon(&mut self.pending);
+    }
+}
+
 impl<'a> Batch<'a> {
-    pub(crate) fn new(db: &'a Db, reads: &'a ReadOptions) -> Batch<'a> {
-        Batch { db, reads, overlay: Overlay::default(), ranges: Vec::new(), ranges_before: 0 }
+    pub(crate) fn new(
+        db: &'a Db,
+        reads: &'a ReadOptions,
+        table: &'a RowTable,
+        readers: &'a Readers,
+    ) -> Batch<'a> {
+        Batch {
+            db,
+            reads,
+            table,
+            _registration: readers.enter(),
+            pending: table.begin(),
+            ranges: Vec::new(),
+            ranges_before: 0,
+        }
     }
 
     /// Sets `key` to `value`.
-    pub fn put(&mut self, family: Family, key: impl AsRef<[u8]>, value: impl Into<Vec<u8>>) {
-        self.overlay.write(family, key.as_ref(), Some(value.into()));
+    pub fn put(&mut self, family: Family, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.table.write(&mut self.pending, family, key.as_ref(), Some(value.as_ref()));
     }
 
     /// Removes `key`; nothing happens if it is absent.
     pub fn delete(&mut self, family: Family, key: impl AsRef<[u8]>) {
-        self.overlay.write(family, key.as_ref(), None);
+        self.table.write(&mut self.pending, family, key.as_ref(), None);
     }
 
     /// Removes the keys from `start` to before `end` (empty for no end), committed ones and those
     /// this batch wrote before. Reads through this batch go on showing them.
     pub fn delete_range(&mut self, family: Family, start: impl AsRef<[u8]>, end: impl AsRef<[u8]>) {
         let range = KeyRange::new(start.as_ref(), end.as_ref());
-        self.ranges.push(RangeDelete { family, range, at: self.overlay.writes() });
+        self.ranges.push(RangeDelete { family, range, writes: self.pending.writes() });
     }
 
     /// Marks the state that [`Batch::rollback`] returns to, in place of an earlier savepoint: what
     /// was written until here stays.
     pub fn savepoint(&mut self) {
-        self.overlay.savepoint();
+        self.pending.savepoint();
         self.ranges_before = self.ranges.len();
     }
 
@@ -97,7 +111,7 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// There is no savepoint.
     pub fn rollback(&mut self) -> Result<()> {
-        if !self.overlay.rollback() {
+        if !self.table.rollback(&mut self.pending) {
             return Err(EngineError::Invalid {
                 detail: "the batch has no savepoint to roll back to".into(),
             });
@@ -108,7 +122,7 @@ impl<'a> Batch<'a> {
 
     /// Number of rows written, and of range deletes.
     pub fn len(&self) -> usize {
-        self.overlay.len() + self.ranges.len()
+        self.pending.len() + self.ranges.len()
     }
 
     /// Whether nothing was written.
@@ -118,12 +132,12 @@ impl<'a> Batch<'a> {
 
     /// Bytes of memory that its rows take, about.
     pub fn size(&self) -> usize {
-        self.overlay.memory()
+        self.pending.memory()
     }
 
     /// Sets the meter to zero: see [`Batch::metered`].
     pub fn start_meter(&mut self) {
-        self.overlay.start_meter();
+        self.pending.start_meter();
     }
 
     /// Bytes of memory that the rows written since [`Batch::start_meter`] take, about: keys, newest
@@ -131,57 +145,57 @@ impl<'a> Batch<'a> {
     /// difference, so a log entry's meter shows the same on every replica, whichever entries it
     /// shares the batch with there.
     pub fn metered(&self) -> usize {
-        self.overlay.metered()
+        self.pending.metered()
     }
 
-    /// What RocksDB writes for these batches, one behind the other: of each the range deletes, then
+    /// Whether its rows can wait in the table: it knows single rows of some families only.
+    pub(crate) fn can_wait(&self) -> bool {
+        self.ranges.is_empty() && self.table.keeps_all(&self.pending)
+    }
+
+    /// Takes its rows out: they are not taken back any more when the batch is dropped.
+    pub(crate) fn into_pending(mut self) -> Pending {
+        std::mem::replace(&mut self.pending, Pending::new(0))
+    }
+
+    /// What RocksDB writes for the batch, and what the table must know of it: range deletes, then
     /// every row that none of them has deleted.
-    pub(crate) fn records(batches: &[Batch<'_>]) -> WriteBatch {
-        let bytes = |batch: &Batch<'_>| batch.overlay.size() + RECORD * batch.len();
-        let mut records = WriteBatch::with_capacity_bytes(batches.iter().map(bytes).sum());
-        batches.iter().for_each(|batch| batch.add_to(&mut records));
-        records
-    }
-
-    fn add_to(&self, records: &mut WriteBatch) {
-        for delete in &self.ranges {
-            let (start, end) = (&delete.range.start[..], delete.range.closed_end());
-            records.delete_range_cf(&self.db.handle(delete.family), start, end);
+    pub(crate) fn records(&self) -> (WriteBatch, Direct) {
+        let (mut records, mut changed) = (WriteBatch::default(), Direct::default());
+        for RangeDelete { family, range, writes } in &self.ranges {
+            let handle = self.db.handle(*family);
+            records.delete_range_cf(handle, &range.start[..], range.closed_end());
+            changed.ranges.push((*family, range.clone()));
+            self.table.delete_covered(&self.pending, *family, range, *writes);
         }
-        for family in Family::ALL {
+        self.table.each_pending(&self.pending, |family, key, value| {
             let handle = self.db.handle(family);
-            for row in self.overlay.newest(family) {
-                if self.ranges.iter().any(|delete| delete.covers(family, &row)) {
-                    continue;
-                }
-                match row.value {
-                    Some(value) => records.put_cf(&handle, row.key, value),
-                    None => records.delete_cf(&handle, row.key),
-                }
+            match value {
+                Some(value) => records.put_cf(handle, key, value),
+                None => records.delete_cf(handle, key),
             }
-        }
+        });
+        (records, changed)
     }
 }
 
 impl Read for Batch<'_> {
     #[inline]
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Slice<'_>>> {
-        if let Some(written) = self.overlay.get(family, key) {
-            return Ok(written.map(Slice::of_batch));
+        if let Some(found) = self.table.newest(family, key) {
+            return Ok(found.into_value().map(Slice::of_row));
         }
-        Ok(self
-            .db
-            .raw()
-            .get_pinned_cf_opt(self.db.handle(family), key, self.reads)?
-            .map(Slice::pinned))
+        let at = self.table.last_published();
+        let found = self.db.raw().get_pinned_cf_opt(self.db.handle(family), key, self.reads)?;
+        self.table.keep(family, key, found.as_deref(), at);
+        Ok(found.map(Slice::pinned))
     }
 
     fn cursor(&self, family: Family, range: KeyRange, direction: Direction) -> Result<Cursor<'_>> {
         let options = cursor::read_options(family, &range, direction);
-        let committed = self.db.raw().raw_iterator_cf_opt(self.db.handle(family), options);
-        let batch = (!self.overlay.is_untouched(family))
-            .then(|| self.overlay.walk(family, &range, direction));
-        Ok(Cursor::new(committed, batch, range, direction))
+        let raw = self.db.raw().raw_iterator_cf_opt(self.db.handle(family), options);
+        let rows = self.table.walk(family, &range, direction, Sight::Batch);
+        Ok(Cursor::new(raw, rows, range, direction))
     }
 }
 
@@ -195,20 +209,29 @@ impl std::fmt::Debug for Batch<'_> {
 pub struct LogBatch {
     db: Arc<Db>,
     pub(crate) raw: WriteBatch,
+    /// What it changes in the families that the row table keeps.
+    pub(crate) changed: Direct,
 }
 
 impl LogBatch {
     pub(crate) fn new(db: Arc<Db>) -> LogBatch {
-        LogBatch { db, raw: WriteBatch::default() }
+        LogBatch { db, raw: WriteBatch::default(), changed: Direct::default() }
     }
 
     /// Sets `key` to `value`.
     pub fn put(&mut self, family: Family, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        if RowTable::keeps(family) {
+            let row = (family, key.as_ref().to_vec(), Some(value.as_ref().to_vec()));
+            self.changed.rows.push(row);
+        }
         self.raw.put_cf(&self.db.handle(family), key, value);
     }
 
     /// Removes `key`; nothing happens if it is absent.
     pub fn delete(&mut self, family: Family, key: impl AsRef<[u8]>) {
+        if RowTable::keeps(family) {
+            self.changed.rows.push((family, key.as_ref().to_vec(), None));
+        }
         self.raw.delete_cf(&self.db.handle(family), key);
     }
 
@@ -216,6 +239,9 @@ impl LogBatch {
     /// here or earlier.
     pub fn delete_range(&mut self, family: Family, start: impl AsRef<[u8]>, end: impl AsRef<[u8]>) {
         let range = KeyRange::new(start.as_ref(), end.as_ref());
+        if RowTable::keeps(family) {
+            self.changed.delete_range(family, range.clone());
+        }
         self.raw.delete_range_cf(&self.db.handle(family), &range.start[..], range.closed_end());
     }
 
@@ -236,6 +262,7 @@ impl LogBatch {
 
     /// Forgets everything and keeps the memory.
     pub fn clear(&mut self) {
+        self.changed = Direct::default();
         self.raw.clear();
     }
 }

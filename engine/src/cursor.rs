@@ -14,22 +14,18 @@
 //! The bounds are given to RocksDB, so that a walk past the end never reads the next collection's
 //! blocks or tombstones.
 //!
-//! A cursor of a [`crate::Batch`] walks two lists at once, the committed rows and those the batch
-//! has written, and returns the one that comes first. Where both have a key, the batch's row stands
-//! for it, and a deleted one hides it.
+//!
+//! A cursor walks RocksDB's rows and those of the row table at once: see [`crate::stored`].
 
-use std::cmp::Ordering;
-
-use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
+use rocksdb::ReadOptions;
 
 use crate::budget::Remaining;
 use crate::error::Result;
 use crate::families;
-use crate::overlay::Walk;
 use crate::range::{Direction, KeyRange};
+use crate::rows::{OpenRead, TableWalk};
+use crate::stored::{RawIterator, Stored};
 use neokv_encoding::family::Family;
-
-pub(crate) type RawIterator<'a> = DBRawIteratorWithThreadMode<'a, DB>;
 
 /// Where the cursor stands relative to what the caller has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,20 +40,11 @@ enum Position {
     End,
 }
 
-/// Which list has the key that the cursor stands on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Committed,
-    Batch,
-    Both,
-}
-
 /// A walk over the keys of a range. Opened by [`crate::Read::cursor`].
 pub struct Cursor<'a> {
-    committed: RawIterator<'a>,
-    /// The rows of the batch, if it has any in this family.
-    batch: Option<Walk<'a>>,
-    side: Side,
+    stored: Stored<'a>,
+    /// Keeps what the walk may still look for, if nobody else does.
+    _open: Option<OpenRead<'a>>,
     range: KeyRange,
     direction: Direction,
     position: Position,
@@ -72,24 +59,21 @@ impl std::fmt::Debug for Cursor<'_> {
 }
 
 impl<'a> Cursor<'a> {
-    /// A cursor over committed rows, and over those of a batch. `committed` must keep to the bounds
-    /// of `range`.
+    /// A cursor over the rows of RocksDB and of the table. Both must keep to the bounds of `range`.
     pub(crate) fn new(
-        committed: RawIterator<'a>,
-        batch: Option<Walk<'a>>,
+        raw: RawIterator<'a>,
+        rows: TableWalk<'a>,
         range: KeyRange,
         direction: Direction,
     ) -> Cursor<'a> {
         let position = if range.is_empty() { Position::End } else { Position::Edge };
-        Cursor {
-            committed,
-            batch,
-            side: Side::Committed,
-            range,
-            direction,
-            position,
-            remaining: None,
-        }
+        let stored = Stored::new(raw, rows, direction);
+        Cursor { stored, _open: None, range, direction, position, remaining: None }
+    }
+
+    /// The same walk, which keeps a read open.
+    pub(crate) fn keeping(self, open: OpenRead<'a>) -> Cursor<'a> {
+        Cursor { _open: Some(open), ..self }
     }
 
     /// The same walk, within a budget.
@@ -109,21 +93,10 @@ impl<'a> Cursor<'a> {
         match self.position {
             Position::End => return Ok(None),
             Position::Ready => {}
-            Position::Edge => self.seek_edge(),
-            Position::Returned => self.step(self.side),
+            Position::Edge => self.stored.seek_edge(&self.range),
+            Position::Returned => self.stored.step(),
         }
-        if self.batch.is_some() {
-            self.settle()?;
-        }
-        // Asked once per row and taken apart here: each question to RocksDB is a call that cannot
-        // be inlined.
-        let row = match (self.side, &self.batch) {
-            (Side::Committed, _) | (_, None) => self.committed.item(),
-            (Side::Batch | Side::Both, Some(walk)) => {
-                walk.row().and_then(|row| Some((row.key, row.value?)))
-            }
-        };
-        let Some((key, value)) = row else {
+        let Some((key, value)) = self.stored.item() else {
             self.position = Position::End;
             return self.check().map(|()| None);
         };
@@ -147,91 +120,25 @@ impl<'a> Cursor<'a> {
             remaining.charge_seek()?;
         }
         match self.direction {
-            Direction::Forward if target <= self.range.start.as_slice() => self.seek_edge(),
-            Direction::Reverse if !self.range.is_before_end(target) => self.seek_edge(),
-            Direction::Forward | Direction::Reverse => self.seek_inside(target),
-        }
-        self.position = if self.settle()? { Position::Ready } else { Position::End };
-        Ok(())
-    }
-
-    /// Positions both lists on a target that is not outside the range on the side where the walk
-    /// begins.
-    fn seek_inside(&mut self, target: &[u8]) {
-        match self.direction {
-            Direction::Forward => self.committed.seek(target),
-            Direction::Reverse => self.committed.seek_for_prev(target),
-        }
-        if let Some(walk) = &mut self.batch {
-            walk.seek(target, &self.range);
-        }
-    }
-
-    /// Positions both lists on the range's first key in walking order.
-    fn seek_edge(&mut self) {
-        match self.direction {
-            Direction::Forward => self.committed.seek(&self.range.start),
-            // RocksDB starts below the upper bound that it was given, if there is one.
-            Direction::Reverse => self.committed.seek_to_last(),
-        }
-        if let Some(walk) = &mut self.batch {
-            walk.seek_edge(&self.range);
-        }
-    }
-
-    /// Moves the lists of `side` on by one.
-    fn step(&mut self, side: Side) {
-        if side != Side::Batch {
-            match self.direction {
-                Direction::Forward => self.committed.next(),
-                Direction::Reverse => self.committed.prev(),
+            Direction::Forward if target <= self.range.start.as_slice() => {
+                self.stored.seek_edge(&self.range);
             }
-        }
-        if let Some(walk) = &mut self.batch
-            && side != Side::Committed
-        {
-            walk.step();
-        }
-    }
-
-    /// Finds the side with the next key, passing over what the batch has deleted. False if nothing
-    /// is left.
-    fn settle(&mut self) -> Result<bool> {
-        loop {
-            let Some(row) = self.batch.as_ref().and_then(Walk::row) else {
-                self.side = Side::Committed;
-                return Ok(self.committed_key()?.is_some());
-            };
-            let order =
-                self.committed_key()?.map_or(Ordering::Greater, |key| match self.direction {
-                    Direction::Forward => key.cmp(row.key),
-                    Direction::Reverse => row.key.cmp(key),
-                });
-            let side = match order {
-                Ordering::Less => Side::Committed,
-                Ordering::Equal => Side::Both,
-                Ordering::Greater => Side::Batch,
-            };
-            if side == Side::Committed || row.value.is_some() {
-                self.side = side;
-                return Ok(true);
+            Direction::Reverse if !self.range.is_before_end(target) => {
+                self.stored.seek_edge(&self.range);
             }
-            self.step(side);
+            Direction::Forward | Direction::Reverse => self.stored.seek(target),
         }
-    }
-
-    /// The committed key that the raw iterator stands on. It keeps to the bounds of the range by
-    /// itself.
-    fn committed_key(&self) -> Result<Option<&[u8]>> {
-        match self.committed.key() {
-            Some(key) => Ok(Some(key)),
-            None => self.check().map(|()| None),
+        if self.stored.is_on_row() {
+            self.position = Position::Ready;
+            return Ok(());
         }
+        self.position = Position::End;
+        self.check()
     }
 
     /// Why the raw iterator stands nowhere: at the end, or because of an error.
     fn check(&self) -> Result<()> {
-        match (self.committed.status(), self.remaining) {
+        match (self.stored.status(), self.remaining) {
             (Ok(()), _) => Ok(()),
             (Err(error), None) => Err(error.into()),
             (Err(error), Some(remaining)) => Err(remaining.refusal(error)),

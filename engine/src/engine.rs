@@ -12,11 +12,16 @@
 //!
 //! # Durability
 //!
-//! Every write goes to the write-ahead log before it is visible, and to the operating system before
-//! the call returns: it survives a crash of the process. [`Durability::Synced`] also survives a
-//! crash of the machine and a power loss. One log orders everything, so a synced write makes all
-//! earlier writes durable as well. Each batch notes in the log how much was synced before it
-//! ([`crate::recovery`] says why).
+//! A write that goes past the row table goes to the write-ahead log before it is visible, and to
+//! the operating system before the call returns: it survives a crash of the process.
+//! [`Durability::Synced`] also survives a crash of the machine and a power loss. One log orders
+//! everything, so a synced write makes all earlier ones durable as well. Each batch notes in the
+//! log how much was synced before it ([`crate::recovery`] says why).
+//!
+//! What [`Engine::write_behind`] is given is in memory until it is drained. Whoever calls it can
+//! make the write again: the Raft log has it.
+
+mod write_behind;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,8 +45,12 @@ use crate::range::{Direction, KeyRange};
 use crate::read::{Read, Slice};
 use crate::readers::Readers;
 use crate::recovery;
+use crate::rows::pending::Pending;
+use crate::rows::{Behind, Bounds, Direct, RowTable, Sight};
 use crate::snapshot::Snapshot;
 use crate::synced::{LogFinder, SyncedNotes};
+
+use self::write_behind::{WriteBehind, files};
 
 /// What a write has survived when the call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +74,22 @@ pub(crate) enum Mode {
 
 /// One open store. Clones share it; the last one closes it.
 #[derive(Clone)]
-pub struct Engine(pub(crate) Arc<Inner>);
+pub struct Engine(pub(crate) Arc<Handle>);
+
+/// What the clones share. The last one ends the thread that writes behind, which has the store too.
+pub(crate) struct Handle {
+    // Dropped in this order.
+    _thread: Option<WriteBehind>,
+    inner: Arc<Inner>,
+}
+
+impl std::ops::Deref for Handle {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
 
 pub(crate) struct Inner {
     // Dropped in this order: the database before the lock on its directory.
@@ -77,6 +101,7 @@ pub(crate) struct Inner {
     log_finder: LogFinder,
     pub(crate) mode: Mode,
     pub(crate) readers: Arc<Readers>,
+    pub(crate) rows: RowTable,
     pub(crate) orphans: Arc<OrphanControl>,
     pub(crate) health: Arc<HealthState>,
     pub(crate) shared: Shared,
@@ -152,6 +177,20 @@ impl Engine {
     /// A damaged or unreadable file.
     #[inline]
     pub fn get(&self, family: Family, key: &[u8]) -> Result<Option<Slice<'_>>> {
+        let at = match self.0.rows.get_last(family, key) {
+            Ok(found) => return Ok(found.map(Slice::of_row)),
+            Err(at) => at,
+        };
+        let found = self.get_behind(family, key)?;
+        self.0.rows.keep(family, key, found.as_deref(), at);
+        Ok(found)
+    }
+
+    /// The value of `key` in RocksDB: without what is not written behind yet.
+    ///
+    /// # Errors
+    /// A damaged or unreadable file.
+    pub fn get_behind(&self, family: Family, key: &[u8]) -> Result<Option<Slice<'_>>> {
         let db = &*self.0.db;
         Ok(db.raw().get_pinned_cf_opt(db.handle(family), key, &self.0.reads)?.map(Slice::pinned))
     }
@@ -159,7 +198,7 @@ impl Engine {
     /// Freezes the present state for reading. The orphan filter keeps what the snapshot may look
     /// for.
     pub fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot::take(&self.0.db, self.0.readers.enter())
+        Snapshot::take(&self.0.db, &self.0.rows, &self.0.readers)
     }
 
     /// Freezes the present state for a read within `budget` that touches only what is in memory.
@@ -169,7 +208,7 @@ impl Engine {
 
     /// An empty batch whose reads see its own writes.
     pub fn batch(&self) -> Batch<'_> {
-        Batch::new(&self.0.db, &self.0.reads)
+        Batch::new(&self.0.db, &self.0.reads, &self.0.rows, &self.0.readers)
     }
 
     /// An empty batch without an index.
@@ -182,25 +221,74 @@ impl Engine {
     /// # Errors
     /// The batch may or may not have been written. [`EngineError::action`] says whether to go on.
     pub fn write(&self, batch: Batch<'_>, durability: Durability) -> Result<()> {
-        self.write_together(&[batch], durability)
+        let (records, changed) = batch.records();
+        self.write_past(records, &changed, vec![batch.into_pending()], durability)
     }
 
-    /// Writes several batches: all of them or nothing, as one record of the write-ahead log. None
-    /// of them may depend on what another one holds: each was filled without seeing it.
+    /// Whether a write would not have to wait, as things are.
+    pub fn has_room(&self) -> bool {
+        self.health() == Health::Good && self.0.rows.has_room()
+    }
+
+    /// Waits while too much waits for RocksDB. For who is about to fill a batch: its rows take
+    /// memory at once.
     ///
     /// # Errors
-    /// The batches may or may not have been written. [`EngineError::action`] says whether to go on.
-    pub fn write_together(&self, batches: &[Batch<'_>], durability: Durability) -> Result<()> {
-        self.writing(Some(Batch::records(batches)), durability)
+    /// The disk is full, or RocksDB has failed.
+    pub fn wait_for_room(&self) -> Result<()> {
+        let rows = &self.0.rows;
+        rows.wait_for_room(|| self.health() != Health::Good);
+        if rows.has_room() { Ok(()) } else { self.resume() }
     }
 
-    /// Writes a batch of the log writer: all of it or nothing, as one record of the write-ahead
-    /// log.
+    /// Makes the changes of several batches: all of them or nothing. Every read that opens from now
+    /// on sees them; RocksDB gets them later ([`crate::rows`]), so a crash may lose them: somebody
+    /// else must have them. None of the batches may depend on what another one holds: each was
+    /// filled without seeing it.
+    ///
+    /// Waits while too much waits for RocksDB.
+    ///
+    /// # Errors
+    /// Nothing was changed: the disk is full, or RocksDB has failed.
+    pub fn write_behind(&self, batches: Vec<Batch<'_>>) -> Result<()> {
+        if !batches.iter().all(Batch::can_wait) {
+            return batches
+                .into_iter()
+                .try_for_each(|batch| self.write(batch, Durability::Buffered));
+        }
+        self.wait_for_room()?;
+        let rows = &self.0.rows;
+        let mut pending: Vec<_> = batches.into_iter().map(Batch::into_pending).collect();
+        rows.commit(&mut pending);
+        Ok(())
+    }
+
+    /// Writes a batch of the log writer, or of whoever changes a Region: all of it or nothing, as
+    /// one record of the write-ahead log.
     ///
     /// # Errors
     /// The batch may or may not have been written. [`EngineError::action`] says whether to go on.
     pub fn write_log(&self, batch: LogBatch, durability: Durability) -> Result<()> {
-        self.writing(Some(batch.raw), durability)
+        self.write_past(batch.raw, &batch.changed, Vec::new(), durability)
+    }
+
+    /// A write that goes past the row table.
+    fn write_past(
+        &self,
+        records: WriteBatch,
+        changed: &Direct,
+        mut batches: Vec<Pending>,
+        durability: Durability,
+    ) -> Result<()> {
+        let write = || self.writing(Some(records), durability);
+        if changed.is_empty() && batches.is_empty() {
+            return write();
+        }
+        let Inner { rows, readers, .. } = &**self.0;
+        let drain = |behind: &[Behind]| self.write_rows(behind);
+        rows.write_through(readers, changed, &mut batches, drain, write).inspect_err(|_| {
+            batches.iter_mut().for_each(|pending| rows.abandon(pending));
+        })
     }
 
     /// Makes everything written so far durable.
@@ -255,16 +343,21 @@ impl Engine {
             Durability::Synced => notes.sync(|| db.flush_wal(true), |write| self.log_of(write)),
         });
         let written = written.map_err(EngineError::from_rocksdb);
+        if let Err(error) = &written {
+            self.note_failure(error);
+        }
+        written
+    }
+
+    /// Notes for [`Engine::health`] that a write failed.
+    pub(crate) fn note_failure(&self, error: &EngineError) {
         // A busy engine or a wrong argument says nothing about the store.
-        if let Err(
-            error @ (EngineError::NoSpace { .. }
-            | EngineError::Io { .. }
-            | EngineError::Corruption { .. }),
-        ) = &written
+        if let EngineError::NoSpace { .. }
+        | EngineError::Io { .. }
+        | EngineError::Corruption { .. } = error
         {
             self.0.health.fail(error);
         }
-        written
     }
 
     /// The number of the log that holds a write.
@@ -283,8 +376,10 @@ impl Read for Engine {
     fn cursor(&self, family: Family, range: KeyRange, direction: Direction) -> Result<Cursor<'_>> {
         let db = &*self.0.db;
         let options = cursor::read_options(family, &range, direction);
-        let raw = db.raw().raw_iterator_cf_opt(db.handle(family), options);
-        Ok(Cursor::new(raw, None, range, direction))
+        let iterator = || db.raw().raw_iterator_cf_opt(db.handle(family), options);
+        let (raw, open) = self.0.rows.open(&self.0.readers, iterator);
+        let rows = self.0.rows.walk(family, &range, direction, Sight::AsOf(open.at));
+        Ok(Cursor::new(raw, rows, range, direction).keeping(open))
     }
 }
 
@@ -341,7 +436,10 @@ impl Parts {
         if mode == Mode::Owner {
             self.orphans.arm(&db);
         }
-        let engine = Engine(Arc::new(Inner {
+        // Only the owner knows of every write, so only it may keep what it has read.
+        let rows = if mode == Mode::Owner { self.options.row_bytes } else { 0 };
+        let bounds = Bounds { dirty: self.options.dirty_bytes, rows };
+        let inner = Arc::new(Inner {
             db,
             reads: ReadOptions::default(),
             writes: WriteOptions::default(),
@@ -349,6 +447,7 @@ impl Parts {
             log_finder: LogFinder::new(dir.to_path_buf()),
             mode,
             readers: self.readers,
+            rows: RowTable::new(bounds),
             orphans: self.orphans,
             health: self.health,
             shared: self.shared,
@@ -356,7 +455,14 @@ impl Parts {
             options: self.options,
             dir: dir.to_path_buf(),
             _lock: lock,
-        }));
+        });
+        // The thread has a handle of its own, without a thread.
+        let own = Engine(Arc::new(Handle { _thread: None, inner: Arc::clone(&inner) }));
+        let thread = (mode == Mode::Owner).then(|| WriteBehind::start(own)).transpose()?;
+        let engine = Engine(Arc::new(Handle { _thread: thread, inner }));
+        if mode == Mode::Owner {
+            files::finish(&engine)?;
+        }
         if let Some(record) = engine.get(Family::Default, IDENTITY)? {
             marker::decode_identity(dir, &record)?;
         }

@@ -10,15 +10,16 @@
 //!
 //! # Who writes, and what follows
 //!
-//! Exactly two threads write: the log writer (every batch must reach the disk) and apply (must not
-//! wait for the disk). Both go through one write-ahead log, in order.
+//! One thread writes all the time: the log writer, whose batches must reach the disk. Applied rows
+//! come now and then from the row table, as files that hold nobody up, or as a small batch. All
+//! batches go through one write-ahead log, in order.
 //!
 //! * **A sync is a second step, not part of the write.** A write with RocksDB's `sync` flag holds
-//!   the write queue during the fsync, and apply would wait behind it. The engine writes without
-//!   the flag and then syncs the log, which RocksDB does outside the queue: apply and the next
-//!   entries go on meanwhile ([`crate::Engine::write`]).
+//!   the write queue during the fsync, and others would wait behind it. The engine writes without
+//!   the flag and then syncs the log, which RocksDB does outside the queue: the next entries go on
+//!   meanwhile ([`crate::Engine::write`]).
 //! * **`enable_pipelined_write` is off.** It overlaps the memtable work of one write group with the
-//!   log write of the next. With two writers there is rarely a next group, and each write would pay
+//!   log write of the next. With one writer there is rarely a next group, and each write would pay
 //!   for a second queue.
 //! * **`two_write_queues` is off.** It gives writes that skip the memtable a queue of their own;
 //!   ours never skip it.
@@ -147,16 +148,10 @@ pub(crate) fn family(family: Family, shared: &Shared) -> rocksdb::Options {
             "neokv.subkey.collection",
             subkey_prefix,
             in_subkey_domain,
-            32,
         ),
-        Family::ZsetScore => collections(
-            &mut cf,
-            &mut table,
-            "neokv.zset.collection",
-            score_prefix,
-            in_score_domain,
-            16,
-        ),
+        Family::ZsetScore => {
+            collections(&mut cf, &mut table, "neokv.zset.collection", score_prefix, in_score_domain)
+        }
         Family::Expire => table.set_block_size(8 * KIB),
         Family::RaftLog => raft_log(&mut cf, &mut table),
         Family::Default | Family::RaftState | Family::Region | Family::SlotStats => {
@@ -204,7 +199,7 @@ fn levels(cf: &mut rocksdb::Options) {
 }
 
 fn metadata(cf: &mut rocksdb::Options, table: &mut BlockBasedOptions) {
-    cf.set_write_buffer_size(32 * MIB);
+    written_behind(cf);
     cf.set_memtable_whole_key_filtering(true);
     cf.set_memtable_prefix_bloom_ratio(0.1);
     table.set_bloom_filter(BLOOM_BITS, false);
@@ -219,14 +214,20 @@ fn collections(
     name: &str,
     prefix: fn(&[u8]) -> &[u8],
     in_domain: fn(&[u8]) -> bool,
-    memtable_mib: usize,
 ) {
-    cf.set_write_buffer_size(memtable_mib * MIB);
+    written_behind(cf);
     cf.set_prefix_extractor(SliceTransform::create(name, prefix, Some(in_domain)));
     cf.set_memtable_whole_key_filtering(true);
     cf.set_memtable_prefix_bloom_ratio(0.1);
     table.set_bloom_filter(BLOOM_BITS, false);
     table.set_whole_key_filtering(true);
+}
+
+/// A family whose rows come as files of some megabytes ([`crate::engine`]). Twice as many of them
+/// as RocksDB would have are merged at once, so that the next level is rewritten half as often.
+fn written_behind(cf: &mut rocksdb::Options) {
+    cf.set_write_buffer_size(8 * MIB);
+    cf.set_level_zero_file_num_compaction_trigger(8);
 }
 
 fn raft_log(cf: &mut rocksdb::Options, table: &mut BlockBasedOptions) {
@@ -237,6 +238,13 @@ fn raft_log(cf: &mut rocksdb::Options, table: &mut BlockBasedOptions) {
     cf.set_bottommost_compression_type(DBCompressionType::Lz4);
     cf.set_compaction_pri(DBCompactionPri::OldestSmallestSeqFirst);
     table.set_block_size(32 * KIB);
+}
+
+/// For a file of rows that were just written, which will be merged with others soon.
+pub(crate) fn for_new_rows(options: &mut rocksdb::Options) {
+    options.set_compression_per_level(&[]);
+    options.set_compression_type(DBCompressionType::None);
+    options.set_bottommost_compression_type(DBCompressionType::None);
 }
 
 /// Whether the family's filter knows collections.
@@ -264,6 +272,17 @@ fn collection_length(key: &[u8]) -> Option<usize> {
 }
 
 fn subkey_prefix(key: &[u8]) -> &[u8] {
+    collection_of(key)
+}
+
+/// Whether a row belongs to no collection: a string of the older format.
+pub(crate) fn in_no_collection(key: &[u8]) -> bool {
+    collection_length(key).is_none()
+}
+
+/// What all rows of the collection begin with that a row belongs to; for a row that belongs to none
+/// its whole key.
+pub(crate) fn collection_of(key: &[u8]) -> &[u8] {
     collection_length(key).and_then(|length| key.get(..length)).unwrap_or(key)
 }
 

@@ -17,7 +17,7 @@
 //! | --- | --- |
 //! | how the data are stored, and why RocksDB is tuned as it is | [`families`] |
 //! | how a write becomes durable without holding up the other writer | [`families`], [`Engine::write`] |
-//! | what a batch holds before it is written, and why each row is written once | [`Batch`], [`overlay`] |
+//! | where applied rows are before they are in RocksDB, and which of them a read sees | [`rows`] |
 //! | how a thread that must not wait reads a short range | [`budgeted_read`] |
 //! | how a deleted million-element collection disappears | [`orphans`], [`readers`] |
 //! | how a log torn by a crash is told from a damaged one | [`recovery`] |
@@ -35,8 +35,9 @@
 //! | [`families`], `db` | RocksDB, opened and tuned |
 //! | `marker` | which directory is a store, and the lock on it |
 //! | [`wal`], [`recovery`], `synced` | what of the log is on the disk, before and after a crash |
-//! | `budget`, [`overlay`], `cursor`, `read` | reading |
-//! | [`readers`], `snapshot`, `budgeted_read` | reading one state |
+//! | [`readers`], [`rows`] | what is in memory, and who reads it |
+//! | `budget`, `stored`, `cursor`, `read` | reading |
+//! | `snapshot`, `budgeted_read` | reading one state |
 //! | `batch` | writing |
 //! | [`orphans`], `health` | RocksDB's work in the background |
 //! | `engine` | all of them behind one type |
@@ -62,8 +63,8 @@
 //! # What it is not
 //!
 //! It knows no Raft, no Redis command and no clock. It reads just enough of the stored formats to
-//! filter orphans: versions and Region clocks. It spawns no threads of its own; RocksDB's do the
-//! background work.
+//! filter orphans: versions and Region clocks. It has one thread of its own, which brings rows into
+//! RocksDB; RocksDB's do the other background work.
 
 mod batch;
 mod budget;
@@ -82,15 +83,16 @@ mod maintenance;
 mod marker;
 mod options;
 pub mod orphans;
-mod overlay;
 mod per_family;
 mod range;
 mod read;
 pub mod readers;
 pub mod recovery;
+pub mod rows;
 mod snapshot;
 pub mod space;
 mod stats;
+mod stored;
 mod synced;
 pub mod transfer;
 pub mod wal;

@@ -8,11 +8,12 @@ use crate::error::Result;
 use crate::range::KeyRange;
 
 impl Engine {
-    /// Writes all memtables to files and waits for it.
+    /// Writes everything that is only in memory to files and waits for it.
     ///
     /// # Errors
     /// A file could not be written.
     pub fn flush(&self) -> Result<()> {
+        self.drain()?;
         Family::ALL.into_iter().try_for_each(|family| self.flush_family(family))
     }
 
@@ -26,12 +27,13 @@ impl Engine {
         Ok(self.0.db.raw().flush_cf_opt(self.0.db.handle(family), &options)?)
     }
 
-    /// Rewrites every file of `range` in `family`, the last level too, and waits for it. Orphans
-    /// go, if nobody looks at them.
+    /// Writes rows behind, rewrites every file of `range` in `family`, the last level too, and
+    /// waits for it. Orphans go, if nobody looks at them.
     ///
     /// # Errors
     /// A background job failed.
     pub fn compact(&self, family: Family, range: &KeyRange) -> Result<()> {
+        self.drain()?;
         let mut options = CompactOptions::default();
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         options.set_exclusive_manual_compaction(false);

@@ -27,6 +27,10 @@ pub struct Options {
     pub block_cache_bytes: usize,
     /// Memtables of all families together; beyond it the largest is flushed.
     pub memtable_bytes: usize,
+    /// Rows in memory that RocksDB lacks ([`crate::rows`]). It bounds the time to restart, too.
+    pub dirty_bytes: usize,
+    /// Rows in memory together, those included.
+    pub row_bytes: usize,
     /// Write-ahead log that may have to be replayed after a crash. It bounds the time to restart.
     pub max_wal_bytes: u64,
     /// What flushes and compactions may write per second; `None` for no limit. Foreground writes
@@ -45,8 +49,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            block_cache_bytes: 256 * MIB,
-            memtable_bytes: 128 * MIB,
+            block_cache_bytes: 128 * MIB,
+            memtable_bytes: 64 * MIB,
+            dirty_bytes: 64 * MIB,
+            row_bytes: 128 * MIB,
             max_wal_bytes: 128 << 20,
             background_bytes_per_second: NonZeroU64::new(128 << 20),
             background_jobs: 2,

@@ -48,19 +48,4 @@ impl<T> PerFamily<T> {
             Family::SlotStats => &self.slot_stats,
         }
     }
-
-    #[inline]
-    pub(crate) fn get_mut(&mut self, family: Family) -> &mut T {
-        match family {
-            Family::Default => &mut self.default,
-            Family::RaftLog => &mut self.raft_log,
-            Family::RaftState => &mut self.raft_state,
-            Family::Region => &mut self.region,
-            Family::Metadata => &mut self.metadata,
-            Family::Subkey => &mut self.subkey,
-            Family::ZsetScore => &mut self.zset_score,
-            Family::Expire => &mut self.expire,
-            Family::SlotStats => &mut self.slot_stats,
-        }
-    }
 }

@@ -8,8 +8,8 @@
 //! * [`crate::Batch`]: the newest committed state with the batch's own writes over it. Apply reads
 //!   through it, so the second command of a log entry sees what the first one did.
 //!
-//! Values come back as [`Slice`]s that point to where they are held, in a block of RocksDB or in a
-//! batch, instead of copying them. Range reads go through a [`crate::Cursor`].
+//! Values come back as [`Slice`]s that point to where they are held, in a block of RocksDB or in
+//! the row table, instead of copying them. Range reads go through a [`crate::Cursor`].
 
 use std::ops::Deref;
 
@@ -19,13 +19,15 @@ use rocksdb::DBPinnableSlice;
 use crate::cursor::Cursor;
 use crate::error::Result;
 use crate::range::{Direction, KeyRange};
+use crate::rows::Value;
 
-/// A value, where RocksDB or a batch holds it. Keep it short: it may hold a cache block in memory.
+/// A value, where RocksDB or the row table holds it. Keep it short: it may hold a cache block in
+/// memory.
 pub struct Slice<'a>(Held<'a>);
 
 enum Held<'a> {
     Pinned(DBPinnableSlice<'a>),
-    Batch(&'a [u8]),
+    Row(Value),
 }
 
 impl<'a> Slice<'a> {
@@ -34,9 +36,9 @@ impl<'a> Slice<'a> {
         Slice(Held::Pinned(value))
     }
 
-    /// A value that a batch holds.
-    pub(crate) fn of_batch(value: &'a [u8]) -> Slice<'a> {
-        Slice(Held::Batch(value))
+    /// A value that the row table holds.
+    pub(crate) fn of_row(value: Value) -> Slice<'a> {
+        Slice(Held::Row(value))
     }
 }
 
@@ -47,7 +49,7 @@ impl Deref for Slice<'_> {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Held::Pinned(value) => value,
-            Held::Batch(value) => value,
+            Held::Row(value) => value,
         }
     }
 }

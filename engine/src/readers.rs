@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 /// The open readers of one store.
+#[derive(Debug)]
 pub(crate) struct Readers {
     state: Mutex<State>,
     /// The smallest registered ticket, `u64::MAX` if there is none: what the filter asks for each
@@ -26,13 +27,14 @@ pub(crate) struct Readers {
     oldest: AtomicU64,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     next: u64,
     open: BTreeSet<u64>,
 }
 
 /// A registered reader; leaves when dropped.
+#[derive(Debug)]
 pub(crate) struct ReaderTicket<'a> {
     readers: &'a Readers,
     ticket: u64,

@@ -16,7 +16,8 @@ use crate::db::Db;
 use crate::error::Result;
 use crate::range::{Direction, KeyRange};
 use crate::read::{Read, Slice};
-use crate::readers::ReaderTicket;
+use crate::readers::Readers;
+use crate::rows::{OpenRead, RowTable, Sight};
 
 /// A view of the store as it was when the snapshot was taken. From [`crate::Engine::snapshot`].
 pub struct Snapshot<'a> {
@@ -24,16 +25,18 @@ pub struct Snapshot<'a> {
     options: ReadOptions,
     // Dropped in this order: RocksDB's snapshot first, then the registration that protects it.
     raw: rocksdb::Snapshot<'a>,
-    _registration: ReaderTicket<'a>,
+    rows: &'a RowTable,
+    open: OpenRead<'a>,
 }
 
 impl<'a> Snapshot<'a> {
-    /// Registers before taking the snapshot: see [`crate::readers`] for why the order matters.
-    pub(crate) fn take(db: &'a Db, registration: ReaderTicket<'a>) -> Snapshot<'a> {
-        let raw = db.raw().snapshot();
+    /// Registers before taking the snapshot: see [`crate::readers`] and [`crate::rows`] for why the
+    /// order matters.
+    pub(crate) fn take(db: &'a Db, rows: &'a RowTable, readers: &'a Readers) -> Snapshot<'a> {
+        let (raw, open) = rows.open(readers, || db.raw().snapshot());
         let mut options = ReadOptions::default();
         options.set_snapshot(&raw);
-        Snapshot { db, options, raw, _registration: registration }
+        Snapshot { db, options, raw, rows, open }
     }
 
     /// Like [`Read::cursor`], for a walk over much data that will not be read again soon: it does
@@ -58,11 +61,12 @@ impl<'a> Snapshot<'a> {
         key: &[u8],
         options: &ReadOptions,
     ) -> std::result::Result<Option<Slice<'_>>, rocksdb::Error> {
-        Ok(self
-            .db
-            .raw()
-            .get_pinned_cf_opt(self.db.handle(family), key, options)?
-            .map(Slice::pinned))
+        if let Some(found) = self.rows.get(family, key, self.open.at) {
+            return Ok(found.map(Slice::of_row));
+        }
+        let found = self.db.raw().get_pinned_cf_opt(self.db.handle(family), key, options)?;
+        self.rows.keep(family, key, found.as_deref(), self.open.at);
+        Ok(found.map(Slice::pinned))
     }
 
     /// A walk with further options.
@@ -77,7 +81,8 @@ impl<'a> Snapshot<'a> {
         self.bind(&mut options);
         further(&mut options);
         let raw = self.db.raw().raw_iterator_cf_opt(self.db.handle(family), options);
-        Cursor::new(raw, None, range, direction)
+        let rows = self.rows.walk(family, &range, direction, Sight::AsOf(self.open.at));
+        Cursor::new(raw, rows, range, direction)
     }
 }
 

@@ -136,13 +136,16 @@ impl Engine {
             live_file_bytes: self.property(family, properties::LIVE_SST_FILES_SIZE),
             total_file_bytes: self.property(family, properties::TOTAL_SST_FILES_SIZE),
             memtable_bytes: self.property(family, properties::CUR_SIZE_ALL_MEM_TABLES),
-            level0_files: self
-                .text_property(family, &properties::num_files_at_level(0))
-                .and_then(|t| t.parse().ok())
-                .unwrap_or(0),
+            level0_files: self.level0_files(family),
             pending_compaction_bytes: self
                 .property(family, properties::ESTIMATE_PENDING_COMPACTION_BYTES),
         }
+    }
+
+    /// Files of a family that were not merged yet.
+    pub(crate) fn level0_files(&self, family: Family) -> u64 {
+        let files = self.text_property(family, &properties::num_files_at_level(0));
+        files.and_then(|files| files.parse().ok()).unwrap_or(0)
     }
 
     fn property(&self, family: Family, name: &PropName) -> u64 {

@@ -21,6 +21,8 @@ use neokv_encoding::key::{
 pub enum Key {
     /// The store's identity (family `default`).
     Identity,
+    /// The mark that files with written rows are being taken in (family `default`).
+    Behind,
     /// The mark that the data of a Region is being replaced (family `default`).
     Ingest {
         /// Region id.
@@ -75,6 +77,7 @@ impl Key {
         Ok(match family {
             Family::Default => match key::decode_default(bytes)? {
                 DefaultKey::Identity => Key::Identity,
+                DefaultKey::Behind => Key::Behind,
                 DefaultKey::Ingest { region } => Key::Ingest { region },
             },
             Family::RaftLog => {

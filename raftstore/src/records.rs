@@ -13,7 +13,7 @@ use neokv_encoding::family::Family;
 use neokv_encoding::key::{self, RaftStateKind, RegionKind};
 use neokv_encoding::region::{Applied, Descriptor, Epoch, RegionState, Replica, ReplicaState};
 use neokv_encoding::slot::SlotRange;
-use neokv_engine::{Direction, KeyRange, Read};
+use neokv_engine::{Direction, Engine, KeyRange, Read};
 
 use crate::error::StoreError;
 use crate::machine::StateMachine;
@@ -161,9 +161,18 @@ pub(crate) fn descriptor(from: &dyn Read, region: u64) -> Result<Option<Descript
 
 /// The applied record of a Region.
 pub(crate) fn applied(from: &dyn Read, region: u64) -> Result<Option<Applied>, StoreError> {
-    let decode =
-        |bytes: &[u8]| Applied::decode(bytes).and_then(|found| Origin::Disk.applied(found));
-    record(from, region, RegionKind::Applied, "applied", decode)
+    record(from, region, RegionKind::Applied, "applied", applied_in)
+}
+
+/// The same as it is in RocksDB: a restart goes on from there.
+pub(crate) fn applied_behind(engine: &Engine, region: u64) -> Result<Option<Applied>, StoreError> {
+    let stored = engine.get_behind(Family::Region, &key::region(region, RegionKind::Applied))?;
+    let decoded = stored.as_deref().map(applied_in).transpose();
+    decoded.map_err(|source| StoreError::Record { region, what: "applied", source })
+}
+
+fn applied_in(bytes: &[u8]) -> Result<Applied, DecodeError> {
+    Applied::decode(bytes).and_then(|found| Origin::Disk.applied(found))
 }
 
 /// The replica record of a Region.

@@ -292,7 +292,13 @@ async fn open_engine(
 /// What one log entry may do, by the memory that is left beside caches, memtables and queues.
 fn bounds(config: &Config, store: &neokv_raftstore::Config) -> Bounds {
     let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let reserved = [config.block_cache, config.write_buffer, store.queue_bytes, store.tails_bytes];
+    let reserved = [
+        config.block_cache,
+        config.row_table,
+        config.write_buffer,
+        store.queue_bytes,
+        store.tails_bytes,
+    ];
     let reserved = reserved.into_iter().map(wide).sum();
     let at_once = NonZeroU64::new(wide(config.apply_threads)).unwrap_or(NonZeroU64::MIN);
     let bounds = Bounds::for_memory(memory_limit(), reserved, at_once);
@@ -307,6 +313,8 @@ fn engine_options(config: &Config) -> Options {
     Options {
         block_cache_bytes: config.block_cache,
         memtable_bytes: config.write_buffer,
+        dirty_bytes: config.write_behind,
+        row_bytes: config.row_table,
         max_wal_bytes: config.wal_limit,
         background_bytes_per_second: NonZeroU64::new(config.background_io_limit),
         background_jobs: config.background_jobs,

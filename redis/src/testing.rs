@@ -203,13 +203,15 @@ impl Bench {
 
     /// Applies consecutive entries in one write, as a replica that catches up does.
     pub fn apply_group(&mut self, payloads: &[Bytes]) -> Result<Vec<Vec<Reply>>, ApplyError> {
-        let mut cx = self.context();
-        let replies = payloads
-            .iter()
-            .map(|payload| Ok(replies(RedisMachine::default().apply(&mut cx, payload)?)))
-            .collect::<Result<_, ApplyError>>()?;
-        let ApplyContext { batch, clock, .. } = cx;
-        self.engine.write(batch, Durability::Buffered)?;
+        let (replies, clock) = {
+            let mut cx = self.context();
+            let replies = payloads
+                .iter()
+                .map(|payload| Ok(replies(RedisMachine::default().apply(&mut cx, payload)?)))
+                .collect::<Result<_, ApplyError>>()?;
+            self.engine.write_behind(vec![cx.batch])?;
+            (replies, cx.clock)
+        };
         self.clock = clock;
         Ok(replies)
     }

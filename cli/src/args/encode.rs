@@ -118,6 +118,8 @@ pub enum SystemKey {
     },
     /// Key of the store's identity (family default)
     IdentityKey,
+    /// Key of the mark that files with written rows are being taken in (family default)
+    BehindKey,
     /// Key of the mark that a Region's data is being replaced (family default)
     IngestKey {
         /// Region id

@@ -104,6 +104,7 @@ fn system_key(args: &SystemKey) -> Made {
         SystemKey::IngestKey { region } => {
             Made::key("default key", Family::Default, key::ingest(*region))
         }
+        SystemKey::BehindKey => Made::key("default key", Family::Default, key::BEHIND),
         SystemKey::IdentityKey => Made::key("default key", Family::Default, key::IDENTITY),
     }
 }

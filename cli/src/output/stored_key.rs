@@ -41,6 +41,7 @@ impl Serialize for StoredKey {
 )]
 pub enum Decoded {
     Identity,
+    Behind,
     Ingest {
         region: Number,
     },
@@ -111,6 +112,7 @@ impl Decoded {
         };
         Some(match self {
             Decoded::Identity => "encode identity-key".to_string(),
+            Decoded::Behind => "encode behind-key".to_string(),
             Decoded::Ingest { region } => format!("encode ingest-key {region}"),
             Decoded::RaftLog { region, index } => format!("encode raft-log-key {region} {index}"),
             Decoded::RaftState { region, record } => {
@@ -149,6 +151,7 @@ impl From<Key> for Decoded {
     fn from(key: Key) -> Decoded {
         match key {
             Key::Identity => Decoded::Identity,
+            Key::Behind => Decoded::Behind,
             Key::Ingest { region } => Decoded::Ingest { region: Number(region) },
             Key::RaftLog { region, index } => {
                 Decoded::RaftLog { region: Number(region), index: Number(index) }

@@ -174,7 +174,7 @@ pub fn value(family: Family, key: &[u8], value: &[u8]) -> Explained {
     match family {
         Family::Default => match key::decode_default(key) {
             Ok(DefaultKey::Identity) => store_identity(value),
-            Ok(DefaultKey::Ingest { .. }) => empty(value),
+            Ok(DefaultKey::Behind | DefaultKey::Ingest { .. }) => empty(value),
             Err(error) => unknown_key(value, &error),
         },
         Family::RaftLog => {

@@ -39,7 +39,7 @@ pub(crate) use data::{
     read_expire, read_metadata, read_score, read_slot_stats, read_subkey_family,
 };
 pub use system::{
-    DefaultKey, IDENTITY, INGEST_PREFIX, RaftStateKind, RegionKind, decode_default,
+    BEHIND, DefaultKey, IDENTITY, INGEST_PREFIX, RaftStateKind, RegionKind, decode_default,
     decode_raft_log, decode_raft_state, decode_region, ingest, raft_log, raft_state, region,
     region_prefix,
 };

@@ -1,5 +1,5 @@
 //! Bookkeeping keys: log entries, Raft state, Region records, the store's identity, and marks of
-//! unfinished ingests.
+//! work that has begun and not ended.
 
 use crate::{
     error::DecodeError,
@@ -8,6 +8,9 @@ use crate::{
 
 /// Key of the store's identity in family `default`.
 pub const IDENTITY: &[u8] = b"identity";
+
+/// Key in family `default` of the mark that files with written rows are being taken in.
+pub const BEHIND: &[u8] = b"behind";
 
 /// What the keys of unfinished ingests in family `default` start with.
 pub const INGEST_PREFIX: &[u8] = b"ingest/";
@@ -31,6 +34,9 @@ const INGEST_REGION: &Field =
 pub enum DefaultKey {
     /// The store's [`Identity`](crate::identity::Identity).
     Identity,
+    /// The mark that files with written rows belong together and are being taken in. Its value is
+    /// empty.
+    Behind,
     /// The mark of an ingest that has begun and not ended. Its value is empty.
     Ingest {
         /// Region whose data is being replaced.
@@ -187,11 +193,12 @@ pub(crate) fn read_default<T: Trace>(r: &mut Reader<'_, T>) -> Result<DefaultKey
         r.bytes(DEFAULT_NAME, INGEST_PREFIX.len())?;
         return Ok(DefaultKey::Ingest { region: r.u64(INGEST_REGION)? });
     }
-    if r.rest(DEFAULT_NAME) == IDENTITY {
-        return Ok(DefaultKey::Identity);
+    match r.rest(DEFAULT_NAME) {
+        IDENTITY => Ok(DefaultKey::Identity),
+        BEHIND => Ok(DefaultKey::Behind),
+        _ => Err(DecodeError::Invalid {
+            what: "name",
+            why: "family default has \"identity\", \"behind\", and \"ingest/\" with a region",
+        }),
     }
-    Err(DecodeError::Invalid {
-        what: "name",
-        why: "the records of family default are \"identity\" and \"ingest/\" with a region",
-    })
 }

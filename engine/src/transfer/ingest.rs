@@ -90,6 +90,7 @@ impl Engine {
         self.write_log(begin, Durability::Synced)?;
         self.delete_files_in_ranges(cleared)?;
         self.take_in(files)?;
+        self.0.rows.forget(cleared);
         finish.delete(Family::Default, &mark);
         self.write_log(finish, Durability::Synced)
     }

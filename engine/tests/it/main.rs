@@ -22,6 +22,8 @@ mod orphans;
 #[cfg(test)]
 mod power_loss;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod small_disk;
 #[cfg(test)]
 mod support;

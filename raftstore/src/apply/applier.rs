@@ -114,6 +114,8 @@ impl<M: StateMachine> Applier<M> {
                 Ok(answer) => answers.push(answer),
                 Err(ApplyError::NeedsFreshBatch) if !is_first => break,
                 Err(_) if !is_first => {
+                    // Takes back what the entries have written: they are about to write it again.
+                    drop(cx);
                     return self.stage(engine, entries.get(..answers.len()).unwrap_or_default());
                 }
                 Err(error) => return Err(error),

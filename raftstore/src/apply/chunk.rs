@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use std::vec;
 
-use neokv_engine::{Durability, Engine};
+use neokv_engine::Engine;
 use openraft::storage::ApplyResponder;
 use tokio::sync::oneshot;
 
@@ -100,7 +100,7 @@ impl<M: StateMachine> Chunk<M> {
         self.applier.until_space(|| {
             let began = Instant::now();
             let (batch, staged) = self.applier.stage(engine, self.rest())?;
-            engine.write(batch, Durability::Buffered)?;
+            engine.write_behind(vec![batch])?;
             metrics::applied(began.elapsed(), staged.entries());
             Ok(staged)
         })

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use neokv_engine::{Batch, Durability, Engine, EngineError};
+use neokv_engine::{Batch, Engine, EngineError};
 use parking_lot::Mutex;
 
 use crate::error::StoreError;
@@ -163,7 +163,9 @@ impl Lane {
 
     /// Hands in a job that is soon done. See the module. [`Closed`]: as for [`send`](Self::send).
     pub(crate) fn send_short(&self, job: Box<dyn Job>) -> Result<(), Closed> {
-        let Some(queue) = self.queue.as_ref().filter(|_| self.is_short_here) else {
+        // It would wait for room on this thread.
+        let is_here = self.is_short_here && self.writer.engine.has_room();
+        let Some(queue) = self.queue.as_ref().filter(|_| is_here) else {
             return self.send(job);
         };
         // The pool has one and this lane: no other Region could share the write.
@@ -251,6 +253,9 @@ impl Writer {
 
     /// One write. Takes out the jobs that are over.
     pub(crate) fn write(&self, jobs: &mut VecDeque<Box<dyn Job>>) {
+        // Before anything is prepared: it would be in memory already. What fails here fails again
+        // when the write is made, and is reported there.
+        let _ = self.engine.wait_for_room();
         let began = Instant::now();
         let (mut batches, mut writing) = (Vec::new(), Vec::new());
         let (mut bytes, mut entries) = (0, 0);
@@ -268,14 +273,13 @@ impl Writer {
             return;
         }
         // A panic here, too, must not end the thread: it serves other Regions.
-        let outcome =
-            match catch(move || self.engine.write_together(&batches, Durability::Buffered)) {
-                Ok(outcome) => outcome.map_err(NotWritten::from),
-                Err(panic) => {
-                    metrics::panicked();
-                    Err(NotWritten::Failed(format!("a defect of the program: {panic}")))
-                }
-            };
+        let outcome = match catch(move || self.engine.write_behind(batches)) {
+            Ok(outcome) => outcome.map_err(NotWritten::from),
+            Err(panic) => {
+                metrics::panicked();
+                Err(NotWritten::Failed(format!("a defect of the program: {panic}")))
+            }
+        };
         if outcome.is_ok() {
             metrics::applied(began.elapsed(), entries);
         }

@@ -7,6 +7,9 @@
 //!   build a snapshot ──▶ wait until Raft has it ──▶ purge up to the cut ──▶ wait until it is done
 //! ```
 //!
+//! Applied rows are in memory first and in RocksDB later. Until then the log is where they are
+//! kept, so nothing is purged that the applied record *in RocksDB* does not cover.
+//!
 //! Every wait has an end: a Region whose group does not answer must not hold up the others.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +19,10 @@ use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver;
 
 use super::Region;
+use crate::blocking::blocking;
 use crate::error::StoreError;
 use crate::machine::StateMachine;
+use crate::records;
 use crate::types::LogId;
 
 /// How long one step may take.
@@ -62,7 +67,7 @@ impl<M: StateMachine> Region<M> {
         entries: u64,
     ) -> Result<bool, StoreError> {
         let Some(_ongoing) = self.compacting.begin() else { return Ok(false) };
-        let most = self.published.applied_index().min(index);
+        let most = self.applied_behind().await?.min(index);
         let Some(upto) = self.log.cut(bytes, entries, most) else { return Ok(false) };
         let raft = self.group()?;
         let trigger = raft.trigger();
@@ -77,6 +82,17 @@ impl<M: StateMachine> Region<M> {
         self.within("the purge", purged).await?;
         crate::metrics::purged();
         Ok(true)
+    }
+
+    /// Brings what is applied into RocksDB. Returns the index of the applied record there.
+    async fn applied_behind(&self) -> Result<u64, StoreError> {
+        let (engine, region) = (self.engine.clone(), self.id);
+        let applied = blocking(move || {
+            engine.drain()?;
+            records::applied_behind(&engine, region)
+        });
+        let applied = applied.await.map_err(|error| self.group_error(&error))??;
+        Ok(applied.and_then(|applied| applied.log_id).map_or(0, |id| id.index))
     }
 
     /// On the leader: the last entry that all of its followers have which answered within `recent`.

@@ -264,10 +264,19 @@ options! {
         "Refuse writes that need space while the disk has less free than this; reads and deletes \
          go on. 0 never refuses.";
     block_cache: usize = "block-cache", Storage,
-        Bytes { min: MIB, max: 1024 * GIB }, "256mb", "block-cache",
+        Bytes { min: MIB, max: 1024 * GIB }, "128mb", "block-cache",
         "Memory for blocks read from disk.";
+    row_table: usize = "row-table", Storage,
+        Bytes { min: MIB, max: 1024 * GIB }, "128mb", "row-table",
+        "Memory for rows: those that wait for being written behind, and those that are read \
+         often.";
+    write_behind: usize = "write-behind", Storage,
+        Bytes { min: MIB, max: 64 * GIB }, "64mb", "write-behind",
+        "Applied rows that may wait in memory; with so many, writers wait. After a crash the log \
+         is applied again from where they begin, so this bounds the time to restart. The larger, \
+         the fewer bytes are written to disk.";
     write_buffer: usize = "write-buffer", Storage,
-        Bytes { min: MIB, max: 64 * GIB }, "128mb", "write-buffer",
+        Bytes { min: MIB, max: 64 * GIB }, "64mb", "write-buffer",
         "Memory for writes that are not yet flushed to a file, all column families together. Above \
          it the largest part is flushed; writers do not wait for it.";
     wal_limit: u64 = "wal-limit", Storage,

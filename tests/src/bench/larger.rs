@@ -132,9 +132,20 @@ fn keys(plan: Plan<'_>) -> u32 {
 }
 
 /// The options that keep a server within a budget, and leave it room for what they do not count.
-fn budget_options(budget: u32) -> [String; 4] {
-    let [cache, memtables] = [budget / 4, (budget / 8).max(16)].map(|part| format!("{part}mb"));
-    ["--block-cache".into(), cache, "--write-buffer".into(), memtables]
+fn budget_options(budget: u32) -> Vec<String> {
+    let parts = [
+        ("--block-cache", budget / 8),
+        ("--write-buffer", (budget / 16).max(16)),
+        ("--row-table", budget / 4),
+        ("--write-behind", budget / 8),
+    ];
+    parts.into_iter().flat_map(|(name, part)| [name.into(), format!("{part}mb")]).collect()
+}
+
+/// The same for another build, which may be one without a row table.
+fn older_budget_options(budget: u32) -> Vec<String> {
+    let parts = [("--block-cache", budget / 4), ("--write-buffer", (budget / 8).max(16))];
+    parts.into_iter().flat_map(|(name, part)| [name.into(), format!("{part}mb")]).collect()
 }
 
 /// Starts a server and gives it the data.
@@ -144,10 +155,12 @@ fn candidate(
     keys: u32,
     noise: &[u8],
 ) -> io::Result<Candidate> {
-    let options = budget_options(plan.budget);
+    let options = match binary {
+        Some(_) => older_budget_options(plan.budget),
+        None => budget_options(plan.budget),
+    };
     let options = options.iter().map(String::as_str);
     let server = match binary {
-        // It may be an older one, which does not know every argument.
         Some(binary) => Server::neokv_at(binary, &options.collect::<Vec<_>>())?,
         None => Server::neokv(&options.chain(plan.neokv.iter().copied()).collect::<Vec<_>>())?,
     };
@@ -289,7 +302,11 @@ mod tests {
         assert_eq!(key(7).len(), KEY);
         let bytes = u64::from(keys(PLAN)) * (KEY + VALUE) as u64;
         assert!((1023..=1024).contains(&(bytes >> 20)), "{bytes}");
-        assert_eq!(budget_options(256).join(" "), "--block-cache 64mb --write-buffer 32mb");
+        assert_eq!(
+            budget_options(256).join(" "),
+            "--block-cache 32mb --write-buffer 16mb --row-table 64mb --write-behind 32mb"
+        );
+        assert_eq!(older_budget_options(256).join(" "), "--block-cache 64mb --write-buffer 32mb");
     }
 
     #[test]

@@ -48,6 +48,10 @@ const STARTS_KILLED: u32 = 2;
 const BUSY: &[&str] = &[
     "--write-buffer",
     "16mb",
+    "--row-table",
+    "2mb",
+    "--write-behind",
+    "1mb",
     "--wal-limit",
     "4mb",
     "--raft-log-bytes",

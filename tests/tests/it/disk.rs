@@ -209,23 +209,33 @@ fn refused(dir: &Path) -> (Option<i32>, String) {
     (child.wait().unwrap().code(), said)
 }
 
-/// The largest SST file of a column family. A file's properties name its family: they stand at the
-/// file's end in plain bytes, the value right behind the last word of `rocksdb.column.family.name`
-/// (what a key shares with the one before it, `rocksdb.column.family.id`, is left out).
-fn largest_file(dir: &Path, family: &str) -> (PathBuf, Vec<u8>) {
-    let property = format!("name{family}");
-    let of_family =
+/// How the properties of an SST file name its column family: they stand at the file's end in plain
+/// bytes, the value right behind the last word of `rocksdb.column.family.name` (what a key shares
+/// with the one before it, `rocksdb.column.family.id`, is left out).
+fn of_family(family: &str) -> String {
+    format!("name{family}")
+}
+
+/// What the properties of an SST file say whose rows were written behind as a file. It names no
+/// family.
+const WRITTEN_BEHIND: &str = "external_sst_file.global_seqno";
+
+/// The largest SST file with a property.
+fn largest_file(dir: &Path, property: &str) -> (PathBuf, Vec<u8>) {
+    let has_property =
         |bytes: &[u8]| bytes.windows(property.len()).any(|window| window == property.as_bytes());
     let files = files(dir, "sst").into_iter().map(|file| (std::fs::read(&file).unwrap(), file));
-    let (bytes, file) =
-        files.filter(|(bytes, _)| of_family(bytes)).max_by_key(|(bytes, _)| bytes.len()).unwrap();
+    let (bytes, file) = files
+        .filter(|(bytes, _)| has_property(bytes))
+        .max_by_key(|(bytes, _)| bytes.len())
+        .unwrap();
     (file, bytes)
 }
 
-/// Flips a bit in the middle of the family's largest file, which is in the block of some record.
-/// Returns the file's name.
-fn damage(dir: &Path, family: &str) -> String {
-    let (file, mut bytes) = largest_file(dir, family);
+/// Flips a bit in the middle of the largest file with a property, which is in the block of some
+/// record. Returns the file's name.
+fn damage(dir: &Path, property: &str) -> String {
+    let (file, mut bytes) = largest_file(dir, property);
     assert!(
         bytes.len() > 4_000_000,
         "the values are in {} bytes of {}",
@@ -326,7 +336,7 @@ fn stopped_with_values() -> Server {
 #[test]
 fn a_damaged_record_of_a_region_is_refused_by_name() {
     let server = stopped_with_values();
-    let (file, mut bytes) = largest_file(server.data(), "region");
+    let (file, mut bytes) = largest_file(server.data(), &of_family("region"));
     // In the first block, which holds the records.
     bytes[10] ^= 0x10;
     std::fs::write(&file, &bytes).unwrap();
@@ -343,7 +353,7 @@ fn a_damaged_record_of_a_region_is_refused_by_name() {
 #[test]
 fn a_damaged_block_of_the_applied_log_costs_nothing_acknowledged() {
     let mut server = stopped_with_values();
-    damage(server.data(), "raft_log");
+    damage(server.data(), &of_family("raft_log"));
     server.restart().unwrap();
     let mut c = server.connect().unwrap();
     for n in 0..KEYS {
@@ -356,7 +366,7 @@ fn a_damaged_block_of_the_applied_log_costs_nothing_acknowledged() {
 #[test]
 fn a_damaged_block_is_an_error_that_names_its_file_and_no_wrong_answer() {
     let mut server = stopped_with_values();
-    let name = &damage(server.data(), "metadata");
+    let name = &damage(server.data(), WRITTEN_BEHIND);
     server.restart().unwrap();
     let mut c = server.connect().unwrap();
     let mut damaged = Vec::new();

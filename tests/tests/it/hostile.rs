@@ -265,7 +265,8 @@ fn small_commands_with_large_effects_cost_bounded_memory() {
 fn an_answer_larger_than_the_output_limit_is_an_error_and_costs_no_more_than_the_limit() {
     const TOO_MUCH: &str =
         "-ERR the command would change or return too much at once, give it less to do";
-    let server = neokv(&["--client-output-buffer-limit", "32mb"]);
+    // A small cache: what it takes in meanwhile counts as well.
+    let server = neokv(&["--client-output-buffer-limit", "32mb", "--block-cache", "16mb"]);
     let mut c = server.connect().unwrap();
     let long = "v".repeat(8 << 20);
     check(&mut c, &[(&format!("SET k {long}"), "OK")]);

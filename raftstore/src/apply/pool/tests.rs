@@ -7,13 +7,16 @@ use neokv_engine::Options;
 
 use super::*;
 
-/// Tells the name of the thread that has done it.
-struct Tells(Option<mpsc::Sender<String>>);
+/// Writes a row of its own, and tells the name of the thread that has done it.
+struct Tells {
+    row: usize,
+    tell: Option<mpsc::Sender<String>>,
+}
 
 impl Job for Tells {
     fn stage<'e>(&mut self, engine: &'e Engine) -> Option<Part<'e>> {
         let mut batch = engine.batch();
-        batch.put(Family::Subkey, b"key", b"value");
+        batch.put(Family::Subkey, self.row.to_be_bytes(), b"value");
         Some(Part { batch, entries: 1, bytes: 1 })
     }
 
@@ -23,11 +26,11 @@ impl Job for Tells {
 
     fn answer(&mut self) {
         let name = thread::current().name().unwrap_or_default().to_owned();
-        self.0.take().unwrap().send(name).unwrap();
+        self.tell.take().unwrap().send(name).unwrap();
     }
 
     fn is_over(&self) -> bool {
-        self.0.is_none()
+        self.tell.is_none()
     }
 }
 
@@ -60,8 +63,9 @@ impl Fixture {
         let _another_region = self.pool.lane(2);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            for _ in 0..jobs {
-                lane.send_short(Box::new(Tells(Some(self.tell.clone())))).unwrap();
+            for row in 0..jobs {
+                let tell = Some(self.tell.clone());
+                lane.send_short(Box::new(Tells { row, tell })).unwrap();
             }
             // A task that is spawned behind another one runs behind it, and so on: enough of them,
             // and all is done that the runtime does.
@@ -90,7 +94,8 @@ fn a_short_job_needs_no_thread_where_no_heartbeat_waits() {
 fn a_short_job_of_the_only_region_is_done_when_it_was_handed_in() {
     let fixture = Fixture::new();
     let lane = fixture.pool.lane(1).with_short_here(true);
-    lane.send_short(Box::new(Tells(Some(fixture.tell.clone())))).unwrap();
+    let tell = Some(fixture.tell.clone());
+    lane.send_short(Box::new(Tells { row: 0, tell })).unwrap();
     assert_eq!(fixture.told.try_recv(), Ok(here()));
 }
 

@@ -1,0 +1,119 @@
+//! Bringing rows of the table into RocksDB, and the thread that does.
+//!
+//! A few rows are one batch, through the write-ahead log. Many are [files].
+
+pub(crate) mod files;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use neokv_encoding::family::Family;
+
+use super::{Durability, Engine};
+use crate::error::{EngineError, Result};
+use crate::rows::Behind;
+
+/// How long a row waits at most, if the disk takes it.
+const INTERVAL: Duration = Duration::from_secs(3);
+/// How often the thread looks whether RocksDB has caught up.
+const WHILE_IT_LAGS: Duration = Duration::from_millis(20);
+/// Files of a family that RocksDB has not merged yet: with so many it is not given more.
+const UNMERGED: u64 = 24;
+/// How long after a failure it is tried again.
+const AFTER_FAILURE: Duration = Duration::from_millis(200);
+
+/// Up to so many bytes of keys and values, and so many rows, are a batch. Everybody who writes
+/// waits for one.
+const FEW_BYTES: usize = 256 << 10;
+const FEW_ROWS: usize = 1 << 11;
+
+impl Engine {
+    /// Brings everything that waits for it into RocksDB.
+    ///
+    /// # Errors
+    /// The write failed; the rows go on waiting.
+    pub fn drain(&self) -> Result<()> {
+        self.0.rows.drain(&self.0.readers, |rows| self.write_rows(rows)).map(drop)
+    }
+
+    /// Whether RocksDB has more files to merge than it should.
+    fn lags(&self) -> bool {
+        Family::DATA.into_iter().any(|family| self.level0_files(family) >= UNMERGED)
+    }
+
+    /// Writes rows of the table into RocksDB: all of them or nothing.
+    pub(crate) fn write_rows(&self, rows: &[Behind]) -> Result<()> {
+        if self.0.health.is_full() {
+            self.resume()?;
+        }
+        // What a failure has left half done comes first: it is older.
+        files::finish(self)?;
+        let bytes: usize = rows.iter().map(Behind::len).sum();
+        if bytes > FEW_BYTES || rows.len() > FEW_ROWS {
+            return files::write(self, rows).inspect_err(|error| self.note_failure(error));
+        }
+        let mut batch = self.log_batch();
+        for row in rows {
+            match row.value() {
+                Some(value) => batch.raw.put_cf(self.0.db.handle(row.family), row.key(), value),
+                None => batch.raw.delete_cf(self.0.db.handle(row.family), row.key()),
+            }
+        }
+        self.write_log(batch, Durability::Buffered)
+    }
+}
+
+/// The running thread. It ends when this is dropped, after what waits is in RocksDB.
+pub(crate) struct WriteBehind {
+    engine: Engine,
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WriteBehind {
+    /// Starts the thread. `engine` is a handle of its own, which does not end it.
+    pub(crate) fn start(engine: Engine) -> Result<WriteBehind> {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (own, is_over) = (engine.clone(), Arc::clone(&stopping));
+        let thread = thread::Builder::new()
+            .name("write-behind".into())
+            .spawn(move || run(&own, &is_over))
+            .map_err(|error| EngineError::Io { detail: format!("starting a thread: {error}") })?;
+        Ok(WriteBehind { engine, stopping, thread: Some(thread) })
+    }
+}
+
+impl Drop for WriteBehind {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        self.engine.0.rows.wake();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by the panic hook; the log has what was not written.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread does.
+fn run(engine: &Engine, stopping: &AtomicBool) {
+    let is_over = || stopping.load(Ordering::Acquire);
+    while !is_over() {
+        if !engine.0.rows.wait_for_work(INTERVAL, is_over) {
+            continue;
+        }
+        if engine.lags() {
+            thread::sleep(WHILE_IT_LAGS);
+            continue;
+        }
+        if let Err(error) = engine.drain() {
+            // Writers learn of it by the state of the store, and wait or are refused.
+            tracing::warn!(%error, "rows could not be written behind; they stay in memory");
+            thread::sleep(AFTER_FAILURE);
+        }
+    }
+    if let Err(error) = engine.drain() {
+        tracing::warn!(%error, "rows were not written behind: the next start applies them again");
+    }
+}

@@ -1,0 +1,364 @@
+//! Rows on their way into RocksDB, and writes that go past the table.
+//!
+//! ```text
+//! cut      the number of the last write, and which rows became dirty since the cut before
+//! rows     of each the version as of the cut, sorted: for RocksDB
+//! written  rows that were not written again are clean; the others are in the next cut
+//! later    once every open read is younger, clean rows leave their groups
+//! ```
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::group::GroupOf;
+use super::pending::Pending;
+use super::row::{Found, Made, Version};
+use super::{Order, Place, RowTable};
+use crate::range::KeyRange;
+use crate::readers::Readers;
+use neokv_encoding::family::Family;
+
+/// The state of one write, on its way into RocksDB.
+#[derive(Debug)]
+struct Cut {
+    /// The last write that it has.
+    at: u64,
+    rows: Vec<Place>,
+    bytes: usize,
+}
+
+/// Clean rows that are still in their groups.
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    /// Those that became clean since the last cut, without being written.
+    pub(super) clean: Vec<Place>,
+    /// By when they may leave: see [`Readers`].
+    marked: VecDeque<(u64, Vec<Place>)>,
+}
+
+/// What a write past the table changes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Direct {
+    /// Rows that it writes or deletes.
+    pub(crate) rows: Vec<(Family, Vec<u8>, Option<Vec<u8>>)>,
+    /// Ranges that it deletes, before it writes its rows.
+    pub(crate) ranges: Vec<(Family, KeyRange)>,
+}
+
+impl Direct {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.ranges.is_empty()
+    }
+
+    /// A range is deleted, with what was written to it before.
+    pub(crate) fn delete_range(&mut self, family: Family, range: KeyRange) {
+        self.rows.retain(|(of, key, _)| *of != family || !range.contains(key));
+        self.ranges.push((family, range));
+    }
+}
+
+/// A row for RocksDB.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    pub(crate) family: Family,
+    found: Found,
+    /// The first bytes of the key, for sorting.
+    head: u128,
+}
+
+impl Behind {
+    fn new(family: Family, found: Found) -> Behind {
+        let mut head = [0; 16];
+        for (to, byte) in head.iter_mut().zip(found.value.key()) {
+            *to = *byte;
+        }
+        Behind { family, found, head: u128::from_be_bytes(head) }
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        self.found.value.key()
+    }
+
+    /// Bytes of key and value.
+    pub(crate) fn len(&self) -> usize {
+        self.key().len() + self.value().map_or(0, <[u8]>::len)
+    }
+
+    /// `None`: it is deleted.
+    pub(crate) fn value(&self) -> Option<&[u8]> {
+        self.found.value()
+    }
+
+    /// Sorts like the keys, within a family.
+    fn order(&self, other: &Behind) -> std::cmp::Ordering {
+        let heads = (self.family, self.head).cmp(&(other.family, other.head));
+        heads.then_with(|| self.key().cmp(other.key()))
+    }
+}
+
+impl RowTable {
+    /// Waits until there is room for more rows that RocksDB lacks, or until `give_up`.
+    pub(crate) fn wait_for_room(&self, mut give_up: impl FnMut() -> bool) {
+        const LOOK: Duration = Duration::from_millis(10);
+        let mut order = self.order.lock();
+        while self.dirty_in(&order) > self.bounds.dirty && !give_up() {
+            self.wanted.notify_one();
+            // Limited: what makes the caller give up tells nobody here.
+            self.drained.wait_for(&mut order, LOOK);
+        }
+    }
+
+    /// Whether there is room for more rows that RocksDB lacks.
+    pub(crate) fn has_room(&self) -> bool {
+        self.dirty_in(&self.order.lock()) <= self.bounds.dirty
+    }
+
+    fn dirty_in(&self, order: &Order) -> usize {
+        order.dirty_bytes + self.behind_bytes.load(Ordering::Relaxed)
+    }
+
+    /// So many dirty bytes are written behind: the more at once, the less often RocksDB merges them
+    /// with what it has. The rest of the bound is for what is written meanwhile.
+    pub(super) fn enough(&self) -> usize {
+        self.bounds.dirty / 4 * 3
+    }
+
+    /// Waits until enough is dirty to be written behind, `at_most` that long. False: nothing is.
+    pub(crate) fn wait_for_work(&self, at_most: Duration, is_over: impl Fn() -> bool) -> bool {
+        let mut order = self.order.lock();
+        if order.dirty_bytes < self.enough() && !is_over() {
+            self.wanted.wait_for(&mut order, at_most);
+        }
+        !order.dirty.is_empty()
+    }
+
+    /// Ends a wait for work.
+    pub(crate) fn wake(&self) {
+        let _order = self.order.lock();
+        self.wanted.notify_all();
+    }
+
+    /// Writes behind what is dirty: `write` gets the rows, sorted. `true` if there was something.
+    ///
+    /// # Errors
+    /// What `write` says; the rows stay dirty.
+    pub(crate) fn drain<E>(
+        &self,
+        readers: &Readers,
+        write: impl FnOnce(&[Behind]) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let _one_at_a_time = self.drain.lock();
+        self.drain_alone(readers, write)
+    }
+
+    /// The same, for who holds the lock.
+    fn drain_alone<E>(
+        &self,
+        readers: &Readers,
+        write: impl FnOnce(&[Behind]) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        self.leave(readers);
+        let cut = self.cut(&mut self.order.lock());
+        let has_rows = !cut.rows.is_empty();
+        let (left, written) = self.write_cut(cut, readers, write);
+        self.put_back(&mut self.order.lock(), left);
+        self.leave(readers);
+        written.map(|()| has_rows)
+    }
+
+    /// Takes what is dirty, and keeps the state of the last write readable.
+    fn cut(&self, order: &mut Order) -> Cut {
+        let rows = std::mem::take(&mut order.dirty);
+        let bytes = std::mem::take(&mut order.dirty_bytes);
+        self.behind_bytes.store(bytes, Ordering::Relaxed);
+        Cut { at: self.reads.open(|| order.last), rows, bytes }
+    }
+
+    /// What of a cut is dirty still counts from now on.
+    fn put_back(&self, order: &mut Order, mut left: Cut) {
+        order.dirty.append(&mut left.rows);
+        order.dirty_bytes += left.bytes;
+        self.behind_bytes.store(0, Ordering::Relaxed);
+        self.drained.notify_all();
+    }
+
+    /// Writes a cut. Returns what of it is dirty after.
+    fn write_cut<E>(
+        &self,
+        mut cut: Cut,
+        readers: &Readers,
+        write: impl FnOnce(&[Behind]) -> Result<(), E>,
+    ) -> (Cut, Result<(), E>) {
+        cut.rows.sort_unstable();
+        let mut behind = Vec::with_capacity(cut.rows.len());
+        self.shards.at_places(cut.rows.iter().copied(), |shard, place| {
+            let row = shard.at(place.at);
+            let found = row.and_then(|row| Some((row.family, row.as_of(cut.at)?)));
+            behind.extend(found.map(|(family, found)| Behind::new(family, found)));
+        });
+        assert_eq!(behind.len(), cut.rows.len(), "dirty rows stay until they are written behind");
+        behind.sort_unstable_by(Behind::order);
+        let written = if behind.is_empty() { Ok(()) } else { write(&behind) };
+        // First: the versions of the cut are not needed any more.
+        drop(behind);
+        self.reads.close(cut.at);
+        match written {
+            Ok(()) => (self.settle(cut, readers), Ok(())),
+            Err(error) => (cut, Err(error)),
+        }
+    }
+
+    /// The rows of a cut are in RocksDB. Returns those that were written again meanwhile.
+    fn settle(&self, cut: Cut, readers: &Readers) -> Cut {
+        let (mark, needed) = (readers.mark(), self.needed());
+        let mut left = Cut { at: cut.at, rows: Vec::new(), bytes: 0 };
+        let mut clean = Vec::with_capacity(cut.rows.len());
+        self.shards.at_places(cut.rows, |shard, place| {
+            let Some(row) = shard.at(place.at) else { return };
+            let freed = row.trim(&needed);
+            if row.settle(cut.at) {
+                row.mark = mark;
+                clean.push(place);
+            } else {
+                left.bytes += row.weight();
+                left.rows.push(place);
+            }
+            shard.bytes -= freed;
+        });
+        self.leaving.lock().marked.push_back((mark, clean));
+        left
+    }
+
+    /// Clean rows leave their groups, those that every open read finds in RocksDB.
+    fn leave(&self, readers: &Readers) {
+        let mut leaving = self.leaving.lock();
+        let clean = std::mem::take(&mut leaving.clean);
+        if !clean.is_empty() {
+            let mark = readers.mark();
+            self.shards.at_places(clean.iter().copied(), |shard, place| {
+                shard.at(place.at).into_iter().for_each(|row| row.mark = mark);
+            });
+            leaving.marked.push_back((mark, clean));
+        }
+        let needed = self.needed();
+        while let Some((mark, _)) = leaving.marked.front()
+            && readers.left_before(*mark)
+            && let Some((mark, places)) = leaving.marked.pop_front()
+        {
+            self.shards.at_places(places, |shard, place| {
+                // It may have been written again since.
+                let row = shard.at(place.at).filter(|row| !row.is_written() && row.mark == mark);
+                let Some(row) = row else { return };
+                shard.bytes -= row.trim(&needed);
+                shard.ungroup(place.at, &self.shards.hasher);
+                self.make_room(shard);
+            });
+        }
+    }
+
+    /// Makes a write that must be in RocksDB at once: behind everything before it, and seen by
+    /// every read that opens after it. `drain` writes behind, `direct` makes the write, of
+    /// `changed` and of what `batches` have written.
+    ///
+    /// # Errors
+    /// What the two say. If `direct` fails nobody knows whether it was made.
+    pub(crate) fn write_through<E>(
+        &self,
+        readers: &Readers,
+        changed: &Direct,
+        batches: &mut [Pending],
+        drain: impl Fn(&[Behind]) -> Result<(), E>,
+        direct: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let _one_at_a_time = self.drain.lock();
+        // Most of it while others write on; the rest while they wait.
+        self.drain_alone(readers, &drain)?;
+        let mut order = self.order.lock();
+        let rest = self.cut(&mut order);
+        let (left, written) = self.write_cut(rest, readers, &drain);
+        self.put_back(&mut order, left);
+        written?;
+        let no_read_opens = self.gate.write();
+        let at = order.last + 1;
+        self.through.store(at, Ordering::Release);
+        direct()?;
+        self.note(at, changed);
+        for pending in &*batches {
+            self.note_batch(at, pending);
+        }
+        order.last = at;
+        self.published.store(at, Ordering::Release);
+        drop((no_read_opens, order));
+        self.forget_replaced(batches);
+        self.leave(readers);
+        Ok(())
+    }
+
+    /// Makes the rows that are here agree with what was written past them. Open reads go on seeing
+    /// what they saw.
+    fn note(&self, at: u64, changed: &Direct) {
+        let mut clean = Vec::new();
+        for (family, range) in &changed.ranges {
+            for (number, mut shard) in self.shards.each() {
+                for place in shard.places_in(*family, range) {
+                    note_row(&mut shard, place, None, at);
+                    clean.push(Place { shard: number, at: place });
+                }
+            }
+        }
+        for (family, key, value) in &changed.rows {
+            let number = self.shards.number(*family, GroupOf::of(*family, key));
+            let mut shard = self.shards.lock(number);
+            if let Some(place) = shard.find(*family, key, self.shards.hash(*family, key)) {
+                note_row(&mut shard, place, value.as_deref(), at);
+                clean.push(Place { shard: number, at: place });
+            }
+        }
+        // They have older versions, which the next cut looks after.
+        self.leaving.lock().clean.append(&mut clean);
+    }
+
+    /// What a batch has written is in RocksDB.
+    fn note_batch(&self, at: u64, pending: &Pending) {
+        let mut clean = Vec::new();
+        self.shards.at_places(pending.places(), |shard, place| {
+            let Some(row) = shard.at(place.at) else { return };
+            row.stamp(at);
+            if RowTable::keeps(row.family) {
+                clean.push(place);
+            } else {
+                // Others write rows of these families without a note here.
+                shard.remove(place.at, &self.shards.hasher);
+            }
+        });
+        self.leaving.lock().clean.append(&mut clean);
+    }
+
+    /// Forgets the rows of ranges whose data are being replaced in RocksDB, and what was noted of
+    /// them. Nobody may read or write the ranges.
+    pub(crate) fn forget(&self, ranges: &[(Family, KeyRange)]) {
+        let _no_drain = self.drain.lock();
+        let mut order = self.order.lock();
+        let mut leaving = self.leaving.lock();
+        let mut gone = HashSet::new();
+        for (number, mut shard) in self.shards.each() {
+            for (family, range) in ranges {
+                for place in shard.places_in(*family, range) {
+                    shard.remove(place, &self.shards.hasher);
+                    gone.insert(Place { shard: number, at: place });
+                }
+            }
+        }
+        order.dirty.retain(|place| !gone.contains(place));
+        leaving.clean.retain(|place| !gone.contains(place));
+        leaving.marked.iter_mut().for_each(|(_, rows)| rows.retain(|place| !gone.contains(place)));
+    }
+}
+
+fn note_row(shard: &mut super::shard::Shard, place: u32, value: Option<&[u8]>, at: u64) {
+    let Some(row) = shard.at(place) else { return };
+    let bytes = [row.key(), value.unwrap_or_default()].concat();
+    let added = row.note(Version::new(&bytes, value.is_some(), Made::by(at)));
+    shard.bytes += added;
+}
