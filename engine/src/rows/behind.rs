@@ -109,6 +109,12 @@ impl RowTable {
         }
     }
 
+    /// Keeps everybody from writing behind.
+    #[cfg(test)]
+    pub(crate) fn hold_drain(&self) -> impl Sized + '_ {
+        self.drain.lock()
+    }
+
     /// Whether there is room for more rows that RocksDB lacks.
     pub(crate) fn has_room(&self) -> bool {
         self.dirty_in(&self.order.lock()) <= self.bounds.dirty

@@ -75,7 +75,7 @@ impl Made {
         Made(write)
     }
 
-    /// By a batch that is not committed: which batch, and its how manieth write.
+    /// By a batch that is not committed: which batch, and which of its writes, counted from 0.
     pub(crate) fn pending(batch: u32, serial: u32) -> Made {
         Made(Made::PENDING | u64::from(batch) << 32 | u64::from(serial))
     }
@@ -84,7 +84,7 @@ impl Made {
         self.0 & Made::PENDING != 0
     }
 
-    /// The how manieth write of `batch` it is; `None` if it is committed.
+    /// Which write of `batch` it is, counted from 0; `None` if it is committed.
     fn serial_in(self, batch: u32) -> Option<u32> {
         if !self.is_pending() {
             return None;

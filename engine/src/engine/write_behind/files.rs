@@ -49,7 +49,10 @@ pub(super) fn write(engine: &Engine, rows: &[Behind]) -> Result<()> {
     for of_family in rows.chunk_by(|row, next| row.family == next.family) {
         write_file(engine, of_family)?;
     }
+    // The directory is new, so its own name must be on the disk as well: a file that is lost would
+    // be taken for one that RocksDB has.
     sync_dir(&dir)?;
+    sync_dir(engine.dir())?;
     mark(engine, true)?;
     finish(engine)
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod files;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -79,7 +80,7 @@ impl WriteBehind {
         let (own, is_over) = (engine.clone(), Arc::clone(&stopping));
         let thread = thread::Builder::new()
             .name("write-behind".into())
-            .spawn(move || run(&own, &is_over))
+            .spawn(move || guarded(&own, || run(&own, &is_over)))
             .map_err(|error| EngineError::Io { detail: format!("starting a thread: {error}") })?;
         Ok(WriteBehind { engine, stopping, thread: Some(thread) })
     }
@@ -90,9 +91,17 @@ impl Drop for WriteBehind {
         self.stopping.store(true, Ordering::Release);
         self.engine.0.rows.wake();
         if let Some(thread) = self.thread.take() {
-            // A panic there has been reported by the panic hook; the log has what was not written.
             let _ = thread.join();
         }
+    }
+}
+
+/// Does the work of the thread. A panic fails the store: nobody else would make room, and writers
+/// would wait for ever.
+fn guarded(engine: &Engine, work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        let detail = "the thread that writes rows behind has ended, a defect of the program".into();
+        engine.note_failure(&EngineError::Io { detail });
     }
 }
 
@@ -115,5 +124,26 @@ fn run(engine: &Engine, stopping: &AtomicBool) {
     }
     if let Err(error) = engine.drain() {
         tracing::warn!(%error, "rows were not written behind: the next start applies them again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+
+    #[test]
+    fn a_panic_of_the_thread_fails_writers_instead_of_letting_them_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        // A single row is more than may wait, and nothing takes it away.
+        let options = Options { dirty_bytes: 64, ..Options::default() };
+        let engine = Engine::open(dir.path(), &options).unwrap();
+        guarded(&engine, || panic!("told to"));
+        let _nobody_drains = engine.0.rows.hold_drain();
+        for attempt in 0..2 {
+            let mut batch = engine.batch();
+            batch.put(Family::Metadata, b"key", b"value");
+            assert_eq!(engine.write_behind(vec![batch]).is_err(), attempt == 1);
+        }
     }
 }
