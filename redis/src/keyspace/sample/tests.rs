@@ -11,7 +11,7 @@ use super::*;
 use crate::testing::Bench;
 
 /// A bench with the set `s` of these members.
-fn filled(members: impl Iterator<Item = String>) -> Bench {
+pub(super) fn filled(members: impl Iterator<Item = String>) -> Bench {
     let mut bench = Bench::new();
     let mut words: Vec<Bytes> = vec!["SADD".into(), "s".into()];
     words.extend(members.map(Bytes::from));
@@ -20,7 +20,7 @@ fn filled(members: impl Iterator<Item = String>) -> Bench {
 }
 
 /// The set `s`.
-fn set(bench: &Bench) -> Collection {
+pub(super) fn set(bench: &Bench) -> Collection {
     bench.view().collection(&Bytes::from_static(b"s"), DataType::Set).unwrap().unwrap()
 }
 

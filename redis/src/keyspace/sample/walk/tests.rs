@@ -3,24 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use neokv_encoding::metadata::DataType;
 
+use super::super::tests::{filled, set};
 use super::*;
-use crate::testing::Bench;
-
-/// A bench with the set `s` of these members.
-fn filled(members: impl Iterator<Item = String>) -> Bench {
-    let mut bench = Bench::new();
-    let mut words: Vec<Bytes> = vec!["SADD".into(), "s".into()];
-    words.extend(members.map(Bytes::from));
-    bench.call(words);
-    bench
-}
-
-/// The set `s`.
-fn set(bench: &Bench) -> Collection {
-    bench.view().collection(&Bytes::from_static(b"s"), DataType::Set).unwrap().unwrap()
-}
 
 /// Members without any regularity, with 64 bytes in common that tell nothing.
 fn scattered(count: u64) -> impl Iterator<Item = String> {
