@@ -64,6 +64,11 @@ impl Readers {
         self.oldest.load(Ordering::Acquire) > mark
     }
 
+    /// The tickets of the open readers that registered before `mark`.
+    pub(crate) fn before(&self, mark: u64) -> Vec<u64> {
+        self.state.lock().open.range(..mark).copied().collect()
+    }
+
     /// How many readers are open.
     pub(crate) fn count(&self) -> usize {
         self.state.lock().open.len()
@@ -85,6 +90,13 @@ impl State {
         let ticket = self.next;
         self.next += 1;
         ticket
+    }
+}
+
+impl ReaderTicket<'_> {
+    /// Its number.
+    pub(crate) fn number(&self) -> u64 {
+        self.ticket
     }
 }
 

@@ -24,6 +24,8 @@ use neokv_encoding::family::Family;
 struct Cut {
     /// The last write that it has.
     at: u64,
+    /// The ticket by which that state stays readable.
+    ticket: u64,
     rows: Vec<Place>,
     bytes: usize,
 }
@@ -145,6 +147,17 @@ impl RowTable {
         self.wanted.notify_all();
     }
 
+    /// Whether enough is dirty to be written behind.
+    pub(crate) fn has_enough(&self) -> bool {
+        self.order.lock().dirty_bytes >= self.enough()
+    }
+
+    /// Lets clean rows leave. Returns whether all have.
+    pub(crate) fn release_clean(&self, readers: &Readers) -> bool {
+        let _one_at_a_time = self.drain.lock();
+        self.leave(readers)
+    }
+
     /// Writes behind what is dirty: `write` gets the rows, sorted. `true` if there was something.
     ///
     /// # Errors
@@ -165,7 +178,7 @@ impl RowTable {
         write: impl FnOnce(&[Behind]) -> Result<(), E>,
     ) -> Result<bool, E> {
         self.leave(readers);
-        let cut = self.cut(&mut self.order.lock());
+        let cut = self.cut(&mut self.order.lock(), readers);
         let has_rows = !cut.rows.is_empty();
         let (left, written) = self.write_cut(cut, readers, write);
         self.put_back(&mut self.order.lock(), left);
@@ -174,11 +187,12 @@ impl RowTable {
     }
 
     /// Takes what is dirty, and keeps the state of the last write readable.
-    fn cut(&self, order: &mut Order) -> Cut {
+    fn cut(&self, order: &mut Order, readers: &Readers) -> Cut {
         let rows = std::mem::take(&mut order.dirty);
         let bytes = std::mem::take(&mut order.dirty_bytes);
         self.behind_bytes.store(bytes, Ordering::Relaxed);
-        Cut { at: self.reads.open(|| order.last), rows, bytes }
+        let ticket = readers.mark();
+        Cut { at: self.reads.open(ticket, || order.last), ticket, rows, bytes }
     }
 
     /// What of a cut is dirty still counts from now on.
@@ -208,7 +222,7 @@ impl RowTable {
         let written = if behind.is_empty() { Ok(()) } else { write(&behind) };
         // First: the versions of the cut are not needed any more.
         drop(behind);
-        self.reads.close(cut.at);
+        self.reads.close(cut.ticket);
         match written {
             Ok(()) => (self.settle(cut, readers), Ok(())),
             Err(error) => (cut, Err(error)),
@@ -216,11 +230,12 @@ impl RowTable {
     }
 
     /// The rows of a cut are in RocksDB. Returns those that were written again meanwhile.
-    fn settle(&self, cut: Cut, readers: &Readers) -> Cut {
+    fn settle(&self, mut cut: Cut, readers: &Readers) -> Cut {
         let (mark, needed) = (readers.mark(), self.needed());
-        let mut left = Cut { at: cut.at, rows: Vec::new(), bytes: 0 };
-        let mut clean = Vec::with_capacity(cut.rows.len());
-        self.shards.at_places(cut.rows, |shard, place| {
+        let rows = std::mem::take(&mut cut.rows);
+        let mut left = Cut { rows: Vec::new(), bytes: 0, ..cut };
+        let mut clean = Vec::with_capacity(rows.len());
+        self.shards.at_places(rows, |shard, place| {
             let Some(row) = shard.at(place.at) else { return };
             let freed = row.trim(&needed);
             if row.settle(cut.at) {
@@ -236,8 +251,9 @@ impl RowTable {
         left
     }
 
-    /// Clean rows leave their groups, those that every open read finds in RocksDB.
-    fn leave(&self, readers: &Readers) {
+    /// Clean rows leave their groups, those that no open read looks for here. Returns whether all
+    /// have left.
+    fn leave(&self, readers: &Readers) -> bool {
         let mut leaving = self.leaving.lock();
         let clean = std::mem::take(&mut leaving.clean);
         if !clean.is_empty() {
@@ -248,19 +264,42 @@ impl RowTable {
             leaving.marked.push_back((mark, clean));
         }
         let needed = self.needed();
-        while let Some((mark, _)) = leaving.marked.front()
-            && readers.left_before(*mark)
-            && let Some((mark, places)) = leaving.marked.pop_front()
-        {
+        for (mark, places) in std::mem::take(&mut leaving.marked) {
+            let Some(seen) = self.seen_before(mark, readers) else {
+                leaving.marked.push_back((mark, places));
+                continue;
+            };
+            let mut left = Vec::new();
             self.shards.at_places(places, |shard, place| {
                 // It may have been written again since.
                 let row = shard.at(place.at).filter(|row| !row.is_written() && row.mark == mark);
                 let Some(row) = row else { return };
-                shard.bytes -= row.trim(&needed);
-                shard.ungroup(place.at, &self.shards.hasher);
-                self.make_room(shard);
+                let freed = row.trim(&needed);
+                let leaves = seen.is_none_or(|at| row.is_younger_than(at));
+                shard.bytes -= freed;
+                if leaves {
+                    shard.ungroup(place.at, &self.shards.hasher);
+                    self.make_room(shard);
+                } else {
+                    left.push(place);
+                }
             });
+            if !left.is_empty() {
+                leaving.marked.push_back((mark, left));
+            }
         }
+        leaving.marked.is_empty()
+    }
+
+    /// Of the reads that registered before `mark`, the last write that any of them sees;
+    /// `Some(None)` if there are none. `None`: one is not open yet or any more, or it is that of a
+    /// batch, which sees everything.
+    fn seen_before(&self, mark: u64, readers: &Readers) -> Option<Option<u64>> {
+        let tickets = readers.before(mark);
+        if tickets.is_empty() {
+            return Some(None);
+        }
+        self.reads.last_seen(&tickets).map(Some)
     }
 
     /// Makes a write that must be in RocksDB at once: behind everything before it, and seen by
@@ -281,7 +320,7 @@ impl RowTable {
         // Most of it while others write on; the rest while they wait.
         self.drain_alone(readers, &drain)?;
         let mut order = self.order.lock();
-        let rest = self.cut(&mut order);
+        let rest = self.cut(&mut order, readers);
         let (left, written) = self.write_cut(rest, readers, &drain);
         self.put_back(&mut order, left);
         written?;

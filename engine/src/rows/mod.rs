@@ -27,7 +27,9 @@
 //! A read opens in three steps, in this order: it registers, it takes RocksDB's snapshot, it takes
 //! the number of the last published write. So RocksDB's snapshot is never newer than the number.
 //! What the snapshot lacks of the state is in the table: a row that was written behind stays, and
-//! stays in its group, until every open read registered after it was in RocksDB.
+//! stays in its group, until every open read registered after it was in RocksDB, or sees an older
+//! state of the row, which is there. So a read that stays open for long holds what was in the table
+//! when it began, and not all that is written while it lasts.
 //!
 //! A look-up of one row needs no such steps: the row as of the last published write is either here,
 //! or RocksDB has it.
@@ -132,12 +134,12 @@ pub(crate) struct OpenRead<'a> {
     table: &'a RowTable,
     /// The last write that it sees.
     pub(crate) at: u64,
-    _registration: ReaderTicket<'a>,
+    registration: ReaderTicket<'a>,
 }
 
 impl Drop for OpenRead<'_> {
     fn drop(&mut self) {
-        self.table.reads.close(self.at);
+        self.table.reads.close(self.registration.number());
     }
 }
 
@@ -206,8 +208,8 @@ impl RowTable {
         let registration = readers.enter();
         let _no_write_past = self.gate.read();
         let taken = take();
-        let at = self.reads.open(|| self.last_published());
-        (taken, OpenRead { table: self, at, _registration: registration })
+        let at = self.reads.open(registration.number(), || self.last_published());
+        (taken, OpenRead { table: self, at, registration })
     }
 
     /// A row's value as of write `at`; `None` if only RocksDB knows.
@@ -250,7 +252,8 @@ impl RowTable {
             return;
         }
         let bytes = [key, value.unwrap_or_default()].concat();
-        let version = Version::new(&bytes, value.is_some(), Made::by(through));
+        // What the row was before nobody knows here: older reads look into RocksDB.
+        let version = Version::new(&bytes, value.is_some(), Made::by(at));
         shard.insert(Row::new(family, key.len(), short(hash), version));
         self.make_room(&mut shard);
     }
@@ -368,6 +371,30 @@ mod tests {
         let readers = Readers::new();
         let ((), open) = table.open(&readers, || commit(&table, b"new"));
         assert_eq!(open.at, table.last_published());
+    }
+
+    #[test]
+    fn a_read_that_stays_open_does_not_hold_what_is_written_while_it_lasts() {
+        const ROWS: u16 = 5000;
+        let table = RowTable::new(Bounds { dirty: 1 << 20, rows: 64 << 10 });
+        let readers = Readers::new();
+        let ((), _open) = table.open(&readers, || ());
+        for number in 0..ROWS {
+            // Each is read and then written, as by a command.
+            let key = number.to_be_bytes();
+            let at = table.get_last(Family::Metadata, &key).unwrap_err();
+            table.keep(Family::Metadata, &key, Some(b"old"), at);
+            let mut pending = table.begin();
+            table.write(&mut pending, Family::Metadata, &key, Some(b"new"));
+            table.commit(&mut [pending]);
+            if number % 100 == 99 {
+                table.drain(&readers, |_| Ok::<_, ()>(())).unwrap();
+            }
+        }
+        // The first was found in the very state that the read sees, and stays for it.
+        table.release_clean(&readers);
+        let held: usize = table.shards.each().map(|(_, shard)| shard.bytes).sum();
+        assert!(held < 2 * table.bounds.rows, "{held}");
     }
 
     #[test]

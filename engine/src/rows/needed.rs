@@ -7,36 +7,39 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-/// The open reads: by the last write that they see, how many.
+/// The open reads: by their tickets ([`crate::readers`]), the last write that each sees.
 #[derive(Debug, Default)]
-pub(crate) struct OpenReads(Mutex<BTreeMap<u64, usize>>);
+pub(crate) struct OpenReads(Mutex<BTreeMap<u64, u64>>);
 
 impl OpenReads {
-    /// A read opens on the state that `last` says. It is asked under the lock, so that nobody finds
-    /// the state unneeded in between.
-    pub(crate) fn open(&self, last: impl FnOnce() -> u64) -> u64 {
+    /// A read with this ticket opens on the state that `last` says. It is asked under the lock, so
+    /// that nobody finds the state unneeded in between.
+    pub(crate) fn open(&self, ticket: u64, last: impl FnOnce() -> u64) -> u64 {
         let mut open = self.0.lock();
         let at = last();
-        *open.entry(at).or_default() += 1;
+        open.insert(ticket, at);
         at
     }
 
-    /// A read of the state as of `at` is over.
-    pub(crate) fn close(&self, at: u64) {
-        let mut open = self.0.lock();
-        if let Some(count) = open.get_mut(&at) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&at);
-            }
-        }
+    /// The read with this ticket is over.
+    pub(crate) fn close(&self, ticket: u64) {
+        self.0.lock().remove(&ticket);
+    }
+
+    /// The last write that any of the reads with these tickets sees. `None`: one of them is not
+    /// open.
+    pub(crate) fn last_seen(&self, tickets: &[u64]) -> Option<u64> {
+        let open = self.0.lock();
+        tickets.iter().try_fold(0, |last, ticket| Some(open.get(ticket)?.max(&last).to_owned()))
     }
 
     /// What is needed from now on: `last` says which write was published last.
     pub(crate) fn needed(&self, last: impl FnOnce() -> u64) -> Needed {
         let open = self.0.lock();
         let published = last();
-        Needed { published, open: open.keys().copied().filter(|at| *at < published).collect() }
+        let mut earlier: Vec<u64> = open.values().copied().filter(|at| *at < published).collect();
+        earlier.sort_unstable();
+        Needed { published, open: earlier }
     }
 }
 
@@ -66,8 +69,8 @@ mod tests {
     #[test]
     fn a_version_is_needed_while_a_read_stands_on_it_or_one_may_open() {
         let reads = OpenReads::default();
-        assert_eq!(reads.open(|| 3), 3);
-        assert_eq!(reads.open(|| 5), 5);
+        assert_eq!(reads.open(1, || 3), 3);
+        assert_eq!(reads.open(2, || 5), 5);
         let needed = reads.needed(|| 9);
         // Each case: a version made by the first write and replaced by the second.
         for (from, to, expected) in [
@@ -83,7 +86,8 @@ mod tests {
         ] {
             assert_eq!(needed.between(from, to), expected, "{from} to {to}");
         }
-        reads.close(3);
+        assert_eq!((reads.last_seen(&[1, 2]), reads.last_seen(&[1, 9])), (Some(5), None));
+        reads.close(1);
         assert!(!reads.needed(|| 9).between(1, 4));
         assert!(reads.needed(|| 9).between(4, 6));
     }

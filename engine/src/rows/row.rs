@@ -307,6 +307,11 @@ impl Row {
         !std::mem::take(&mut self.is_touched) || self.newest.bytes.len() > super::LONG
     }
 
+    /// Whether a read as of `at` finds nothing here: it is older than all that is known of the row.
+    pub(crate) fn is_younger_than(&self, at: u64) -> bool {
+        self.older.is_none() && self.newest.made.0 > at
+    }
+
     /// The last write that changed it.
     pub(crate) fn last_write(&self) -> u64 {
         self.newest.made.0
@@ -365,13 +370,13 @@ mod tests {
             row.write(version("b", Made::pending(1, 0)), 1);
             row.stamp(at);
         }
-        reads.open(|| 6);
+        reads.open(1, || 6);
         let weight = row.weight();
         let freed = row.trim(&reads.needed(|| 9));
         assert_eq!(row.versions().count(), 2, "as of 6, and the newest");
         assert_eq!(row.weight(), weight - freed);
         assert!(seen(&row, 6).is_some() && row.as_of(4).is_none());
-        reads.close(6);
+        reads.close(1);
         row.trim(&reads.needed(|| 9));
         assert_eq!(row.versions().count(), 1);
     }

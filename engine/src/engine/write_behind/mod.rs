@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use neokv_encoding::family::Family;
 
-use super::{Durability, Engine};
+use super::{Durability, Engine, Inner};
 use crate::error::{EngineError, Result};
 use crate::rows::Behind;
 
@@ -22,6 +22,9 @@ const INTERVAL: Duration = Duration::from_secs(3);
 const WHILE_IT_LAGS: Duration = Duration::from_millis(20);
 /// Files of a family that RocksDB has not merged yet: with so many it is not given more.
 const UNMERGED: u64 = 24;
+/// How often, and in which intervals, the thread looks whether clean rows may go.
+const LOOKS: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 /// How long after a failure it is tried again.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
@@ -120,6 +123,15 @@ fn run(engine: &Engine, stopping: &AtomicBool) {
             // Writers learn of it by the state of the store, and wait or are refused.
             tracing::warn!(%error, "rows could not be written behind; they stay in memory");
             thread::sleep(AFTER_FAILURE);
+            continue;
+        }
+        // What was written is in memory until those have ended who may look for it there.
+        let Inner { rows, readers, .. } = &**engine.0;
+        for _ in 0..LOOKS {
+            if rows.release_clean(readers) || rows.has_enough() || is_over() {
+                break;
+            }
+            thread::sleep(BETWEEN_LOOKS);
         }
     }
     if let Err(error) = engine.drain() {
