@@ -235,18 +235,23 @@ fn a_row_that_an_entry_rewrites_again_and_again_costs_bounded_memory() {
 #[test]
 fn small_commands_with_large_effects_cost_bounded_memory() {
     const STRINGS: u64 = 48;
+    const MEMBERS: u64 = 64;
     let server = neokv(&[]);
     let mut c = server.connect().unwrap();
-    check(&mut c, &[(&format!("SADD s {}", "m".repeat(8 << 20)), "1")]);
+    // Not one member of 8 MB: RocksDB holds the first and the last key of each file in memory,
+    // several times, so keys of that size would hide what the commands cost.
+    for member in 0..MEMBERS {
+        check(&mut c, &[(&format!("SADD s {member:02}{}", "m".repeat(128 << 10)), "1")]);
+    }
     for n in 0..STRINGS {
         check(&mut c, &[(&format!("SETRANGE k{n} {} x", 8 * MB - 1), &(8 * MB).to_string())]);
     }
     let rewrites: String =
         (0..STRINGS).map(|n| format!("SUNIONSTORE s{n} s\r\nINCR n\r\n")).collect();
-    let expected: String = (1..=STRINGS).map(|n| format!(r":1\r\n:{n}\r\n")).collect();
+    let expected: String = (1..=STRINGS).map(|n| format!(r":{MEMBERS}\r\n:{n}\r\n")).collect();
     let written = peak(&server, || assert_eq!(answer(&server, rewrites.as_bytes()), expected));
     // All of them in one write would be 1200 MB.
-    assert!(written < 700 * MB, "{} MB to write {STRINGS} sets again", written / MB);
+    assert!(written < 500 * MB, "{} MB to write {STRINGS} sets again", written / MB);
     check(&mut c, &[("DEL n", "1")]);
     let reads: String = (0..STRINGS).map(|n| format!("GETEX k{n} PERSIST\r\nINCR n\r\n")).collect();
     let answered = peak(&server, || {
@@ -258,7 +263,7 @@ fn small_commands_with_large_effects_cost_bounded_memory() {
             assert!(reply.ends_with(format!("x\r\n:{n}\r\n").as_bytes()), "reply {n}");
         }
     });
-    assert!(answered < 700 * MB, "{} MB to return {STRINGS} strings", answered / MB);
+    assert!(answered < 500 * MB, "{} MB to return {STRINGS} strings", answered / MB);
 }
 
 #[test]
