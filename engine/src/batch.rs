@@ -35,7 +35,7 @@ use crate::range::{Direction, KeyRange};
 use crate::read::{Read, Slice};
 use crate::readers::{ReaderTicket, Readers};
 use crate::rows::pending::Pending;
-use crate::rows::{Direct, RowTable, Sight};
+use crate::rows::{Direct, Expected, RowTable, Sight};
 
 /// A range delete and the number of writes before it.
 struct RangeDelete {
@@ -56,6 +56,8 @@ pub struct Batch<'a> {
     ranges: Vec<RangeDelete>,
     /// Number of range deletes at the savepoint.
     ranges_before: usize,
+    /// For [`Batch::warm`].
+    expected: Vec<Expected>,
 }
 
 impl Drop for Batch<'_> {
@@ -79,6 +81,7 @@ impl<'a> Batch<'a> {
             pending: table.begin(),
             ranges: Vec::new(),
             ranges_before: 0,
+            expected: Vec::new(),
         }
     }
 
@@ -148,6 +151,17 @@ impl<'a> Batch<'a> {
         self.pending.metered()
     }
 
+    /// Tells that a row will be looked for soon: see [`Batch::warm`].
+    pub fn expect(&mut self, family: Family, key: &[u8]) {
+        self.expected.push(self.table.expected(family, key));
+    }
+
+    /// Reads what the look-ups of the expected rows will read. They would wait for memory one after
+    /// the other; here all wait at once, which takes a part of the time.
+    pub fn warm(&mut self) {
+        self.table.warm(&mut self.expected);
+    }
+
     /// Whether its rows can wait in the table: it knows single rows of some families only.
     pub(crate) fn can_wait(&self) -> bool {
         self.ranges.is_empty() && self.table.keeps_all(&self.pending)
@@ -187,7 +201,10 @@ impl Read for Batch<'_> {
         }
         let at = self.table.last_published();
         let found = self.db.raw().get_pinned_cf_opt(self.db.handle(family), key, self.reads)?;
-        self.table.keep(family, key, found.as_deref(), at);
+        // One that does not exist is about to be written, most likely.
+        if found.is_some() {
+            self.table.keep(family, key, found.as_deref(), at);
+        }
         Ok(found.map(Slice::pinned))
     }
 

@@ -48,6 +48,9 @@ use crate::{cleaner, metrics, process};
 
 /// How often the node checks whether a Region has failed.
 const WATCH: Duration = Duration::from_millis(250);
+/// Entries that a Region without followers keeps in memory, in bytes: only apply reads them, at
+/// once.
+const ALONE_TAIL_BYTES: usize = 2 << 20;
 /// How often metrics are sampled.
 const SAMPLE: Duration = Duration::from_secs(1);
 /// How long a stop waits for requests under way before it cuts them off.
@@ -77,8 +80,11 @@ impl Node {
         // The engine claims the directory and recovers what is in it; the Raft store starts the
         // groups of the Regions that are there.
         let (engine, identity) = open_engine(config.clone(), store_id, cluster_id).await?;
-        let store_config =
+        let mut store_config =
             neokv_raftstore::Config { stands_alone, ..store_config(config, store_id) };
+        if stands_alone {
+            store_config.tail_bytes = ALONE_TAIL_BYTES;
+        }
         let machine = Arc::new(RedisMachine::new(bounds(config, &store_config)));
         let store = Store::open(engine.clone(), machine, store_config, transport).await?;
         // Regions that are missing are made; a failure must not leave groups running.

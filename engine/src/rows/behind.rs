@@ -278,7 +278,7 @@ impl RowTable {
                 let leaves = seen.is_none_or(|at| row.is_younger_than(at));
                 shard.bytes -= freed;
                 if leaves {
-                    shard.ungroup(place.at, &self.shards.hasher);
+                    shard.hide(place.at, &self.shards.hasher);
                     self.make_room(shard);
                 } else {
                     left.push(place);

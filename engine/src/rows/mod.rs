@@ -58,6 +58,7 @@ pub(crate) mod needed;
 pub(crate) mod pending;
 mod row;
 mod shard;
+mod slab;
 mod walk;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -70,6 +71,7 @@ use crate::range::{Direction, KeyRange};
 use crate::readers::{ReaderTicket, Readers};
 use behind::Leaving;
 pub(crate) use behind::{Behind, Direct};
+use group::GroupOf;
 use needed::{Needed, OpenReads};
 use pending::Pending;
 pub(crate) use row::Value;
@@ -99,6 +101,13 @@ struct Order {
     dirty: Vec<Place>,
     /// Bytes that were written since, about.
     dirty_bytes: usize,
+}
+
+/// A row that will be looked for soon: see [`RowTable::warm`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Expected {
+    shard: u32,
+    hash: u64,
 }
 
 /// See the module.
@@ -261,10 +270,34 @@ impl RowTable {
     /// Takes a few rows out of a part that has too many.
     fn make_room(&self, shard: &mut shard::Shard) {
         // A few for each that comes, so that nobody has to wait for many.
-        const LOOKED_AT: usize = 4;
+        const LOOKED_AT: u32 = 4;
         if shard.bytes > self.bounds.rows / SHARDS {
             shard.evict(LOOKED_AT, &self.shards.hasher);
         }
+    }
+
+    /// Reads what look-ups of these rows will read, so that it is near to the processor when they
+    /// come. Each look-up waits for memory several times, one after the other; here the waits of
+    /// all rows of a part overlap.
+    pub(crate) fn warm(&self, rows: &mut Vec<Expected>) {
+        rows.sort_unstable();
+        let mut rows = rows.drain(..).peekable();
+        let mut read = 0u64;
+        while let Some(Expected { shard: number, hash }) = rows.next() {
+            let shard = self.shards.lock(number);
+            read = read.wrapping_add(shard.touch(hash));
+            while let Some(next) = rows.next_if(|next| next.shard == number) {
+                read = read.wrapping_add(shard.touch(next.hash));
+            }
+        }
+        std::hint::black_box(read);
+    }
+
+    /// A row for [`RowTable::warm`].
+    #[inline]
+    pub(crate) fn expected(&self, family: Family, key: &[u8]) -> Expected {
+        let shard = self.shards.number(family, GroupOf::of(family, key));
+        Expected { shard, hash: self.shards.hash(family, key) }
     }
 
     /// Walks the rows of a range, as `sight` sees them.
@@ -322,8 +355,10 @@ impl RowTable {
                 && (**prefix >= *range.start || range.start.starts_with(prefix))
         };
         let mut found = Vec::new();
-        for (_, shard) in self.shards.each() {
-            found.extend(shard.prefixes(family).filter(may_have).map(Box::from));
+        for (_, mut shard) in self.shards.each() {
+            found.extend(
+                shard.prefixes(family, &self.shards.hasher).filter(may_have).map(Box::from),
+            );
         }
         found
     }
@@ -356,7 +391,7 @@ mod tests {
         // It is written behind, and leaves.
         assert!(table.drain(&readers, |_| Ok::<_, ()>(())).unwrap());
         for _ in 0..2 {
-            table.shards.of(Family::Metadata, KEY).evict(1, &table.shards.hasher);
+            table.shards.of(Family::Metadata, KEY).evict(u32::MAX, &table.shards.hasher);
         }
         assert_eq!(found(&table), None);
         table.keep(Family::Metadata, KEY, Some(b"old"), before);

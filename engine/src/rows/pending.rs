@@ -183,18 +183,15 @@ impl RowTable {
         let found = shard.find(family, key, hash);
         let (at, replaced) = match found.and_then(|at| Some((at, shard.at(at)?))) {
             Some((at, row)) => {
-                let is_grouped = row.is_grouped;
                 let replaced = row.write(version, pending.batch);
                 shard.bytes += weight;
                 shard.bytes -= replaced.as_ref().map_or(0, |replaced| replaced.version.weight());
-                if !is_grouped {
-                    shard.group(at, &self.shards.hasher);
-                }
+                shard.show(at);
                 (at, replaced)
             }
             None => {
                 let at = shard.insert(Row::new(family, key.len(), short(hash), version));
-                shard.group(at, &self.shards.hasher);
+                shard.show(at);
                 (at, None)
             }
         };

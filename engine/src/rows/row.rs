@@ -132,6 +132,15 @@ pub(crate) struct Replaced {
     pub(crate) version: Version,
 }
 
+/// Where a shard has the place of a row, for walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    Nowhere,
+    /// Among those that are not in their groups yet.
+    Arrived,
+    Group,
+}
+
 /// See the module. A row that is not in RocksDB yet is *dirty*; one that is there too is *clean*.
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -145,8 +154,10 @@ pub(crate) struct Row {
     pub(crate) family: Family,
     /// Has a committed version that RocksDB lacks.
     pub(crate) is_dirty: bool,
-    /// Walks find it: it is in its group.
-    pub(crate) is_grouped: bool,
+    /// Walks find it.
+    pub(crate) is_shown: bool,
+    /// Where its shard has its place for walks.
+    pub(crate) listed: Listed,
     /// Read or written since the last look of the eviction.
     pub(crate) is_touched: bool,
 }
@@ -163,7 +174,8 @@ impl Row {
             mark: 0,
             family,
             is_dirty: false,
-            is_grouped: false,
+            is_shown: false,
+            listed: Listed::Nowhere,
             is_touched: false,
         }
     }
@@ -176,6 +188,18 @@ impl Row {
     #[inline]
     pub(crate) fn key(&self) -> &[u8] {
         self.newest.bytes.get(..self.key_len()).unwrap_or_default()
+    }
+
+    /// Whether walks find it, and it is not in its group yet.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.is_shown && self.listed == Listed::Arrived
+    }
+
+    /// Reads the first and the last byte.
+    #[inline]
+    pub(crate) fn touch(&self) -> u64 {
+        let byte = |byte: Option<&u8>| byte.copied().map_or(0, u64::from);
+        byte(self.newest.bytes.first()) + byte(self.newest.bytes.last())
     }
 
     /// Bytes of memory that it takes, about.
@@ -300,8 +324,7 @@ impl Row {
     /// RocksDB lacks, or that an open read may look for here, or that was touched since it last
     /// asked.
     pub(crate) fn may_leave(&mut self) -> bool {
-        if self.is_dirty || self.is_grouped || self.older.is_some() || self.newest.made.is_pending()
-        {
+        if self.is_dirty || self.is_shown || self.older.is_some() || self.newest.made.is_pending() {
             return false;
         }
         !std::mem::take(&mut self.is_touched) || self.newest.bytes.len() > super::LONG
@@ -398,7 +421,7 @@ mod tests {
         row.is_touched = true;
         assert!(!row.may_leave());
         assert!(row.may_leave(), "not touched since the last question");
-        for hold in [|row: &mut Row| row.is_dirty = true, |row: &mut Row| row.is_grouped = true] {
+        for hold in [|row: &mut Row| row.is_dirty = true, |row: &mut Row| row.is_shown = true] {
             let mut held = super::tests::row();
             hold(&mut held);
             assert!(!held.may_leave() && !held.may_leave());

@@ -4,6 +4,7 @@
 //! index    hash of the key ─▶ place          a look-up goes here and is done
 //! rows     place ─▶ row                      the eviction goes round here
 //! groups   prefix ─▶ places of its rows      walks go here; those that RocksDB lacks
+//! arrived  places                            those that are in no group until somebody walks
 //! ```
 
 use std::hash::BuildHasher;
@@ -14,8 +15,9 @@ use hashbrown::HashTable;
 use neokv_encoding::family::Family;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::group::{Bounds, Group, GroupOf, Groups, slot_at};
-use super::row::{Found, Row};
+use super::group::{Bounds, GroupOf, Groups, slot_at};
+use super::row::{Found, Listed, Row};
+use super::slab::Slab;
 use crate::range::{Direction, KeyRange};
 
 /// Parts. Two threads meet at one of them seldom enough.
@@ -36,12 +38,13 @@ pub(crate) struct Place {
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     index: HashTable<u32>,
-    rows: Vec<Option<Row>>,
-    /// Places without a row.
-    free: Vec<u32>,
+    rows: Slab,
     groups: Groups,
+    /// Rows that walks must find and that are not in their groups yet. A place may stand here that
+    /// has no row any more, or another one.
+    arrived: Vec<u32>,
     /// Where the eviction looks next.
-    hand: usize,
+    hand: u32,
     /// Bytes of memory that the rows take, about.
     pub(crate) bytes: usize,
     /// The last write of any row that has left.
@@ -50,15 +53,16 @@ pub(crate) struct Shard {
 
 impl Shard {
     /// The row at a place, which must have one.
+    #[inline]
     pub(crate) fn at(&mut self, place: u32) -> Option<&mut Row> {
-        self.rows.get_mut(usize::try_from(place).ok()?)?.as_mut()
+        self.rows.get_mut(place)
     }
 
     /// The place of a key's row.
     #[inline]
     pub(crate) fn find(&self, family: Family, key: &[u8], hash: u64) -> Option<u32> {
         let is_it = |place: &u32| {
-            row_at(&self.rows, *place).is_some_and(|row| {
+            self.rows.get(*place).is_some_and(|row| {
                 row.hash == short(hash) && row.key() == key && row.family == family
             })
         };
@@ -72,104 +76,127 @@ impl Shard {
         self.at(place)
     }
 
+    /// Reads what a look-up of a key with this hash will read. Returns something that depends on
+    /// it, so that the compiler does not leave it out.
+    #[inline]
+    pub(crate) fn touch(&self, hash: u64) -> u64 {
+        let has_hash = |place: &&Row| place.hash == short(hash);
+        let is_it = |place: &u32| self.rows.get(*place).as_ref().is_some_and(has_hash);
+        let place = self.index.find(wide(short(hash)), is_it);
+        place.and_then(|place| self.rows.get(*place)).map_or(0, Row::touch)
+    }
+
     /// Takes a row in that is not here yet.
     pub(crate) fn insert(&mut self, row: Row) -> u32 {
         self.bytes += row.weight();
         let hash = wide(row.hash);
-        let place = match self.free.pop() {
-            Some(place) => {
-                let slot = usize::try_from(place).ok().and_then(|at| self.rows.get_mut(at));
-                slot.into_iter().for_each(|slot| *slot = None);
-                place
-            }
-            None => {
-                self.rows.push(None);
-                // Bounded by the bytes of the table long before.
-                u32::try_from(self.rows.len() - 1).unwrap_or(u32::MAX)
-            }
-        };
-        let slot = usize::try_from(place).ok().and_then(|at| self.rows.get_mut(at));
-        if let Some(slot) = slot {
-            *slot = Some(row);
-        }
         let Shard { index, rows, .. } = self;
-        let hash_at = |place: &u32| row_at(rows, *place).map_or(0, |row| wide(row.hash));
+        let place = rows.insert(row);
+        let hash_at = |place: &u32| rows.get(*place).map_or(0, |row| wide(row.hash));
         index.insert_unique(hash, place, hash_at);
         place
     }
 
     /// Walks find the row from now on.
-    pub(crate) fn group(&mut self, place: u32, hasher: &RandomState) {
-        let Shard { rows, groups, .. } = self;
-        if let Some(row) = row_at(rows, place).filter(|row| !row.is_grouped) {
-            let key_of = |place| row_at(rows, place).map_or(&[][..], Row::key);
-            groups.insert(row.family, (row.key(), place), hasher, key_of);
+    pub(crate) fn show(&mut self, place: u32) {
+        let Some(row) = self.rows.get_mut(place) else { return };
+        row.is_shown = true;
+        if row.listed == Listed::Nowhere {
+            row.listed = Listed::Arrived;
+            self.arrived.push(place);
+            self.bound_arrived();
         }
-        self.at(place).into_iter().for_each(|row| row.is_grouped = true);
     }
 
     /// Walks do not find the row any more.
-    pub(crate) fn ungroup(&mut self, place: u32, hasher: &RandomState) {
+    pub(crate) fn hide(&mut self, place: u32, hasher: &RandomState) {
         let Shard { rows, groups, .. } = self;
-        if let Some(row) = row_at(rows, place).filter(|row| row.is_grouped) {
+        let Some(row) = rows.get_mut(place) else { return };
+        row.is_shown = false;
+        if row.listed == Listed::Group {
             groups.remove(row.family, (row.key(), place), hasher);
+            row.listed = Listed::Nowhere;
         }
-        self.at(place).into_iter().for_each(|row| row.is_grouped = false);
+    }
+
+    /// Keeps the list of arrived rows from growing by places that it has already, or whose rows
+    /// have left.
+    fn bound_arrived(&mut self) {
+        let Shard { rows, arrived, .. } = self;
+        if arrived.len() / 2 > usize::try_from(rows.places()).unwrap_or(usize::MAX) {
+            arrived.sort_unstable();
+            arrived.dedup();
+            arrived.retain(|place| rows.get(*place).is_some_and(|row| row.has_arrived()));
+        }
+    }
+
+    /// Puts the rows that have arrived into their groups.
+    ///
+    /// Not done when they are written: most rows leave before anybody walks over their group, and
+    /// then they have cost nothing here.
+    fn sort_in(&mut self, hasher: &RandomState) {
+        let Shard { rows, groups, arrived, .. } = self;
+        for place in arrived.drain(..) {
+            let Some(row) = rows.get_mut(place) else { continue };
+            if row.listed != Listed::Arrived {
+                continue;
+            }
+            row.listed = if row.is_shown { Listed::Group } else { Listed::Nowhere };
+            if let Some(row) = rows.get(place).filter(|row| row.is_shown) {
+                let key_of = |place| rows.get(place).map_or(&[][..], Row::key);
+                groups.insert(row.family, (row.key(), place), hasher, key_of);
+            }
+        }
     }
 
     /// Takes a row out.
     pub(crate) fn remove(&mut self, place: u32, hasher: &RandomState) {
-        self.ungroup(place, hasher);
-        let slot = usize::try_from(place).ok().and_then(|at| self.rows.get_mut(at));
-        let Some(row) = slot.and_then(Option::take) else { return };
+        self.hide(place, hasher);
+        let Some(row) = self.rows.remove(place) else { return };
         self.bytes -= row.weight();
         if let Ok(entry) = self.index.find_entry(wide(row.hash), |other| *other == place) {
             entry.remove();
         }
-        self.free.push(place);
     }
 
     /// Looks at `most` rows and takes out those that may go.
-    pub(crate) fn evict(&mut self, most: usize, hasher: &RandomState) {
-        for _ in 0..most.min(self.rows.len()) {
+    pub(crate) fn evict(&mut self, most: u32, hasher: &RandomState) {
+        for _ in 0..most.min(self.rows.places()) {
             let place = self.hand;
-            self.hand = if place + 1 < self.rows.len() { place + 1 } else { 0 };
-            let Some(Some(row)) = self.rows.get_mut(place) else { continue };
+            self.hand = if place + 1 < self.rows.places() { place + 1 } else { 0 };
+            let Some(row) = self.rows.get_mut(place) else { continue };
             if row.may_leave() {
                 self.departed = self.departed.max(row.last_write());
-                self.remove(u32::try_from(place).unwrap_or(u32::MAX), hasher);
+                self.remove(place, hasher);
             }
         }
     }
 
     /// The prefixes of a family's groups that are not slots.
-    pub(crate) fn prefixes(&self, family: Family) -> impl Iterator<Item = &[u8]> {
-        self.groups.prefixes(family)
-    }
-
-    /// A group, if it has rows.
-    pub(crate) fn group_rows(
-        &self,
+    pub(crate) fn prefixes(
+        &mut self,
         family: Family,
-        group: GroupOf<'_>,
         hasher: &RandomState,
-    ) -> Option<&Group> {
-        self.groups.get(family, group, hasher)
+    ) -> impl Iterator<Item = &[u8]> {
+        self.sort_in(hasher);
+        self.groups.prefixes(family)
     }
 
     /// Up to `most` rows of a group within bounds, as `seen` sees them, in walking order. False:
     /// these are the last.
     pub(crate) fn page(
-        &self,
-        group: &Group,
-        bounds: Bounds<'_>,
-        direction: Direction,
+        &mut self,
+        (family, group): (Family, GroupOf<'_>),
+        hasher: &RandomState,
+        (bounds, direction): (Bounds<'_>, Direction),
         seen: impl Fn(&Row) -> Option<Found>,
         most: usize,
         page: &mut Vec<Found>,
     ) -> bool {
-        let key_of = |place| row_at(&self.rows, place).map_or(&[][..], Row::key);
-        let visible = |place: u32| row_at(&self.rows, place).and_then(&seen);
+        self.sort_in(hasher);
+        let Some(group) = self.groups.get(family, group, hasher) else { return false };
+        let key_of = |place| self.rows.get(place).map_or(&[][..], Row::key);
+        let visible = |place: u32| self.rows.get(place).and_then(&seen);
         let rows = group.within(bounds, key_of);
         match direction {
             Direction::Forward => page.extend(rows.filter_map(visible).take(most)),
@@ -180,18 +207,9 @@ impl Shard {
 
     /// The places of the rows of a family whose keys are in a range.
     pub(crate) fn places_in(&self, family: Family, range: &KeyRange) -> Vec<u32> {
-        let mut places = Vec::new();
-        for (place, row) in self.rows.iter().enumerate() {
-            if row.as_ref().is_some_and(|row| row.family == family && range.contains(row.key())) {
-                places.extend(u32::try_from(place));
-            }
-        }
-        places
+        let is_in = |(_, row): &(u32, &Row)| row.family == family && range.contains(row.key());
+        self.rows.iter().filter(is_in).map(|(place, _)| place).collect()
     }
-}
-
-fn row_at(rows: &[Option<Row>], place: u32) -> Option<&Row> {
-    rows.get(usize::try_from(place).ok()?)?.as_ref()
 }
 
 /// The part of a hash that a row keeps.
@@ -309,5 +327,45 @@ impl Shards {
             _ => return (None, 0),
         };
         (words.get(usize::from(slot / BITS)), 1 << (slot % BITS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::row::{Made, Version};
+    use super::*;
+    use std::ops::Bound;
+
+    #[test]
+    fn rows_that_come_and_go_leave_nothing_for_walks() {
+        const KEY: &[u8] = b"\0\x01key";
+        let (mut shard, hasher) = (Shard::default(), RandomState::default());
+        let row = |key: &[u8]| {
+            let hash = short(hash_of(&hasher, Family::Metadata, key));
+            Row::new(Family::Metadata, key.len(), hash, Version::new(key, true, Made::by(1)))
+        };
+        let walked = |shard: &mut Shard| {
+            let mut page = Vec::new();
+            let group = (Family::Metadata, GroupOf::of(Family::Metadata, KEY));
+            let all = ((Bound::Unbounded, Bound::Unbounded), Direction::Forward);
+            shard.page(group, &hasher, all, |row| Some(row.newest()), 9, &mut page);
+            page.iter().map(|found| found.value.key().to_vec()).collect::<Vec<_>>()
+        };
+        for _ in 0..10_000 {
+            let place = shard.insert(row(KEY));
+            shard.show(place);
+            shard.remove(place, &hasher);
+        }
+        assert!(shard.arrived.len() < 200, "{}", shard.arrived.len());
+        // Its place stands there already, more than once.
+        let place = shard.insert(row(KEY));
+        assert!(walked(&mut shard).is_empty(), "nobody has shown it");
+        shard.show(place);
+        assert_eq!(walked(&mut shard), [KEY]);
+        shard.hide(place, &hasher);
+        assert!(walked(&mut shard).is_empty());
+        shard.show(place);
+        shard.show(place);
+        assert_eq!(walked(&mut shard), [KEY]);
     }
 }

@@ -110,12 +110,10 @@ impl<'a> TableWalk<'a> {
             let shards = &self.table.shards;
             let is_full = is_forward(range) && {
                 let of = GroupOf::of(self.family, group);
-                let shard = shards.lock(shards.number(self.family, of));
+                let mut shard = shards.lock(shards.number(self.family, of));
                 let seen = |row: &Row| self.sight.of(row);
-                let group = shard.group_rows(self.family, of, &shards.hasher);
-                group.is_some_and(|group| {
-                    shard.page(group, range, self.direction, seen, PAGE, &mut page)
-                })
+                let walked = (range, self.direction);
+                shard.page((self.family, of), &shards.hasher, walked, seen, PAGE, &mut page)
             };
             if let Some(last) = page.last() {
                 self.last = Some(last.value.clone());

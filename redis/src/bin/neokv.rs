@@ -50,6 +50,7 @@ fn main() -> ExitCode {
 
 fn run(settings: Settings) -> ExitCode {
     process::init_logging(&settings.config);
+    process::usage::return_memory_soon();
     for note in &settings.notes {
         tracing::warn!("{note}");
     }

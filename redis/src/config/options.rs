@@ -264,10 +264,10 @@ options! {
         "Refuse writes that need space while the disk has less free than this; reads and deletes \
          go on. 0 never refuses.";
     block_cache: usize = "block-cache", Storage,
-        Bytes { min: MIB, max: 1024 * GIB }, "128mb", "block-cache",
+        Bytes { min: MIB, max: 1024 * GIB }, "32mb", "block-cache",
         "Memory for blocks read from disk.";
     row_table: usize = "row-table", Storage,
-        Bytes { min: MIB, max: 1024 * GIB }, "128mb", "row-table",
+        Bytes { min: MIB, max: 1024 * GIB }, "64mb", "row-table",
         "Memory for rows: those that wait for being written behind, and those that are read \
          often.";
     write_behind: usize = "write-behind", Storage,
@@ -291,7 +291,7 @@ options! {
         "Regions into which the first start cuts the keyspace; later starts keep what is there. \
          With more than one, all keys of a command must be in one Region, or CROSSSLOT.";
     raft_log_bytes: u64 = "raft-log-bytes", Raft,
-        Bytes { min: MIB, max: 1024 * GIB }, "64mb", "raft-log-bytes",
+        Bytes { min: MIB, max: 1024 * GIB }, "16mb", "raft-log-bytes",
         "Log that all Regions together keep, in bytes. Above it, applied entries of the largest \
          logs are purged down to half, oldest first, but for those that a live follower lacks; \
          above twice as much those too, and the follower gets a snapshot.";

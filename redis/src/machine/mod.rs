@@ -39,7 +39,7 @@ mod request;
 use bytes::Bytes;
 use neokv_encoding::family::Family;
 use neokv_encoding::hlc;
-use neokv_encoding::key::slot_bounds;
+use neokv_encoding::key::{UserKey, slot_bounds};
 use neokv_encoding::proto::write_command::Kind;
 use neokv_encoding::proto::{ClientCommand, PurgeExpired, RedisWriteRequest, WriteCommand};
 use neokv_encoding::region::Descriptor;
@@ -117,6 +117,9 @@ impl StateMachine for RedisMachine {
         let mut outcomes = Vec::with_capacity(total);
         let (mut position, mut spent) = (0u64, 0u64);
         cx.batch.start_meter();
+        if total > 1 {
+            expect_records(cx, &request.commands);
+        }
         for command in request.commands {
             // The first command is always carried out, so that every entry makes progress.
             let written = u64::try_from(cx.batch.metered()).unwrap_or(u64::MAX);
@@ -263,6 +266,19 @@ fn belongs_here(cx: &ApplyContext<'_>, command: &Command, args: &[Bytes]) -> boo
         Scope::Keys => keys(command.keys, args).all(|key| cx.owns(slot_of(key))),
         _ => cx.is_as_routed(),
     }
+}
+
+/// Tells the batch which records the commands of an entry will look for.
+fn expect_records(cx: &mut ApplyContext<'_>, commands: &[WriteCommand]) {
+    for WriteCommand { namespace, kind } in commands {
+        let Some(Kind::Client(ClientCommand { args })) = kind else { continue };
+        let command = args.first().and_then(|name| table::lookup(name));
+        for key in command.into_iter().flat_map(|command| keys(command.keys, args)) {
+            let record = UserKey::new(*namespace, key.clone()).metadata();
+            cx.batch.expect(Family::Metadata, &record);
+        }
+    }
+    cx.batch.warm();
 }
 
 fn decode(payload: &Bytes) -> Result<RedisWriteRequest, ApplyError> {
