@@ -71,6 +71,9 @@ mod budget;
 mod budgeted_read;
 mod cursor;
 mod db;
+#[cfg(test)]
+#[path = "../tests/it/disk_trace.rs"]
+mod disk_trace;
 mod engine;
 mod error;
 pub mod families;

@@ -141,6 +141,8 @@ fn run(engine: &Engine, stopping: &AtomicBool) {
 
 #[cfg(test)]
 mod tests {
+    mod power_loss;
+
     use super::*;
     use crate::options::Options;
 
