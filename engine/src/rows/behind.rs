@@ -407,3 +407,72 @@ fn note_row(shard: &mut super::shard::Shard, place: u32, value: Option<&[u8]>, a
     let added = row.note(Version::new(&bytes, value.is_some(), Made::by(at)));
     shard.bytes += added;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Bounds, Sight};
+    use super::*;
+    use crate::range::Direction;
+
+    const KEY: &[u8] = b"\0\x01key";
+
+    fn table() -> RowTable {
+        RowTable::new(Bounds { dirty: 1 << 20, rows: 1 << 20 })
+    }
+
+    fn commit(table: &RowTable, value: &[u8]) {
+        let mut pending = table.begin();
+        table.write(&mut pending, Family::Metadata, KEY, Some(value));
+        table.commit(&mut [pending]);
+    }
+
+    /// What a walk finds that sees the state as of a write.
+    fn walked(table: &RowTable, at: u64) -> Option<Vec<u8>> {
+        let range = KeyRange::all();
+        let walk = table.walk(Family::Metadata, &range, Direction::Forward, Sight::AsOf(at));
+        walk.row().and_then(|(_, value)| value.map(<[u8]>::to_vec))
+    }
+
+    #[test]
+    fn what_is_written_behind_is_the_state_of_the_cut_whatever_is_written_meanwhile() {
+        let (table, readers) = (table(), Readers::new());
+        commit(&table, b"old");
+        let cut = table.cut(&mut table.order.lock(), &readers);
+        // Nobody but the cut needs the older version any more.
+        commit(&table, b"new");
+        let mut written = Vec::new();
+        let (left, result) = table.write_cut(cut, &readers, |rows| {
+            commit(&table, b"newest");
+            written.extend(rows.iter().map(|row| row.value().map(<[u8]>::to_vec)));
+            Ok::<_, ()>(())
+        });
+        assert_eq!((written, result), (vec![Some(b"old".to_vec())], Ok(())));
+        assert!(left.rows.len() == 1, "it is dirty still");
+    }
+
+    #[test]
+    fn a_read_that_opens_while_rows_are_written_behind_finds_them_here() {
+        let (table, readers) = (table(), Readers::new());
+        commit(&table, b"old");
+        let mut open = None;
+        let drained = table.drain(&readers, |_| {
+            // RocksDB does not have the row yet, so neither has the snapshot of this read.
+            open = Some(table.open(&readers, || ()).1);
+            Ok::<_, ()>(())
+        });
+        assert_eq!(drained, Ok(true));
+        let open = open.unwrap();
+        assert!(!table.release_clean(&readers), "the row stays");
+        assert_eq!(walked(&table, open.at).as_deref(), Some(&b"old"[..]));
+        // A newer version does not take it away either, written behind or not.
+        commit(&table, b"new");
+        for _ in 0..2 {
+            assert_eq!(walked(&table, open.at).as_deref(), Some(&b"old"[..]));
+            table.drain(&readers, |_| Ok::<_, ()>(())).unwrap();
+        }
+        let at = open.at;
+        drop(open);
+        assert!(table.release_clean(&readers), "nobody looks for it any more");
+        assert_eq!(walked(&table, at), None);
+    }
+}
