@@ -2,9 +2,10 @@
 //! whenever each of them has written its rows there.
 //!
 //! Three nodes in this process share one Region. Random commands of all types go to the leader. One
-//! replica flushes after nearly every pipeline, one now and then, one never and is killed on the
-//! way; the leadership moves. What is compared in the end are the rows that the files hold, in all
-//! families of users' data, and how far the log was applied. Rows of deleted collections are
+//! replica writes everything behind and flushes after nearly every pipeline, one does either now
+//! and then, one never and is killed on the way; the leadership moves. In the end two are stopped,
+//! and one writes everything behind and is killed. What is compared are the rows that RocksDB has
+//! in all families of users' data, and how far the log was applied. Rows of deleted collections are
 //! dropped before: compactions do that, sooner or later.
 
 use std::ffi::OsString;
@@ -83,6 +84,15 @@ impl Replica {
         self.node.stop().await;
         network.heal_all();
         (self.id, image)
+    }
+
+    /// The same, when everything that it has applied was written behind.
+    async fn kill_written_behind(self, network: &LocalTransport) -> tempfile::TempDir {
+        let engine = self.node.context().engine.clone();
+        engine.drain().unwrap();
+        engine.wait_for_background_work().unwrap();
+        drop(engine);
+        self.kill(network).await.1
     }
 }
 
@@ -167,6 +177,7 @@ impl Commands {
                 let engine = &replica.node.context().engine;
                 match replica.id {
                     1 if self.random.u8(..4) > 0 => engine.flush().unwrap(),
+                    2 if self.random.u8(..8) == 0 => engine.drain().unwrap(),
                     2 if self.random.u8(..16) == 0 => {
                         let at = self.random.usize(..Family::DATA.len());
                         engine.flush_family(Family::DATA[at]).unwrap();
@@ -247,8 +258,12 @@ async fn replicas_of_one_log_are_equal_byte_for_byte_whatever_their_flush_times(
 
     let mut dirs = Vec::new();
     for replica in replicas {
-        replica.node.stop().await;
-        dirs.push(replica.dir);
+        if replica.id == KILLED {
+            dirs.push(replica.kill_written_behind(&network).await);
+        } else {
+            replica.node.stop().await;
+            dirs.push(replica.dir);
+        }
     }
     let [first, others @ ..] = &dirs[..] else { unreachable!() };
     let expected = rows(&data(first));
