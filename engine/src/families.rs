@@ -71,6 +71,8 @@ const BLOOM_BITS: f64 = 10.0;
 pub(crate) struct Shared {
     pub(crate) cache: Cache,
     pub(crate) memtables: WriteBufferManager,
+    /// Bytes that all memtables may take together.
+    memtable_bytes: usize,
 }
 
 impl Shared {
@@ -78,9 +80,9 @@ impl Shared {
         let cache = Cache::new_lru_cache(options.block_cache_bytes.max(MIB));
         // Writers are never stopped for the memtable budget: RocksDB flushes the largest memtable
         // instead.
-        let memtables =
-            WriteBufferManager::new_write_buffer_manager(options.memtable_bytes.max(MIB), false);
-        Shared { cache, memtables }
+        let memtable_bytes = options.memtable_bytes.max(MIB);
+        let memtables = WriteBufferManager::new_write_buffer_manager(memtable_bytes, false);
+        Shared { cache, memtables, memtable_bytes }
     }
 }
 
@@ -155,12 +157,32 @@ pub(crate) fn family(family: Family, shared: &Shared) -> rocksdb::Options {
         }
         Family::Expire => table.set_block_size(8 * KIB),
         Family::RaftLog => raft_log(&mut cf, &mut table),
-        Family::Default | Family::RaftState | Family::Region | Family::SlotStats => {
-            cf.set_write_buffer_size(4 * MIB);
-        }
+        Family::Default | Family::RaftState | Family::Region | Family::SlotStats => {}
     }
+    memtable(&mut cf, family, shared.memtable_bytes);
     cf.set_block_based_table_factory(&table);
     cf
+}
+
+/// How large a family's memtable becomes, and in which steps it takes memory, where all of them
+/// together have `bytes`.
+///
+/// A memtable takes a block of memory for its first row, and one with a bloom filter the filter,
+/// which is a tenth of its size, before that. If these alone were more than `bytes`, every write
+/// would flush a memtable with next to nothing in it. So both shrink with `bytes`: together they
+/// are less than a half.
+fn memtable(cf: &mut rocksdb::Options, family: Family, bytes: usize) {
+    let size = match family {
+        // Most entries die there and never reach a file.
+        Family::RaftLog => 64 * MIB,
+        Family::Metadata | Family::Subkey | Family::ZsetScore => 8 * MIB,
+        Family::Expire => 16 * MIB,
+        Family::Default | Family::RaftState | Family::Region | Family::SlotStats => 4 * MIB,
+    };
+    let most = if family == Family::RaftLog { bytes } else { bytes / 4 };
+    let size = size.min(most);
+    cf.set_write_buffer_size(size);
+    cf.set_arena_block_size((size / 8).min(bytes / 32).min(MIB));
 }
 
 /// What all families agree on about files.
@@ -178,7 +200,6 @@ fn table(shared: &Shared) -> BlockBasedOptions {
 }
 
 fn levels(cf: &mut rocksdb::Options) {
-    cf.set_write_buffer_size(16 * MIB);
     cf.set_max_write_buffer_number(4);
     cf.set_level_compaction_dynamic_level_bytes(true);
     cf.set_max_bytes_for_level_base(u64_of(256 * MIB));
@@ -229,12 +250,10 @@ fn collections(
 /// A family whose rows come as files of some megabytes ([`crate::engine`]). Twice as many of them
 /// as RocksDB would have are merged at once, so that the next level is rewritten half as often.
 fn written_behind(cf: &mut rocksdb::Options) {
-    cf.set_write_buffer_size(8 * MIB);
     cf.set_level_zero_file_num_compaction_trigger(8);
 }
 
 fn raft_log(cf: &mut rocksdb::Options, table: &mut BlockBasedOptions) {
-    cf.set_write_buffer_size(64 * MIB);
     cf.set_max_write_buffer_number(3);
     // Entries are gone before zstd would pay; the oldest files hold the purged ones, so they are
     // merged away first.

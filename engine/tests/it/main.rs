@@ -18,6 +18,8 @@ mod full_disk;
 #[cfg(test)]
 mod log_bytes;
 #[cfg(test)]
+mod memtables;
+#[cfg(test)]
 mod orphans;
 #[cfg(test)]
 mod power_loss;
