@@ -50,6 +50,7 @@ use crate::rows::{Behind, Bounds, Direct, RowTable, Sight};
 use crate::snapshot::Snapshot;
 use crate::synced::{LogFinder, SyncedNotes};
 
+use self::write_behind::pace::Waiting;
 use self::write_behind::{WriteBehind, files};
 
 /// What a write has survived when the call returns.
@@ -102,6 +103,7 @@ pub(crate) struct Inner {
     pub(crate) mode: Mode,
     pub(crate) readers: Arc<Readers>,
     pub(crate) rows: RowTable,
+    pub(crate) waiting: Waiting,
     pub(crate) orphans: Arc<OrphanControl>,
     pub(crate) health: Arc<HealthState>,
     pub(crate) shared: Shared,
@@ -284,7 +286,8 @@ impl Engine {
         if changed.is_empty() && batches.is_empty() {
             return write();
         }
-        let Inner { rows, readers, .. } = &**self.0;
+        let Inner { rows, readers, waiting, .. } = &**self.0;
+        let _waits = waiting.enter();
         let drain = |behind: &[Behind]| self.write_rows(behind);
         rows.write_through(readers, changed, &mut batches, drain, write).inspect_err(|_| {
             batches.iter_mut().for_each(|pending| rows.abandon(pending));
@@ -448,6 +451,7 @@ impl Parts {
             mode,
             readers: self.readers,
             rows: RowTable::new(bounds),
+            waiting: Waiting::default(),
             orphans: self.orphans,
             health: self.health,
             shared: self.shared,

@@ -55,7 +55,7 @@ use neokv_encoding::family::Family;
 use neokv_encoding::key::{ScoreRef, SubkeyFamilyRef, prefix_end};
 use rocksdb::{
     BlockBasedOptions, BlockBasedPinningTier, Cache, DBCompactionPri, DBCompressionType,
-    DBRecoveryMode, DataBlockIndexType, LogLevel, SliceTransform, WriteBufferManager,
+    DBRecoveryMode, DataBlockIndexType, EnvOptions, LogLevel, SliceTransform, WriteBufferManager,
 };
 
 use crate::options::{DamagedLog, Options};
@@ -122,6 +122,15 @@ fn write_ahead_log(db: &mut rocksdb::Options, options: &Options) {
     db.set_unordered_write(false);
     db.set_atomic_flush(false);
     db.set_manual_wal_flush(false);
+}
+
+/// How a file reaches the disk that RocksDB does not write in the background itself: in steps, and
+/// each waits for the one before. So a sync of the log waits for two steps, not for a whole file.
+pub(crate) fn file_steps() -> EnvOptions {
+    let mut steps = EnvOptions::default();
+    steps.set_bytes_per_sync(u64_of(MIB));
+    steps.set_strict_bytes_per_sync(true);
+    steps
 }
 
 fn background_work(db: &mut rocksdb::Options, options: &Options) {

@@ -33,8 +33,8 @@ pub struct Options {
     pub row_bytes: usize,
     /// Write-ahead log that may have to be replayed after a crash. It bounds the time to restart.
     pub max_wal_bytes: u64,
-    /// What flushes and compactions may write per second; `None` for no limit. Foreground writes
-    /// never wait for it.
+    /// What flushes and compactions may write per second, and what rows may that are written behind
+    ///; `None` for no limit. Foreground writes never wait for it.
     pub background_bytes_per_second: Option<NonZeroU64>,
     /// Threads for flushes and compactions.
     pub background_jobs: u16,

@@ -122,6 +122,11 @@ impl RowTable {
         self.dirty_in(&self.order.lock()) <= self.bounds.dirty
     }
 
+    /// Whether writers will have to wait soon.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.dirty_in(&self.order.lock()) > self.bounds.dirty.midpoint(self.enough())
+    }
+
     fn dirty_in(&self, order: &Order) -> usize {
         order.dirty_bytes + self.behind_bytes.load(Ordering::Relaxed)
     }

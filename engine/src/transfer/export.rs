@@ -107,7 +107,8 @@ impl<'s> Export<'s> {
         let options = families::family(family, &self.shared);
         let path = self.dir.join(format!("{}-{}.sst", family.name(), self.files));
         self.files += 1;
-        let mut writer = SstFileWriter::create(&options);
+        let steps = families::file_steps();
+        let mut writer = SstFileWriter::create_with_env_options(&options, &steps);
         writer.open(&path)?;
         writer.put(key, value)?;
         let (mut count, mut ahead) = (1, length(key, value));

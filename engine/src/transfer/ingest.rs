@@ -90,7 +90,9 @@ impl Engine {
         self.write_log(begin, Durability::Synced)?;
         self.delete_files_in_ranges(cleared)?;
         self.take_in(files)?;
+        let waits = self.0.waiting.enter();
         self.0.rows.forget(cleared);
+        drop(waits);
         finish.delete(Family::Default, &mark);
         self.write_log(finish, Durability::Synced)
     }

@@ -53,6 +53,10 @@ pub(crate) enum Event {
     Sync {
         inode: u64,
     },
+    /// A part of it is on its way to the disk, and nobody knows how far.
+    Step {
+        inode: u64,
+    },
     Rename {
         inode: u64,
         from: String,
@@ -116,6 +120,7 @@ fn parse(mut trace: &[u8]) -> Vec<Event> {
             }
             "truncate" => Event::Truncate { inode, length: number(&name) },
             "sync" => Event::Sync { inode },
+            "step" => Event::Step { inode },
             "rename" => Event::Rename { inode, from: name, to: take_line(&mut trace) },
             "remove" if rest.starts_with("note ") => continue,
             "remove" => Event::Remove { name: rest.to_owned() },
@@ -305,7 +310,7 @@ impl Disk {
                 self.nodes[node].renamings.clear();
                 self.nodes[node].durable = self.nodes[node].current.clone();
             }
-            Event::Note(_) => {}
+            Event::Step { .. } | Event::Note(_) => {}
         }
     }
 

@@ -9,7 +9,7 @@
  * Each event is a line, and behind `write` follow the bytes. Names are relative to the directory.
  *
  *   create INODE NAME       mkdir INODE NAME       link INODE NAME
- *   write INODE AT LENGTH   truncate INODE LENGTH  sync INODE
+ *   write INODE AT LENGTH   truncate INODE LENGTH  sync INODE     step INODE
  *   rename INODE FROM/TO separated by a line feed  remove NAME
  *
  * A call and its event are one step under a lock, so the order of the events is the order of the
@@ -181,6 +181,16 @@ static int sync_file(long call, int file) {
 
 int fsync(int file) { return sync_file(SYS_fsync, file); }
 int fdatasync(int file) { return sync_file(SYS_fdatasync, file); }
+
+/* Starts to write a part of a file to the disk; it makes nothing durable. */
+int sync_file_range(int file, off_t at, off_t length, unsigned int flags) {
+    int result = syscall(SYS_sync_file_range, file, at, length, flags);
+    if (!ours(file)) return result;
+    enter();
+    event("step %lu\n", inode_at(file));
+    leave();
+    return result;
+}
 
 int renameat(int from_at, const char *from, int to_at, const char *to) {
     char old_path[PATH_MAX], new_path[PATH_MAX];

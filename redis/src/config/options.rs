@@ -284,7 +284,8 @@ options! {
         "Write-ahead log that a restart may have to replay; beyond it the oldest part is flushed.";
     background_io_limit: u64 = "background-io-limit", Storage,
         Bytes { min: 0, max: 64 * GIB }, "128mb", "background-io-limit",
-        "Bytes per second that flushes and compactions may write; 0 sets no limit.";
+        "Bytes per second that flushes and compactions may write, and as many again for rows that \
+         are written behind while no client waits for it; 0 sets no limit.";
 
     initial_regions: u16 = "initial-regions", Raft,
         Count { min: 1, max: 16_384 }, "1", "initial-regions",

@@ -25,14 +25,13 @@ use neokv_encoding::key;
 use rocksdb::{IngestExternalFileOptions, SstFileWriter};
 
 use super::super::{Durability, Engine};
+use super::pace::Pace;
 use crate::error::{EngineError, Result};
 use crate::families;
 use crate::rows::Behind;
 
 /// The directory of the files, inside that of the store.
 const DIR: &str = "behind";
-/// Written to the disk in steps, so that a sync of the log does not wait for a whole file.
-const SYNC_STEP: u64 = 1 << 20;
 
 /// Where the rows of a family are on their way.
 fn path(engine: &Engine, family: Family) -> PathBuf {
@@ -46,8 +45,9 @@ fn path(engine: &Engine, family: Family) -> PathBuf {
 pub(super) fn write(engine: &Engine, rows: &[Behind]) -> Result<()> {
     let dir = engine.dir().join(DIR);
     fs::create_dir_all(&dir).map_err(|error| EngineError::from_io(&dir, error))?;
+    let mut pace = Pace::new(engine);
     for of_family in rows.chunk_by(|row, next| row.family == next.family) {
-        write_file(engine, of_family)?;
+        write_file(engine, of_family, &mut pace)?;
     }
     // The directory is new, so its own name must be on the disk as well: a file that is lost would
     // be taken for one that RocksDB has.
@@ -58,18 +58,19 @@ pub(super) fn write(engine: &Engine, rows: &[Behind]) -> Result<()> {
 }
 
 /// Writes and syncs the file of one family.
-fn write_file(engine: &Engine, rows: &[Behind]) -> Result<()> {
+fn write_file(engine: &Engine, rows: &[Behind], pace: &mut Pace<'_>) -> Result<()> {
     let Some(family) = rows.first().map(|row| row.family) else { return Ok(()) };
     let mut options = families::family(family, &engine.0.shared);
     families::for_new_rows(&mut options);
-    options.set_bytes_per_sync(SYNC_STEP);
-    let mut writer = SstFileWriter::create(&options);
+    let steps = families::file_steps();
+    let mut writer = SstFileWriter::create_with_env_options(&options, &steps);
     writer.open(path(engine, family))?;
     for row in rows {
         match row.value() {
             Some(value) => writer.put(row.key(), value)?,
             None => writer.delete(row.key())?,
         }
+        pace.wrote(row.len());
     }
     Ok(writer.finish()?)
 }
@@ -190,7 +191,7 @@ mod tests {
                 fs::create_dir_all(engine.dir().join(DIR)).unwrap();
                 for of_family in rows.chunk_by(|row, next| row.family == next.family) {
                     images.push((&b"old"[..], image(dir.path())));
-                    write_file(&engine, of_family)?;
+                    write_file(&engine, of_family, &mut Pace::new(&engine))?;
                 }
                 images.push((b"old", image(dir.path())));
                 mark(&engine, true)?;
@@ -229,7 +230,7 @@ mod tests {
         let failed = engine.0.rows.drain(&engine.0.readers, |rows| {
             fs::create_dir_all(engine.dir().join(DIR)).unwrap();
             for of_family in rows.chunk_by(|row, next| row.family == next.family) {
-                write_file(&engine, of_family)?;
+                write_file(&engine, of_family, &mut Pace::new(&engine))?;
             }
             mark(&engine, true)?;
             Err(EngineError::Io { detail: "told to".into() })

@@ -1,8 +1,9 @@
 //! Bringing rows of the table into RocksDB, and the thread that does.
 //!
-//! A few rows are one batch, through the write-ahead log. Many are [files].
+//! A few rows are one batch, through the write-ahead log. Many are [files], written at a [pace].
 
 pub(crate) mod files;
+pub(crate) mod pace;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -34,11 +35,17 @@ const FEW_BYTES: usize = 256 << 10;
 const FEW_ROWS: usize = 1 << 11;
 
 impl Engine {
-    /// Brings everything that waits for it into RocksDB.
+    /// Brings everything that waits for it into RocksDB, as fast as it goes.
     ///
     /// # Errors
     /// The write failed; the rows go on waiting.
     pub fn drain(&self) -> Result<()> {
+        let _waits = self.0.waiting.enter();
+        self.drain_at_pace()
+    }
+
+    /// The same at a pace at which others hardly notice, unless somebody waits.
+    fn drain_at_pace(&self) -> Result<()> {
         self.0.rows.drain(&self.0.readers, |rows| self.write_rows(rows)).map(drop)
     }
 
@@ -92,6 +99,7 @@ impl WriteBehind {
 impl Drop for WriteBehind {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
+        let _waits = self.engine.0.waiting.enter();
         self.engine.0.rows.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -119,7 +127,7 @@ fn run(engine: &Engine, stopping: &AtomicBool) {
             thread::sleep(WHILE_IT_LAGS);
             continue;
         }
-        if let Err(error) = engine.drain() {
+        if let Err(error) = engine.drain_at_pace() {
             // Writers learn of it by the state of the store, and wait or are refused.
             tracing::warn!(%error, "rows could not be written behind; they stay in memory");
             thread::sleep(AFTER_FAILURE);

@@ -22,6 +22,8 @@ use crate::recovery;
 const ROUNDS: u8 = 3;
 /// Rows of each family.
 const ROWS: u8 = 12;
+/// Mebibytes of a large file.
+const LARGE: u8 = 8;
 /// The child process, and what it is to do.
 const CHILD: &str = "engine::write_behind::tests::power_loss::the_process_that_is_recorded";
 const WORK: &str = "NEOKV_RECORD_WORK";
@@ -79,8 +81,15 @@ fn work(engine: &Engine, round: u8) {
 fn the_process_that_is_recorded() {
     let Some(dir) = std::env::var_os("NEOKV_RECORD_DIR") else { return };
     let engine = Engine::open(Path::new(&dir), &options()).unwrap();
-    if std::env::var(WORK).unwrap() == "rounds" {
-        (1..=ROUNDS).for_each(|round| work(&engine, round));
+    match &*std::env::var(WORK).unwrap() {
+        "rounds" => (1..=ROUNDS).for_each(|round| work(&engine, round)),
+        "large" => {
+            let mut batch = engine.batch();
+            (0..LARGE)
+                .for_each(|number| batch.put(Family::Metadata, key(number), vec![7; 1 << 20]));
+            engine.write_behind(vec![batch]).unwrap();
+        }
+        _ => {}
     }
 }
 
@@ -118,7 +127,8 @@ impl Trace {
         for (at, event) in self.events.iter().enumerate() {
             disk.play(event);
             promise.note(event);
-            let is_write = |event: &Event| matches!(event, Event::Write { .. });
+            let is_write =
+                |event: &Event| matches!(event, Event::Write { .. } | Event::Step { .. });
             // Many writes in a row say the same.
             if is_write(event) && self.events.get(at + 1).is_some_and(is_write) {
                 continue;
@@ -233,6 +243,22 @@ fn a_power_loss_while_a_start_finishes_what_another_one_has_left_changes_nothing
     let promise = Promise { begun: 2, logged: 2, drained: 2, durable: 2 };
     let images = Trace::of(half.path(), "open").survive(promise).unwrap();
     assert!(images > 40, "{images}");
+}
+
+#[test]
+fn a_large_file_is_on_its_way_to_the_disk_before_it_is_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Engine::open(dir.path(), &options()).unwrap());
+    let Trace { events, .. } = Trace::of(dir.path(), "large");
+    let of_file = |event: &Event| match event {
+        Event::Create { inode, name } if name.starts_with("behind/") => Some(*inode),
+        _ => None,
+    };
+    let file = events.iter().find_map(of_file).unwrap();
+    let steps = events.iter().take_while(|event| **event != Event::Sync { inode: file });
+    let steps = steps.filter(|event| **event == Event::Step { inode: file }).count();
+    // RocksDB leaves the last mebibyte for the sync.
+    assert!(steps >= usize::from(LARGE) - 2, "{steps}");
 }
 
 /// Leaves syncs out of a trace, and expects that a power loss shows it.
