@@ -111,6 +111,7 @@ pub use options::{DamagedLog, Options};
 pub use orphans::{OrphanGuard, OrphanStats};
 pub use range::{Direction, KeyRange};
 pub use read::{Read, Slice};
+pub use rows::RowStats;
 pub use snapshot::Snapshot;
 pub use space::Space;
 pub use stats::{EngineStats, FamilyStats};

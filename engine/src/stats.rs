@@ -10,6 +10,7 @@ use rocksdb::statistics::Ticker;
 
 use crate::engine::Engine;
 use crate::orphans::OrphanStats;
+use crate::rows::RowStats;
 
 /// One family's share. Sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,8 @@ pub struct EngineStats {
     pub disk_bytes: u64,
     /// What the orphan filter did.
     pub orphans: OrphanStats,
+    /// The row table, and what was written behind.
+    pub rows: RowStats,
 }
 
 impl Engine {
@@ -125,6 +128,7 @@ impl Engine {
                 .property(Family::Default, properties::NUM_RUNNING_COMPACTIONS),
             open_snapshots: wide(self.0.readers.count()),
             orphans: self.0.orphans.stats(),
+            rows: self.0.rows.stats(),
         }
     }
 

@@ -110,6 +110,42 @@ metrics_table! {
         |f| f.raft.purged;
     "neokv_raft_log_entries", Gauge, "Entries of log that the Regions here hold.",
         |f| f.raft.log_entries;
+    "neokv_row_table_rows", Gauge, "Rows in memory.", |f| f.engine.rows.rows;
+    "neokv_row_table_bytes", Gauge, "Memory for those rows.", |f| f.engine.rows.bytes;
+    "neokv_row_table_limit_bytes", Gauge, "Memory beyond which rows are evicted.",
+        |f| f.engine.rows.bytes_limit;
+    "neokv_row_table_dirty_bytes", Gauge, "Rows that are applied and not in RocksDB yet.",
+        |f| f.engine.rows.dirty_bytes;
+    "neokv_row_table_dirty_limit_bytes", Gauge, "Bytes of such rows beyond which apply waits.",
+        |f| f.engine.rows.dirty_limit;
+    "neokv_row_table_dirty_age_milliseconds", Gauge,
+        "Time since the first write that RocksDB lacks; 0 if it has all.",
+        |f| millis(f.engine.rows.oldest_dirty);
+    "neokv_row_table_hits_total", Counter, "Look-ups of rows that were in memory.",
+        |f| f.engine.rows.hits;
+    "neokv_row_table_misses_total", Counter, "Look-ups that went to RocksDB.",
+        |f| f.engine.rows.misses;
+    "neokv_row_table_evicted_total", Counter, "Rows evicted from memory.",
+        |f| f.engine.rows.evicted;
+    "neokv_write_behind_runs_total", Counter, "Times that rows were written to RocksDB.",
+        |f| f.engine.rows.drains;
+    "neokv_write_behind_failures_total", Counter,
+        "Times that they could not be written; they stay in memory and are written again.",
+        |f| f.engine.rows.failed_drains;
+    "neokv_write_behind_rows_total", Counter,
+        "Rows written to RocksDB, each once in a run however often it had changed.",
+        |f| f.engine.rows.drained_rows;
+    "neokv_write_behind_bytes_total", Counter, "Bytes of their keys and values.",
+        |f| f.engine.rows.drained_bytes;
+    "neokv_write_behind_microseconds_total", Counter, "Time that it took to write them.",
+        |f| micros(f.engine.rows.drain_time);
+    "neokv_write_behind_last_microseconds", Gauge, "Time that the last run took.",
+        |f| micros(f.engine.rows.last_drain);
+    "neokv_write_behind_waits_total", Counter,
+        "Times that apply waited because too many rows were not in RocksDB yet.",
+        |f| f.engine.rows.waits;
+    "neokv_write_behind_wait_microseconds_total", Counter, "Time that apply waited for this.",
+        |f| micros(f.engine.rows.wait_time);
     "neokv_rocksdb_memtable_bytes", Gauge, "Memory for writes that are not yet flushed.",
         |f| f.engine.memtable_bytes;
     "neokv_rocksdb_block_cache_bytes", Gauge, "Memory for blocks read from disk.",
@@ -299,6 +335,14 @@ pub fn publish(facts: &Facts) {
             }
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Gauges are floats. Above 2^53 the last digits are rounded, which no graph shows.

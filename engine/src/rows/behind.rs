@@ -9,7 +9,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::group::GroupOf;
 use super::pending::Pending;
@@ -103,11 +103,15 @@ impl RowTable {
     /// Waits until there is room for more rows that RocksDB lacks, or until `give_up`.
     pub(crate) fn wait_for_room(&self, mut give_up: impl FnMut() -> bool) {
         const LOOK: Duration = Duration::from_millis(10);
-        let mut order = self.order.lock();
+        let (mut order, mut began) = (self.order.lock(), None);
         while self.dirty_in(&order) > self.bounds.dirty && !give_up() {
+            began.get_or_insert_with(Instant::now);
             self.wanted.notify_one();
             // Limited: what makes the caller give up tells nobody here.
             self.drained.wait_for(&mut order, LOOK);
+        }
+        if let Some(began) = began {
+            self.counts.waited(began.elapsed());
         }
     }
 
@@ -186,7 +190,7 @@ impl RowTable {
         let cut = self.cut(&mut self.order.lock(), readers);
         let has_rows = !cut.rows.is_empty();
         let (left, written) = self.write_cut(cut, readers, write);
-        self.put_back(&mut self.order.lock(), left);
+        self.put_back(&mut self.order.lock(), left, written.is_ok());
         self.leave(readers);
         written.map(|()| has_rows)
     }
@@ -195,13 +199,15 @@ impl RowTable {
     fn cut(&self, order: &mut Order, readers: &Readers) -> Cut {
         let rows = std::mem::take(&mut order.dirty);
         let bytes = std::mem::take(&mut order.dirty_bytes);
+        order.ages.cut();
         self.behind_bytes.store(bytes, Ordering::Relaxed);
         let ticket = readers.mark();
         Cut { at: self.reads.open(ticket, || order.last), ticket, rows, bytes }
     }
 
     /// What of a cut is dirty still counts from now on.
-    fn put_back(&self, order: &mut Order, mut left: Cut) {
+    fn put_back(&self, order: &mut Order, mut left: Cut, is_written: bool) {
+        order.ages.put_back(is_written, !left.rows.is_empty());
         order.dirty.append(&mut left.rows);
         order.dirty_bytes += left.bytes;
         self.behind_bytes.store(0, Ordering::Relaxed);
@@ -224,7 +230,7 @@ impl RowTable {
         });
         assert_eq!(behind.len(), cut.rows.len(), "dirty rows stay until they are written behind");
         behind.sort_unstable_by(Behind::order);
-        let written = if behind.is_empty() { Ok(()) } else { write(&behind) };
+        let written = if behind.is_empty() { Ok(()) } else { self.counted(&behind, write) };
         // First: the versions of the cut are not needed any more.
         drop(behind);
         self.reads.close(cut.ticket);
@@ -232,6 +238,19 @@ impl RowTable {
             Ok(()) => (self.settle(cut, readers), Ok(())),
             Err(error) => (cut, Err(error)),
         }
+    }
+
+    /// Writes rows, and counts them.
+    fn counted<E>(
+        &self,
+        behind: &[Behind],
+        write: impl FnOnce(&[Behind]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let began = Instant::now();
+        let written = write(behind);
+        let bytes = behind.iter().map(Behind::len).sum();
+        self.counts.drained(behind.len(), bytes, began.elapsed(), written.is_ok());
+        written
     }
 
     /// The rows of a cut are in RocksDB. Returns those that were written again meanwhile.
@@ -327,7 +346,7 @@ impl RowTable {
         let mut order = self.order.lock();
         let rest = self.cut(&mut order, readers);
         let (left, written) = self.write_cut(rest, readers, &drain);
-        self.put_back(&mut order, left);
+        self.put_back(&mut order, left, written.is_ok());
         written?;
         let no_read_opens = self.gate.write();
         let at = order.last + 1;
@@ -401,6 +420,9 @@ impl RowTable {
             }
         }
         order.dirty.retain(|place| !gone.contains(place));
+        if order.dirty.is_empty() {
+            order.ages.clear();
+        }
         leaving.clean.retain(|place| !gone.contains(place));
         leaving.marked.iter_mut().for_each(|(_, rows)| rows.retain(|place| !gone.contains(place)));
     }

@@ -59,6 +59,7 @@ pub(crate) mod pending;
 mod row;
 mod shard;
 mod slab;
+mod stats;
 mod walk;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -77,6 +78,8 @@ use pending::Pending;
 pub(crate) use row::Value;
 use row::{Found, Made, Row, Version};
 use shard::{Place, SHARDS, Shards, short};
+pub use stats::RowStats;
+use stats::{Ages, Counts};
 pub(crate) use walk::TableWalk;
 
 /// Longer rows, in bytes, are not kept once RocksDB has them: its cache serves them as well, and
@@ -101,6 +104,7 @@ struct Order {
     dirty: Vec<Place>,
     /// Bytes that were written since, about.
     dirty_bytes: usize,
+    ages: Ages,
 }
 
 /// A row that will be looked for soon: see [`RowTable::warm`].
@@ -135,6 +139,7 @@ pub(crate) struct RowTable {
     drained: Condvar,
     /// Told when rows should be.
     wanted: Condvar,
+    counts: Counts,
 }
 
 /// An open read: what it may look for stays. It ends when this is dropped.
@@ -186,6 +191,7 @@ impl RowTable {
             leaving: Mutex::default(),
             drained: Condvar::new(),
             wanted: Condvar::new(),
+            counts: Counts::default(),
         }
     }
 
@@ -324,6 +330,9 @@ impl RowTable {
                     order.dirty.push(place);
                 }
             });
+        }
+        if !order.dirty.is_empty() {
+            order.ages.begin();
         }
         if order.dirty_bytes > self.enough() {
             self.wanted.notify_one();

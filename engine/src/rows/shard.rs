@@ -18,6 +18,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::group::{Bounds, GroupOf, Groups, slot_at};
 use super::row::{Found, Listed, Row};
 use super::slab::Slab;
+use super::stats::Lookups;
 use crate::range::{Direction, KeyRange};
 
 /// Parts. Two threads meet at one of them seldom enough.
@@ -49,6 +50,7 @@ pub(crate) struct Shard {
     pub(crate) bytes: usize,
     /// The last write of any row that has left.
     pub(crate) departed: u64,
+    pub(crate) lookups: Lookups,
 }
 
 impl Shard {
@@ -69,11 +71,17 @@ impl Shard {
         self.index.find(wide(short(hash)), is_it).copied()
     }
 
-    /// The row of a key.
+    /// The row of a key that somebody looks up.
     #[inline]
     pub(crate) fn row(&mut self, family: Family, key: &[u8], hash: u64) -> Option<&mut Row> {
-        let place = self.find(family, key, hash)?;
-        self.at(place)
+        let place = self.find(family, key, hash);
+        self.lookups.count(place.is_some());
+        self.at(place?)
+    }
+
+    /// Number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
     }
 
     /// Reads what a look-up of a key with this hash will read. Returns something that depends on
@@ -167,6 +175,7 @@ impl Shard {
             let Some(row) = self.rows.get_mut(place) else { continue };
             if row.may_leave() {
                 self.departed = self.departed.max(row.last_write());
+                self.lookups.evicted();
                 self.remove(place, hasher);
             }
         }

@@ -139,6 +139,9 @@ fn memory(source: &InfoSource<'_>, out: &mut Lines) {
     out.bytes("total_system_memory", Memory::of_machine());
     out.bytes("maxmemory", 0);
     out.put("maxmemory_policy", "noeviction");
+    out.put("row_table_rows", source.facts.engine.rows.rows);
+    out.bytes("row_table", source.facts.engine.rows.bytes);
+    out.bytes("row_table_limit", source.facts.engine.rows.bytes_limit);
     out.put("mem_fragmentation_ratio", format_args!("{:.2}", ratio(memory.rss, memory.allocated)));
     out.put("mem_allocator", "jemalloc");
 }
@@ -153,6 +156,18 @@ fn persistence(source: &InfoSource<'_>, out: &mut Lines) {
     out.put("wal_bytes_written", source.facts.engine.wal_bytes);
     out.put("wal_syncs", source.facts.engine.wal_syncs);
     out.put("aof_last_write_status", if source.facts.disk.refusing { "err" } else { "ok" });
+    let rows = &source.facts.engine.rows;
+    out.bytes("write_behind_dirty", rows.dirty_bytes);
+    out.bytes("write_behind_dirty_limit", rows.dirty_limit);
+    out.put("write_behind_dirty_age_ms", rows.oldest_dirty.as_millis());
+    out.put("write_behind_runs", rows.drains);
+    out.put("write_behind_failures", rows.failed_drains);
+    out.put("write_behind_rows", rows.drained_rows);
+    out.put("write_behind_bytes", rows.drained_bytes);
+    out.put("write_behind_usec", rows.drain_time.as_micros());
+    out.put("write_behind_last_usec", rows.last_drain.as_micros());
+    out.put("write_behind_waits", rows.waits);
+    out.put("write_behind_wait_usec", rows.wait_time.as_micros());
 }
 
 fn stats(source: &InfoSource<'_>, out: &mut Lines) {
@@ -164,6 +179,9 @@ fn stats(source: &InfoSource<'_>, out: &mut Lines) {
     out.put("rejected_connections", server.rejected_connections);
     out.put("expired_keys", server.expired_keys);
     out.put("evicted_keys", 0);
+    out.put("row_table_hits", source.facts.engine.rows.hits);
+    out.put("row_table_misses", source.facts.engine.rows.misses);
+    out.put("row_table_evicted", source.facts.engine.rows.evicted);
     out.put("total_error_replies", server.error_replies);
 }
 
@@ -270,7 +288,10 @@ fn keyspace(source: &InfoSource<'_>, out: &mut Lines) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
+    use neokv_engine::RowStats;
 
     use super::*;
     use crate::config;
@@ -339,6 +360,34 @@ mod tests {
         assert!(text(&facts, "commandstats").ends_with(
             "cmdstat_get:calls=4,usec=10,usec_per_call=2.50,rejected_calls=1,failed_calls=2\r\n"
         ));
+    }
+
+    #[test]
+    fn what_is_not_in_rocksdb_yet_is_reported_with_its_bound() {
+        let mut facts = Facts::default();
+        facts.engine.rows = RowStats {
+            dirty_bytes: 1 << 20,
+            dirty_limit: 64 << 20,
+            oldest_dirty: Duration::from_millis(1500),
+            drains: 3,
+            last_drain: Duration::from_micros(250),
+            waits: 2,
+            hits: 9,
+            ..RowStats::default()
+        };
+        let persistence = text(&facts, "persistence");
+        for line in [
+            "write_behind_dirty:1048576",
+            "write_behind_dirty_human:1.00M",
+            "write_behind_dirty_limit:67108864",
+            "write_behind_dirty_age_ms:1500",
+            "write_behind_runs:3",
+            "write_behind_last_usec:250",
+            "write_behind_waits:2",
+        ] {
+            assert!(persistence.contains(&format!("\r\n{line}\r\n")), "{line}: {persistence}");
+        }
+        assert!(text(&facts, "stats").contains("\r\nrow_table_hits:9\r\n"));
     }
 
     #[test]
