@@ -24,6 +24,7 @@
 //! | `error` | why there is no answer |
 //! | [`server`] | whether a server runs on the directory |
 //! | [`records`] | the records of the Regions |
+//! | [`progress`] | how far their logs go, and how far the effects are in RocksDB |
 //! | `source` | a directory that was opened |
 //! | `slot_stats` | how many keys the slots have |
 //! | [`region`], [`store`] | answers about Regions and the store |
@@ -77,6 +78,7 @@ mod error;
 pub mod key;
 pub mod key_dump;
 pub mod key_list;
+pub mod progress;
 pub mod raft;
 pub mod records;
 pub mod region;

@@ -14,14 +14,13 @@
 
 use neokv_encoding::DecodeError;
 use neokv_encoding::family::Family;
-use neokv_encoding::key::{
-    RaftStateKind, decode_raft_log, prefix_end, raft_log, raft_state, region_prefix,
-};
+use neokv_encoding::key::{RaftStateKind, raft_state};
 use neokv_encoding::raft::{LogId, Vote};
-use neokv_engine::{Direction, KeyRange};
+use neokv_engine::Direction;
 
 use crate::entry::{LogEntry, Positions};
 use crate::error::InspectError;
+use crate::progress::{self, Progress, span};
 use crate::records::RegionRecords;
 use crate::source::Source;
 
@@ -53,16 +52,27 @@ impl GroupState {
         let vote = records.read(RaftStateKind::Vote, Vote::decode)?;
         let committed = records.read(RaftStateKind::Committed, LogId::decode)?;
         let purged = records.read(RaftStateKind::Purged, LogId::decode)?;
+        let edge = |direction| {
+            let found = progress::edge(source.engine(), region.id, direction);
+            found.map_err(|error| source.failed(Family::RaftLog, error))
+        };
         Ok(GroupState {
             region: region.id,
             vote,
             purged,
             committed,
             applied: region.applied_id(),
-            first: edge(source, region.id, Direction::Forward)?,
-            last: edge(source, region.id, Direction::Reverse)?,
+            first: edge(Direction::Forward)?,
+            last: edge(Direction::Reverse)?,
             problems,
         })
+    }
+
+    /// How far the effects of the log are in RocksDB.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let index = |log_id: Option<LogId>| log_id.map(|log_id| log_id.index);
+        Progress { applied: index(self.applied), committed: index(self.committed), last: self.last }
     }
 
     /// The positions that say how far an entry is.
@@ -101,22 +111,6 @@ impl Records<'_> {
             }
         }))
     }
-}
-
-/// All indexes of a Region's log, from one to another, both included.
-fn span(region: u64, from: u64, to: u64) -> KeyRange {
-    let end = match to.checked_add(1) {
-        Some(end) => raft_log(region, end).to_vec(),
-        None => prefix_end(&region_prefix(region)),
-    };
-    KeyRange::new(raft_log(region, from), end)
-}
-
-/// The first or last index of a Region's log.
-fn edge(source: &Source, region: u64, direction: Direction) -> Result<Option<u64>, InspectError> {
-    let mut cursor = source.cursor(Family::RaftLog, span(region, 0, u64::MAX), direction)?;
-    let found = cursor.next().map_err(|error| source.failed(Family::RaftLog, error))?;
-    Ok(found.and_then(|(key, _)| decode_raft_log(key).ok()).map(|(_, index)| index))
 }
 
 /// Reads votes and log positions, of one Region or of all.

@@ -7,6 +7,7 @@ use neokv_encoding::key::slot_bounds;
 use neokv_engine::KeyRange;
 
 use crate::error::InspectError;
+use crate::progress::Progress;
 use crate::records::RegionRecords;
 use crate::slot_stats;
 use crate::source::Source;
@@ -19,6 +20,9 @@ pub struct Region {
     /// Its user keys, expired ones included until they are removed. `None` if a record that is
     /// needed for this is missing or cannot be read, and for a tombstone.
     pub keys: Option<u64>,
+    /// How far its log goes, and how far its effects are in the rows; `None` for a tombstone, and
+    /// if it cannot be read.
+    pub progress: Option<Progress>,
     /// What is wrong with its records, one sentence each.
     pub problems: Vec<String>,
 }
@@ -46,5 +50,6 @@ fn counted(source: &Source, records: &RegionRecords) -> Region {
         problems.extend(count.problems);
         count.keys
     });
-    Region { records: records.clone(), keys, problems }
+    let progress = source.progress.get(&records.id).copied();
+    Region { records: records.clone(), keys, progress, problems }
 }

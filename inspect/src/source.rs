@@ -8,20 +8,30 @@
 //! Either way nothing in the directory is created, changed or removed, and the server is not
 //! disturbed. The source sees one state of the store: all answers agree.
 //!
+//! Rows are those in RocksDB. The effects of the last entries of the logs are not among them
+//! ([`crate::progress`]). A server writes many rows at once as files that RocksDB takes in one
+//! after the other; what is read between the first and the last of them is half of a write, and is
+//! told as a problem.
+//!
 //! A tool must not make a store look better than it is. The write-ahead log of a stopped store is
 //! checked for damage before anything is reported about it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
 use neokv_encoding::identity::Identity;
+use neokv_encoding::key;
 use neokv_engine::{
     Cursor, Direction, Engine, EngineError, KeyRange, Read as _, identity, recovery,
 };
 use tempfile::TempDir;
 
 use crate::error::InspectError;
+use crate::progress::{self, Progress};
 use crate::records::{self, RegionRecords};
 use crate::server::Server;
 
@@ -29,6 +39,9 @@ use crate::server::Server;
 const ATTEMPTS: usize = 5;
 /// Ids of other Regions that an error names.
 const NEAREST: usize = 5;
+/// How often, and in which intervals, it is looked whether a server has taken its files in.
+const LOOKS: usize = 50;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// An open store.
 pub struct Source {
@@ -43,6 +56,8 @@ pub struct Source {
     pub identity: Option<Identity>,
     /// The records of its Regions, by id.
     pub regions: Vec<RegionRecords>,
+    /// How far each living Region is, by id.
+    pub progress: BTreeMap<u64, Progress>,
     /// When it was opened, in milliseconds since 1970. Keys are expired or not as of this time.
     pub read_at_ms: u64,
     /// What is wrong with the store as a whole.
@@ -66,11 +81,14 @@ impl Source {
                 "the write-ahead log ends too early, later writes are not shown: {error}"
             ));
         }
+        problems.extend(half_written(&engine, server).map_err(failed)?);
         let (regions, unknown) = records::read(&engine).map_err(|source| InspectError::Read {
             what: "the Region records",
             dir: dir.to_path_buf(),
             source,
         })?;
+        problems.extend(unknown);
+        let (progress, unknown) = progress::read(&engine, &regions);
         problems.extend(unknown);
         Ok(Source {
             engine,
@@ -79,6 +97,7 @@ impl Source {
             server,
             identity,
             regions,
+            progress,
             read_at_ms: now_ms,
             problems,
         })
@@ -147,6 +166,31 @@ impl Source {
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }
+}
+
+/// What to say of rows of which RocksDB may have a part.
+fn half_written(engine: &Engine, server: Server) -> Result<Option<String>, EngineError> {
+    let is_marked = || engine.get_behind(Family::Default, key::BEHIND).map(|mark| mark.is_some());
+    if !server.running {
+        return Ok(is_marked()?.then(|| {
+            "the server was stopped while RocksDB took in files of rows, so the rows shown may be \
+             half of a write: the next start of the server finishes it"
+                .into()
+        }));
+    }
+    // A running server needs a moment.
+    for _ in 0..LOOKS {
+        if !is_marked()? {
+            return Ok(None);
+        }
+        thread::sleep(BETWEEN_LOOKS);
+        engine.catch_up()?;
+    }
+    Ok(is_marked()?.then(|| {
+        "the server makes RocksDB take in files of rows just now, so the rows shown may be half of \
+         a write: ask again"
+            .into()
+    }))
 }
 
 /// Opens the engine in the way that fits the directory. A server that starts, stops or moves files

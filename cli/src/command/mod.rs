@@ -11,6 +11,7 @@ pub mod slot;
 pub mod store;
 
 use neokv_inspect::Source;
+use neokv_inspect::progress::Progress;
 
 use crate::args::{Args, Command, Keys, Raft, Region};
 use crate::environment::Environment;
@@ -71,6 +72,19 @@ fn answer<A: Answer>(
     let source = Source::open(&args.dir, environment.now_ms)?;
     let header = Header::from(&source);
     print(&ask(&source)?, Some(&header), &args.output, environment)
+}
+
+/// `2 entries, 1 of them known to be committed`: what of a log is not in the rows.
+fn lag(progress: &Progress) -> String {
+    let entries = match progress.lag() {
+        0 => return "nothing".to_string(),
+        1 => "1 entry".to_string(),
+        more => format!("{more} entries"),
+    };
+    match progress.committed_lag() {
+        0 => entries,
+        known => format!("{entries}, {known} of them known to be committed"),
+    }
 }
 
 /// A dash for what is not there.

@@ -12,7 +12,7 @@ use neokv_inspect::raft::{self, GroupState, LogQuery};
 use serde::{Serialize, Serializer};
 
 use self::entry::{EntryView, lines};
-use super::{NO_REGION, limit, or_dash};
+use super::{NO_REGION, lag, limit, or_dash};
 use crate::args;
 use crate::error::CliError;
 use crate::output::Answer;
@@ -36,6 +36,8 @@ struct GroupView<'a> {
     /// First and last entry in the store.
     first: Option<Number>,
     last: Option<Number>,
+    /// Entries whose effects are not in the rows.
+    lag: Number,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     problems: &'a [String],
 }
@@ -65,6 +67,7 @@ impl<'a> From<&'a GroupState> for GroupView<'a> {
             applied: log_id(group.applied),
             first: group.first.map(Number),
             last: group.last.map(Number),
+            lag: Number(group.progress().lag()),
             problems: &group.problems,
         }
     }
@@ -133,13 +136,14 @@ fn group_page(group: &GroupState, page: &mut Page) {
             "entries up to here are gone: their effects are in the store",
         ),
         ("first", or_dash(group.first), "first entry in the log"),
-        ("applied", or_dash(group.applied), "effects up to here are in the store"),
+        ("applied", or_dash(group.applied), "effects up to here are in the rows of the store"),
         (
             "committed",
             or_dash(group.committed),
             "a majority has it; stored lazily, so it may lag behind applied",
         ),
         ("last", or_dash(group.last), "last entry in the log"),
+        ("lag", lag(&group.progress()), "effects that are not in the rows of the store yet"),
     ]);
     for problem in &group.problems {
         page.problem(problem);

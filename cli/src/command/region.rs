@@ -7,7 +7,7 @@ use neokv_inspect::Source;
 use neokv_inspect::region::{self, Region};
 use serde::{Serialize, Serializer};
 
-use super::{NO_REGION, or_dash};
+use super::{NO_REGION, lag, or_dash};
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::output::json::{EpochView, LogIdView, Number, Timestamp};
@@ -23,6 +23,12 @@ struct RegionView {
     replica: Option<ReplicaView>,
     peers: Vec<PeerView>,
     applied: Option<LogIdView>,
+    /// Last entry that is known to be on a majority, as stored: lazily.
+    committed: Option<Number>,
+    /// Last entry in the log.
+    last: Option<Number>,
+    /// Entries whose effects are not in the rows.
+    lag: Option<Number>,
     /// The next unused stamp of the hybrid logical clock.
     clock: Option<Number>,
     clock_time: Option<Timestamp>,
@@ -59,6 +65,7 @@ impl From<&Region> for RegionView {
     fn from(region: &Region) -> RegionView {
         let records = &region.records;
         let (descriptor, applied) = (records.descriptor(), records.applied());
+        let progress = region.progress;
         let peer = |peer: &Peer| PeerView {
             id: Number(peer.id),
             store: Number(peer.store),
@@ -77,6 +84,9 @@ impl From<&Region> for RegionView {
             replica: records.replica().map(replica),
             peers: descriptor.iter().flat_map(|found| &found.peers).map(peer).collect(),
             applied: records.applied_id().map(LogIdView::from),
+            committed: progress.and_then(|progress| progress.committed).map(Number),
+            last: progress.and_then(|progress| progress.last).map(Number),
+            lag: progress.map(|progress| Number(progress.lag())),
             clock: applied.map(|applied| Number(applied.clock)),
             clock_time: applied.map(|applied| Timestamp(hlc::ms(applied.clock))),
             keys: region.keys.map(Number),
@@ -92,6 +102,7 @@ struct Words {
     state: String,
     replica: String,
     applied: String,
+    lag: String,
     keys: String,
     peers: String,
 }
@@ -106,6 +117,7 @@ impl From<&Region> for Words {
             state: or_dash(descriptor.map(|descriptor| descriptor.state.name())),
             replica: or_dash(records.replica().map(replica)),
             applied: or_dash(records.applied_id()),
+            lag: or_dash(region.progress.map(|progress| progress.lag())),
             keys: or_dash(region.keys),
             peers: peers(descriptor),
         }
@@ -155,18 +167,20 @@ impl Answer for Regions {
         }
         let mut rows = Vec::new();
         for region in &self.regions {
-            let Words { slots, epoch, state, replica, applied, keys, peers } = region.into();
+            let Words { slots, epoch, state, replica, applied, lag, keys, peers } = region.into();
             let id = region.records.id.to_string();
-            rows.push(Row::new(vec![id, slots, epoch, state, replica, applied, keys, peers]));
+            let cells = vec![id, slots, epoch, state, replica, applied, lag, keys, peers];
+            rows.push(Row::new(cells));
             rows.extend(region.problems.iter().map(|problem| Row::problem(problem.clone())));
         }
-        let titles =
-            vec![">Region", "slots", "epoch", "state", "replica", "applied", ">keys", "peers"];
+        let titles = vec![
+            ">Region", "slots", "epoch", "state", "replica", "applied", ">lag", ">keys", "peers",
+        ];
         page.table(&Table { titles, rows, overflow: Overflow::Wrap });
         page.blank();
         page.dim(
             "epoch: version-conf_ver · replica: the peer on this store · applied: term-index · \
-             peers: peer@store",
+             lag: entries of the log that are not in the rows · peers: peer@store",
         );
     }
 
@@ -203,7 +217,7 @@ impl Answer for OneRegion {
 
     fn page(&self, page: &mut Page) {
         let records = &self.0.records;
-        let Words { slots, epoch, state, replica, applied, keys, peers } = (&self.0).into();
+        let Words { slots, epoch, state, replica, applied, keys, peers, .. } = (&self.0).into();
         let slots = match records.descriptor() {
             Some(descriptor) => format!("{slots} ({})", descriptor.slots.len()),
             None => slots,
@@ -219,7 +233,13 @@ impl Answer for OneRegion {
                 "the peer on this store; a tombstone outlives messages from the past",
             ),
             ("peers", peers, "peer@store; peer ids are never used again"),
-            ("applied", applied, "term-index of the last entry whose effects are in the store"),
+            ("applied", applied, "term-index of the last entry whose effects are in the rows"),
+            ("log", log(&self.0), "the last entry in it"),
+            (
+                "lag",
+                or_dash(self.0.progress.as_ref().map(lag)),
+                "effects that are not in the rows yet",
+            ),
             ("clock", clock(&self.0), "the next unused stamp: no later entry may be older"),
             ("keys", keys, "user keys; expired ones until they are removed"),
         ]);
@@ -231,6 +251,12 @@ impl Answer for OneRegion {
     fn problems(&self) -> Vec<String> {
         self.0.problems.clone()
     }
+}
+
+/// `to 7`, or a dash for a log without entries.
+fn log(region: &Region) -> String {
+    let last = region.progress.and_then(|progress| progress.last);
+    or_dash(last.map(|last| format!("to {last}")))
 }
 
 /// `2023-11-14T22:13:19.000Z + 2`, or the bare number of a clock that has not started.

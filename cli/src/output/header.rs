@@ -3,6 +3,7 @@
 
 use neokv_encoding::identity::Identity;
 use neokv_inspect::Source;
+use neokv_inspect::progress::Progress;
 use neokv_inspect::records::RegionRecords;
 use serde::Serialize;
 
@@ -54,8 +55,14 @@ pub struct StoreView {
 #[derive(Clone, Copy, Debug, Serialize)]
 struct AppliedView {
     region: Number,
-    /// Last applied entry.
+    /// Last applied entry: the last one whose effects are in the rows.
     applied: Option<LogIdView>,
+    /// Last entry that is known to be on a majority, as stored: lazily.
+    committed: Option<Number>,
+    /// Last entry in the log.
+    last: Option<Number>,
+    /// Entries in the log whose effects are not in the rows.
+    lag: Number,
     /// A Region that is gone takes no space in the few lines of a header.
     #[serde(skip)]
     is_tombstone: bool,
@@ -63,10 +70,17 @@ struct AppliedView {
 
 impl From<&Source> for Header {
     fn from(source: &Source) -> Header {
-        let applied = |region: &RegionRecords| AppliedView {
-            region: Number(region.id),
-            applied: region.applied_id().map(LogIdView::from),
-            is_tombstone: region.is_tombstone(),
+        let applied = |region: &RegionRecords| {
+            let progress = source.progress.get(&region.id).copied().unwrap_or_default();
+            let Progress { committed, last, .. } = progress;
+            AppliedView {
+                region: Number(region.id),
+                applied: region.applied_id().map(LogIdView::from),
+                committed: committed.map(Number),
+                last: last.map(Number),
+                lag: Number(progress.lag()),
+                is_tombstone: region.is_tombstone(),
+            }
         };
         Header {
             dir: source.dir.display().to_string(),
@@ -91,6 +105,23 @@ impl From<Identity> for StoreView {
 }
 
 impl Header {
+    /// What becomes of so many entries beyond what is applied.
+    fn lag(&self, entries: u64) -> Option<String> {
+        let entries = match entries {
+            0 => return None,
+            1 => "1 entry of the log is".to_string(),
+            more => format!("{more} entries of the log are"),
+        };
+        Some(if self.server.running {
+            format!("{entries} not in the rows shown: the server has the effects in memory.")
+        } else {
+            format!(
+                "{entries} not in the rows shown: the next start of the server applies what is \
+                 committed."
+            )
+        })
+    }
+
     /// The lines that answers begin with.
     pub(super) fn page(&self, page: &mut Page) {
         // Paths have any length and are there to be copied: they are not wrapped.
@@ -101,9 +132,15 @@ impl Header {
         let mut parts = vec![store];
         let living: Vec<&AppliedView> =
             self.regions.iter().filter(|one| !one.is_tombstone).collect();
-        let named = living.iter().take(NAMED).map(|one| match one.applied {
-            Some(applied) => format!("Region {} applied {applied}", one.region),
-            None => format!("Region {} applied nothing", one.region),
+        let named = living.iter().take(NAMED).map(|one| {
+            let applied = match one.applied {
+                Some(applied) => format!("Region {} applied {applied}", one.region),
+                None => format!("Region {} applied nothing", one.region),
+            };
+            match one.last.filter(|_| one.lag.0 > 0) {
+                Some(last) => format!("{applied}, log to {last}"),
+                None => applied,
+            }
         });
         parts.extend(named);
         match living.len() - living.len().min(NAMED) {
@@ -113,6 +150,10 @@ impl Header {
         }
         parts.push(format!("read {}", self.read_at.second()));
         page.parts(&parts);
+        let lag = self.regions.iter().map(|one| one.lag.0).sum();
+        if let Some(lag) = self.lag(lag) {
+            page.text(&lag);
+        }
         for problem in &self.problems {
             page.problem(problem);
         }

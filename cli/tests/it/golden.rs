@@ -3,7 +3,7 @@
 //!
 //! | command | does |
 //! | --- | --- |
-//! | `store NAME` | makes a store (small, damaged, several, empty, none) for the commands that follow; `open=yes` keeps it open |
+//! | `store NAME` | makes a store (small, damaged, half, several, empty, none) for the commands that follow; `open=yes` keeps it open |
 //! | `> neoctl ARGS…` | runs the program at a width of 80, words quoted as in a shell; the word after `<<<` is its input |
 //!
 //! Output is stdout, then stderr with `2>` before each line, then the exit code if it is not 0.
@@ -63,6 +63,7 @@ impl Program {
         let engine = match kind {
             "small" => Some(stores::small(dir.path())),
             "damaged" => Some(stores::damaged(dir.path())),
+            "half" => Some(stores::half_written(dir.path())),
             "several" => Some(stores::several(dir.path())),
             "empty" => Some(Engine::open(dir.path(), &Options::default())?),
             "none" => None,

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use neokv_encoding::family::Family;
 use neokv_encoding::metadata::encode_string;
-use neokv_engine::Durability;
+use neokv_engine::{Durability, Engine, Options};
 use neokv_inspect::key_dump::{self, KeyState};
+use neokv_inspect::progress::Progress;
 use neokv_inspect::server::Server;
 use neokv_inspect::{InspectError, Source, store};
 
@@ -84,6 +85,37 @@ fn damage_in_the_log_is_named_and_the_rest_is_read() {
     let source = Source::open(dir.path(), NOW_MS).unwrap();
     assert!(source.problems.concat().starts_with("the write-ahead log ends"));
     assert_eq!(store::summary(&source).families.len(), Family::ALL.len());
+}
+
+#[test]
+fn half_of_a_write_is_told_until_a_start_has_finished_it() {
+    let dir = tempfile::tempdir().unwrap();
+    stores::close(stores::half_written(dir.path()), dir.path());
+    let source = Source::open(dir.path(), NOW_MS).unwrap();
+    let [problem] = &source.problems[..] else { panic!("{:?}", source.problems) };
+    assert!(problem.contains("half of a write") && problem.contains("next start"), "{problem}");
+    let dump = key_dump::dump(&source, user("late"), 5).unwrap();
+    assert!(dump.problems.concat().contains("no row for the expiry"), "{:?}", dump.problems);
+    drop(source);
+    stores::close(Engine::open(dir.path(), &Options::default()).unwrap(), dir.path());
+    let source = Source::open(dir.path(), NOW_MS).unwrap();
+    assert_eq!(source.problems, [""; 0]);
+    assert_eq!(key_dump::dump(&source, user("late"), 5).unwrap().problems, [""; 0]);
+}
+
+#[test]
+fn entries_that_are_not_in_the_rows_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    stores::close(stores::several(dir.path()), dir.path());
+    let source = Source::open(dir.path(), NOW_MS).unwrap();
+    let lag: Vec<(u64, u64)> =
+        source.progress.iter().map(|(id, progress)| (*id, progress.lag())).collect();
+    // A tombstone has no log; the others have, or may yet have one.
+    assert_eq!(lag, [(1, 2), (4, 0), (6, 0), ((1 << 60) + 1, 0)]);
+    assert_eq!(
+        source.progress[&1],
+        Progress { applied: Some(5), committed: Some(4), last: Some(7) }
+    );
 }
 
 #[test]

@@ -19,7 +19,8 @@ use neokv_encoding::region::{Applied, Descriptor, Epoch, RegionState, Replica, R
 use neokv_encoding::slot::SlotRange;
 use neokv_encoding::slot_stats::SlotStats;
 use neokv_encoding::v1;
-use neokv_engine::{Batch, Durability, Engine, Options, identity};
+use neokv_engine::transfer::{Export, ExportLimits};
+use neokv_engine::{Batch, Durability, Engine, KeyRange, Options, identity};
 use prost::Message as _;
 
 /// The time of all tests: 2023-11-14T22:13:20Z.
@@ -237,6 +238,29 @@ pub fn damaged(dir: &Path) -> Engine {
     batch.put(Family::SlotStats, key::slot_stats(slot, 0), b"\x01\0");
     batch.put(Family::RaftState, key::raft_state(1, RaftStateKind::Vote), b"\x02");
     engine.write(batch, Durability::Synced).unwrap();
+    engine
+}
+
+/// The small store, stopped while RocksDB took in two files of rows: it has the record of the key
+/// "late", and the row of its expiry is in the file that it has not.
+pub fn half_written(dir: &Path) -> Engine {
+    let expire_ms = NOW_MS + 1000;
+    let aside = tempfile::tempdir().unwrap();
+    let other = Engine::open(aside.path(), &Options::default()).unwrap();
+    let mut batch = other.log_batch();
+    batch.put(Family::Expire, user("late").expire(expire_ms), b"");
+    other.write_log(batch, Durability::Buffered).unwrap();
+    let snapshot = other.snapshot();
+    let rows = vec![(Family::Expire, KeyRange::all())];
+    let mut export = Export::new(&snapshot, rows, aside.path(), ExportLimits::default());
+    let file = export.next_file().unwrap().unwrap();
+    let engine = small(dir);
+    std::fs::create_dir(dir.join("behind")).unwrap();
+    std::fs::copy(file.path, dir.join("behind/expire.sst")).unwrap();
+    let mut batch = engine.log_batch();
+    batch.put(Family::Default, key::BEHIND, b"");
+    batch.put(Family::Metadata, user("late").metadata(), encode_string(expire_ms, b"x"));
+    engine.write_log(batch, Durability::Synced).unwrap();
     engine
 }
 
