@@ -30,6 +30,7 @@ Examples:
   neoctl dump-key greeting                everything stored for one key
   neoctl --dir /var/lib/neokv raft log    the last entries of the Raft log
   neoctl region show 1                    what a Region is, and how far it is
+  neoctl --replay keys list               the keys after the next start
   neoctl explain hex:2f9600000000666f6f   what each byte is, and why
   neoctl encode metadata-key foo          the inverse
   neoctl slot user:{42}                   the hash slot of a key";
@@ -66,6 +67,9 @@ pub struct Args {
         default_value = "./neokv-data"
     )]
     pub dir: PathBuf,
+    /// Apply the log first, in a copy: the state that the next start would reach
+    #[arg(long, global = true, display_order = output::GLOBAL)]
+    pub replay: bool,
     /// How the answer is printed
     #[command(flatten)]
     pub output: output::Options,

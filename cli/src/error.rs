@@ -9,7 +9,10 @@
 
 use std::io;
 
+use std::path::PathBuf;
+
 use neokv_inspect::{Action, EngineError, InspectError};
+use neokv_redis::replay::ReplayError;
 
 /// How a command ended, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,14 @@ pub enum CliError {
     /// The store cannot be opened or read, or lacks what was asked for.
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    /// The log could not be applied to a copy of the store.
+    #[error("cannot replay the log")]
+    Replay {
+        /// The data directory.
+        dir: PathBuf,
+        /// What the server's code says.
+        source: ReplayError,
+    },
     /// Input for `-` could not be read.
     #[error("cannot read the standard input")]
     Input(#[source] io::Error),
@@ -80,7 +91,8 @@ impl CliError {
         match self {
             CliError::Bytes { .. } | CliError::Usage { .. } => Exit::Usage,
             CliError::Inspect(error) => exit_of(error),
-            CliError::Input(_) | CliError::Output(_) => Exit::CannotOpen,
+            CliError::Replay { source, .. } if source.is_damage() => Exit::NotUnderstood,
+            CliError::Replay { .. } | CliError::Input(_) | CliError::Output(_) => Exit::CannotOpen,
         }
     }
 
@@ -91,6 +103,7 @@ impl CliError {
             // The usage of --region is wrong in any directory.
             CliError::Inspect(InspectError::SeveralRegions { .. }) => None,
             CliError::Inspect(error) => Some(error.dir().display().to_string()),
+            CliError::Replay { dir, .. } => Some(format!("a copy of {}", dir.display())),
             _ => None,
         }
     }
@@ -101,6 +114,7 @@ impl CliError {
         match self {
             CliError::Bytes { why, .. } | CliError::Usage { why, .. } => why.clone(),
             CliError::Inspect(error) => error.why(),
+            CliError::Replay { source, .. } => source.to_string(),
             CliError::Input(error) | CliError::Output(error) => error.to_string(),
         }
     }
@@ -114,6 +128,9 @@ impl CliError {
             }
             CliError::Usage { hint, .. } => hint.clone(),
             CliError::Inspect(error) => hint_for(error),
+            CliError::Replay { .. } => {
+                "without --replay: the rows as they are, and neoctl raft log".into()
+            }
             CliError::Input(_) => "the bytes as an argument instead of -".into(),
             CliError::Output(_) => "another output".into(),
         }
@@ -126,6 +143,7 @@ fn exit_of(error: &InspectError) -> Exit {
         InspectError::SeveralRegions { .. } => Exit::Usage,
         // Bytes on the disk are wrong, and not the access to them.
         InspectError::Open { source: EngineError::Corruption { .. }, .. }
+        | InspectError::Copy { source: EngineError::Corruption { .. }, .. }
         | InspectError::Read { source: EngineError::Corruption { .. }, .. } => Exit::NotUnderstood,
         _ => Exit::CannotOpen,
     }
@@ -136,7 +154,12 @@ fn hint_for(error: &InspectError) -> String {
         InspectError::SeveralRegions { first, .. } => {
             return format!("--region {first}, or another of neoctl region list");
         }
-        InspectError::Open { source, .. } | InspectError::Read { source, .. } => source,
+        InspectError::Running { .. } => {
+            return "without --replay, or when the server is stopped".into();
+        }
+        InspectError::Open { source, .. }
+        | InspectError::Copy { source, .. }
+        | InspectError::Read { source, .. } => source,
         _ => return "neoctl region list".into(),
     };
     let hint = match (source, source.action()) {

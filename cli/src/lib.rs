@@ -11,7 +11,8 @@
 //! Two kinds of commands. `explain`, `decode`, `encode` and `slot` work on bytes alone. `dump-key`,
 //! `keys`, `raft`, `region` and `store` read a data directory: of a stopped server, of a killed
 //! one, or beside a running one. [`neokv_inspect`] reads it and returns plain values; this crate
-//! has the arguments and the printers.
+//! has the arguments and the printers. With `--replay` the answer is about a copy of the directory
+//! to which the server's own code has applied the log.
 //!
 //! # The modules
 //!
@@ -22,6 +23,7 @@
 //! | [`environment`] | streams, terminal, time, environment variables |
 //! | [`error`] | why there is no answer, and exit codes |
 //! | [`bytes_input`] | how bytes are written on a command line |
+//! | [`replay`] | the state with the log applied |
 //! | [`output`] | answers and their printers |
 //! | [`args`] | the command line |
 //! | [`command`] | the commands: each makes one typed answer |
@@ -34,7 +36,7 @@
 //! * An answer from a store begins with where it comes from and in which state that was. Nothing is
 //!   guessed silently.
 //! * What cannot be decoded is marked, and the rest is shown all the same.
-//! * Nothing is ever written to a store.
+//! * Nothing is ever written to a store. `--replay` writes to a copy that is removed at the end.
 //! * The exit code is one of [`Exit`]; a reader that stops reading (`| head`) is not a failure.
 //!
 //! [`run`] is the whole program without the process around it: tests call it with buffers for
@@ -51,6 +53,7 @@ pub mod command;
 pub mod environment;
 pub mod error;
 pub mod output;
+pub mod replay;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

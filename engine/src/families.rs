@@ -61,6 +61,9 @@ use rocksdb::{
 use crate::options::{DamagedLog, Options};
 use crate::range::KeyRange;
 
+/// The directory, inside that of the store, of files on their way into RocksDB.
+pub(crate) const BEHIND_DIR: &str = "behind";
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 

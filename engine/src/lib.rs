@@ -33,7 +33,7 @@
 //! | --- | --- |
 //! | `error`, `options`, `range`, `per_family` | what every other module speaks of |
 //! | [`families`], `db` | RocksDB, opened and tuned |
-//! | `marker` | which directory is a store, and the lock on it |
+//! | `marker`, `copy` | which directory is a store, the lock on it, and a copy of it |
 //! | [`wal`], [`recovery`], `synced` | what of the log is on the disk, before and after a crash |
 //! | [`readers`], [`rows`] | what is in memory, and who reads it |
 //! | `budget`, `stored`, `cursor`, `read` | reading |
@@ -69,6 +69,7 @@
 mod batch;
 mod budget;
 mod budgeted_read;
+mod copy;
 mod cursor;
 mod db;
 #[cfg(test)]
@@ -103,6 +104,7 @@ pub mod wal;
 pub use batch::{Batch, LogBatch};
 pub use budget::ReadBudget;
 pub use budgeted_read::BudgetedRead;
+pub use copy::copy_stopped;
 pub use cursor::Cursor;
 pub use engine::{Durability, Engine};
 pub use error::{Action, EngineError, Result};

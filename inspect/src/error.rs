@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use neokv_engine::EngineError;
 
+use crate::server::Server;
+
 /// A question that has no answer at all.
 ///
 /// The texts say what failed; the directory and the cause are in the fields, so that a tool can
@@ -18,6 +20,22 @@ pub enum InspectError {
         dir: PathBuf,
         /// What the engine says.
         source: EngineError,
+    },
+    /// The directory could not be copied.
+    #[error("cannot copy the store")]
+    Copy {
+        /// The data directory.
+        dir: PathBuf,
+        /// What the engine says.
+        source: EngineError,
+    },
+    /// A server runs on the directory, and it must not.
+    #[error("a server runs on the directory")]
+    Running {
+        /// The data directory.
+        dir: PathBuf,
+        /// Which server.
+        server: Server,
     },
     /// A store was opened and then could not be read.
     #[error("cannot read {what}")]
@@ -57,6 +75,8 @@ impl InspectError {
     pub fn dir(&self) -> &Path {
         match self {
             InspectError::Open { dir, .. }
+            | InspectError::Copy { dir, .. }
+            | InspectError::Running { dir, .. }
             | InspectError::Read { dir, .. }
             | InspectError::NoRegion { dir, .. }
             | InspectError::SeveralRegions { dir, .. } => dir,
@@ -67,8 +87,11 @@ impl InspectError {
     #[must_use]
     pub fn why(&self) -> String {
         match self {
-            InspectError::Open { source, .. } | InspectError::Read { source, .. } => {
-                source.to_string()
+            InspectError::Open { source, .. }
+            | InspectError::Copy { source, .. }
+            | InspectError::Read { source, .. } => source.to_string(),
+            InspectError::Running { server, .. } => {
+                format!("{server}: what its logs hold is in its memory, and changes")
             }
             InspectError::NoRegion { nearest, .. } if nearest.is_empty() => {
                 "the store has no Region at all".into()

@@ -21,8 +21,9 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | `error` | why there is no answer |
 //! | [`server`] | whether a server runs on the directory |
+//! | `error` | why there is no answer |
+//! | `copy` | a copy of the directory, for those who want to change it |
 //! | [`records`] | the records of the Regions |
 //! | [`progress`] | how far their logs go, and how far the effects are in RocksDB |
 //! | `source` | a directory that was opened |
@@ -73,6 +74,7 @@
 //! It connects to no server and repairs nothing. It knows no internals of the Raft layer: it reads
 //! the formats of [`neokv_encoding`] through the read-only side of [`neokv_engine`].
 
+mod copy;
 pub mod entry;
 mod error;
 pub mod key;
@@ -87,6 +89,7 @@ mod slot_stats;
 mod source;
 pub mod store;
 
+pub use copy::StoreCopy;
 pub use error::InspectError;
 pub use neokv_encoding::explain;
 pub use neokv_engine::{Action, EngineError};

@@ -3,6 +3,7 @@
 //! | state of the directory | opened as | sees |
 //! | --- | --- | --- |
 //! | no server runs on it: stopped, or killed | read-only | everything up to the last complete write |
+//! | it was copied ([`StoreCopy`]) | read-only | what whoever changed the copy has made of it |
 //! | a server runs on it | a secondary, with a scratch folder of its own that is removed afterwards | everything up to now |
 //!
 //! Either way nothing in the directory is created, changed or removed, and the server is not
@@ -30,6 +31,7 @@ use neokv_engine::{
 };
 use tempfile::TempDir;
 
+use crate::copy::StoreCopy;
 use crate::error::InspectError;
 use crate::progress::{self, Progress};
 use crate::records::{self, RegionRecords};
@@ -72,10 +74,33 @@ impl Source {
     pub fn open(dir: &Path, now_ms: u64) -> Result<Source, InspectError> {
         let failed = |source| InspectError::Open { dir: dir.to_path_buf(), source };
         let (engine, scratch, server) = open(dir).map_err(failed)?;
+        Source::read(dir, engine, scratch, server, now_ms)
+    }
+
+    /// Opens a copy. The answers name the directory that it was made of.
+    ///
+    /// # Errors
+    /// The copy cannot be read.
+    pub fn of_copy(copy: StoreCopy, now_ms: u64) -> Result<Source, InspectError> {
+        let StoreCopy { scratch, dir } = copy;
+        let failed = |source| InspectError::Open { dir: dir.clone(), source };
+        let engine = Engine::open_read_only(scratch.path()).map_err(failed)?;
+        let server = Server { running: false, pid: None };
+        Source::read(&dir, engine, Some(scratch), server, now_ms)
+    }
+
+    fn read(
+        dir: &Path,
+        engine: Engine,
+        scratch: Option<TempDir>,
+        server: Server,
+        now_ms: u64,
+    ) -> Result<Source, InspectError> {
+        let failed = |source| InspectError::Open { dir: dir.to_path_buf(), source };
         let identity = identity::read(&engine).map_err(failed)?;
         let mut problems = Vec::new();
         if !server.running
-            && let Err(error) = recovery::check(dir)
+            && let Err(error) = recovery::check(engine.dir())
         {
             problems.push(format!(
                 "the write-ahead log ends too early, later writes are not shown: {error}"
@@ -174,7 +199,8 @@ fn half_written(engine: &Engine, server: Server) -> Result<Option<String>, Engin
     if !server.running {
         return Ok(is_marked()?.then(|| {
             "the server was stopped while RocksDB took in files of rows, so the rows shown may be \
-             half of a write: the next start of the server finishes it"
+             half of a write: the next start of the server finishes it, and neoctl --replay \
+             shows the state after it"
                 .into()
         }));
     }

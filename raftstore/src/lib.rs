@@ -71,6 +71,7 @@
 //! | `store` | all replicas and what they share |
 //! | `operation` | what changes a Region itself |
 //! | `open` | how a store opens |
+//! | `replay` | what a start applies, for tools |
 //!
 //! # Example
 //!
@@ -107,6 +108,7 @@ pub(crate) mod read;
 mod records;
 mod region;
 mod region_clock;
+mod replay;
 pub(crate) mod shape;
 pub(crate) mod snapshot;
 mod space;
@@ -123,4 +125,5 @@ pub use propose::{Done, Progress};
 pub use random::SplitMix64;
 pub use read::ReadPoint;
 pub use region::{Region, Role, Status};
+pub use replay::{Replayed, replay};
 pub use store::{SlotTable, Store};

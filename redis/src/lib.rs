@@ -31,6 +31,7 @@
 //! | [`host`] | the process as commands about the connection see it |
 //! | [`command`] | every command: its declaration and its code |
 //! | [`machine`] | what a log entry means |
+//! | [`replay`] | the state that a start would reach, for tools |
 //! | [`server`] | sockets: from bytes to commands, and where these run |
 //! | [`cleaner`], [`metrics`] | removal of expired keys; numbers for Prometheus |
 //! | [`node`] | all of them together, opened and stopped in order |
@@ -56,6 +57,7 @@ pub mod node;
 pub mod number;
 pub mod password;
 pub mod process;
+pub mod replay;
 pub mod server;
 pub mod session;
 pub mod stable_hash;

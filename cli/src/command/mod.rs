@@ -18,6 +18,7 @@ use crate::environment::Environment;
 use crate::error::{CliError, Exit};
 use crate::output::header::Header;
 use crate::output::{Answer, print};
+use crate::replay;
 
 /// What a store has none of before a server has run on it.
 const NO_REGION: &str =
@@ -69,8 +70,13 @@ fn answer<A: Answer>(
     environment: &mut Environment<'_>,
     ask: impl FnOnce(&Source) -> Result<A, CliError>,
 ) -> Result<Exit, CliError> {
-    let source = Source::open(&args.dir, environment.now_ms)?;
-    let header = Header::from(&source);
+    let (source, replayed) = if args.replay {
+        let (source, entries) = replay::open(&args.dir, environment.now_ms)?;
+        (source, Some(entries))
+    } else {
+        (Source::open(&args.dir, environment.now_ms)?, None)
+    };
+    let header = Header::new(&source, replayed);
     print(&ask(&source)?, Some(&header), &args.output, environment)
 }
 

@@ -23,6 +23,9 @@ pub struct Header {
     store: Option<StoreView>,
     /// How far each Region is applied.
     regions: Vec<AppliedView>,
+    /// Entries of the log that were applied to a copy of the directory, which the answer is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replayed: Option<Number>,
     /// When it was read.
     read_at: Timestamp,
     /// The server in words.
@@ -68,8 +71,10 @@ struct AppliedView {
     is_tombstone: bool,
 }
 
-impl From<&Source> for Header {
-    fn from(source: &Source) -> Header {
+impl Header {
+    /// Of an open store. `replayed`: so many entries were applied to a copy of it.
+    #[must_use]
+    pub fn new(source: &Source, replayed: Option<u64>) -> Header {
         let applied = |region: &RegionRecords| {
             let progress = source.progress.get(&region.id).copied().unwrap_or_default();
             let Progress { committed, last, .. } = progress;
@@ -87,6 +92,7 @@ impl From<&Source> for Header {
             server: ServerView { running: source.server.running, pid: source.server.pid },
             store: source.identity.map(StoreView::from),
             regions: source.regions.iter().map(applied).collect(),
+            replayed: replayed.map(Number),
             read_at: Timestamp(source.read_at_ms),
             server_text: source.server.to_string(),
             problems: source.problems.clone(),
@@ -150,6 +156,15 @@ impl Header {
         }
         parts.push(format!("read {}", self.read_at.second()));
         page.parts(&parts);
+        if let Some(entries) = self.replayed {
+            page.text(&match entries.0 {
+                0 => "Replayed in a copy: no entry was applied.".to_string(),
+                1 => "Replayed in a copy: 1 entry that the rows lacked is applied.".to_string(),
+                more => {
+                    format!("Replayed in a copy: {more} entries that the rows lacked are applied.")
+                }
+            });
+        }
         let lag = self.regions.iter().map(|one| one.lag.0).sum();
         if let Some(lag) = self.lag(lag) {
             page.text(&lag);

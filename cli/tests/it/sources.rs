@@ -28,7 +28,7 @@ fn files(dir: &Path) -> BTreeMap<String, (u64, SystemTime)> {
     std::fs::read_dir(dir).unwrap().map(file).collect()
 }
 
-const READERS: [&[&str]; 8] = [
+const READERS: [&[&str]; 10] = [
     &["store"],
     &["region", "list"],
     &["region", "show", "1"],
@@ -37,25 +37,30 @@ const READERS: [&[&str]; 8] = [
     &["keys", "list"],
     &["dump-key", "user:{42}"],
     &["dump-key", "board", "-o", "json"],
+    &["--replay", "store"],
+    &["--replay", "dump-key", "greeting"],
 ];
 
 #[test]
 fn nothing_in_the_directory_changes() {
-    let dir = tempfile::tempdir().unwrap();
-    let engine = stores::small(dir.path());
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("data");
+    let engine = stores::small(&dir);
     engine.flush().unwrap();
     engine.wait_for_background_work().unwrap();
-    let before = files(dir.path());
+    let before = files(&dir);
     for words in READERS {
-        assert_eq!(neoctl(dir.path(), words).0, 0, "beside the writer: {words:?}");
-        assert_eq!(files(dir.path()), before, "beside the writer: {words:?}");
+        let expected = if words[0] == "--replay" { 3 } else { 0 };
+        assert_eq!(neoctl(&dir, words).0, expected, "beside the writer: {words:?}");
+        assert_eq!(files(&dir), before, "beside the writer: {words:?}");
     }
-    stores::close(engine, dir.path());
-    let before = files(dir.path());
+    stores::close(engine, &dir);
+    let before = files(&dir);
     for words in READERS {
-        assert_eq!(neoctl(dir.path(), words).0, 0, "alone: {words:?}");
-        assert_eq!(files(dir.path()), before, "alone: {words:?}");
+        assert_eq!(neoctl(&dir, words).0, 0, "alone: {words:?}");
+        assert_eq!(files(&dir), before, "alone: {words:?}");
     }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! Looking at a store from outside: a dead one, a running one, and without touching it.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use neokv_encoding::family::Family;
-use neokv_engine::{Durability, Engine, EngineError};
+use neokv_engine::{Direction, Durability, Engine, EngineError, KeyRange, copy_stopped};
 
-use crate::support::{files, get, open, put};
+use crate::support::{files, get, keys, open, put};
 
-fn contents(dir: &std::path::Path) -> BTreeMap<String, Vec<u8>> {
+fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     std::fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -68,6 +70,36 @@ fn a_running_store_is_followed() {
         Some(b"3".to_vec()),
         "the owner did not notice"
     );
+}
+
+#[test]
+fn a_copy_goes_its_own_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    for n in 0..200u32 {
+        put(&engine, Family::Metadata, &n.to_be_bytes(), &[1; 1000]);
+    }
+    engine.flush().unwrap();
+    put(&engine, Family::Metadata, b"in the log", b"1");
+    engine.wait_for_background_work().unwrap();
+    drop(engine);
+    let before = contents(dir.path());
+    let copy = tempfile::tempdir().unwrap();
+    copy_stopped(dir.path(), copy.path()).unwrap();
+    let table = files(dir.path(), "sst").remove(0);
+    let inode = |path: &Path| path.metadata().unwrap().ino();
+    assert_eq!(inode(&copy.path().join(table.file_name().unwrap())), inode(&table), "not twice");
+    let engine = open(copy.path());
+    assert_eq!(get(&engine, Family::Metadata, b"in the log"), Some(b"1".to_vec()));
+    engine.delete_range(Family::Metadata, &KeyRange::all(), Durability::Synced).unwrap();
+    engine.compact(Family::Metadata, &KeyRange::all()).unwrap();
+    drop(engine);
+    assert_eq!(contents(dir.path()), before);
+    let original = open(dir.path());
+    assert_eq!(keys(&original, Family::Metadata, KeyRange::all(), Direction::Forward).len(), 201);
+    let nothing = tempfile::tempdir().unwrap();
+    let error = copy_stopped(nothing.path(), copy.path()).unwrap_err();
+    assert!(matches!(error, EngineError::NoStore { .. }), "{error}");
 }
 
 #[test]

@@ -344,7 +344,7 @@ impl GroupLog {
     }
 
     /// Entries from the engine. A hole means damage, unless the entries were purged while we read.
-    fn read_engine(&self, start: u64, end: u64, limit: usize) -> io::Result<Vec<Entry>> {
+    pub(crate) fn read_engine(&self, start: u64, end: u64, limit: usize) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         let mut bytes = 0;
         let mut next = start;

@@ -13,6 +13,7 @@ mod full_disk;
 mod installs;
 mod many;
 mod node;
+mod replays;
 mod single;
 #[path = "../../../engine/tests/it/small_disk.rs"]
 mod small_disk;

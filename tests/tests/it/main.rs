@@ -17,6 +17,8 @@ mod layering;
 #[cfg(test)]
 mod modules;
 #[cfg(test)]
+mod offline;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod promises;

@@ -27,11 +27,8 @@ use rocksdb::{IngestExternalFileOptions, SstFileWriter};
 use super::super::{Durability, Engine};
 use super::pace::Pace;
 use crate::error::{EngineError, Result};
-use crate::families;
+use crate::families::{self, BEHIND_DIR as DIR};
 use crate::rows::Behind;
-
-/// The directory of the files, inside that of the store.
-const DIR: &str = "behind";
 
 /// Where the rows of a family are on their way.
 fn path(engine: &Engine, family: Family) -> PathBuf {
@@ -215,6 +212,10 @@ mod tests {
         images.push((b"new", image(dir.path())));
         assert!(images.len() > 20);
         for (expected, image) in images {
+            // A copy for a tool finds the same, and leaves what it was made of as it was.
+            let copy = tempfile::tempdir().unwrap();
+            crate::copy_stopped(image.path(), copy.path()).unwrap();
+            assert_eq!(values(copy.path()), [expected]);
             assert_eq!(values(image.path()), [expected]);
         }
     }
