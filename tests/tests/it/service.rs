@@ -134,6 +134,34 @@ fn info_tells_what_happened() {
     assert!(info(&mut c, "raft", "raft_applied_index") > applied, "a write goes through the log");
 }
 
+#[test]
+fn info_follows_rows_from_memory_to_rocksdb() {
+    const KEYS: u64 = 20_000;
+    let server = neokv(&["--write-behind", "1mb"]);
+    let mut c = server.connect().unwrap();
+    assert_eq!(info(&mut c, "persistence", "write_behind_dirty_limit"), 1 << 20);
+    for key in 0..KEYS {
+        c.queue(&["SET", &format!("key:{key}"), &"v".repeat(100)]);
+    }
+    c.flush().unwrap();
+    (0..KEYS).for_each(|_| drop(c.receive().unwrap()));
+    let hits = info(&mut c, "stats", "row_table_hits");
+    ask(&mut c, &format!("GET key:{}", KEYS - 1));
+    assert!(info(&mut c, "stats", "row_table_hits") > hits);
+    let misses = info(&mut c, "stats", "row_table_misses");
+    check(&mut c, &[("EXISTS nothing", "0")]);
+    assert!(info(&mut c, "stats", "row_table_misses") > misses);
+    until("all rows to be in RocksDB", || info(&mut c, "persistence", "write_behind_dirty") == 0);
+    let mut persistence = |field| info(&mut c, "persistence", field);
+    assert_eq!(persistence("write_behind_dirty_age_ms"), 0);
+    assert!(persistence("write_behind_runs") > 1 && persistence("write_behind_failures") == 0);
+    assert!(persistence("write_behind_rows") >= KEYS);
+    assert!(persistence("write_behind_bytes") >= KEYS * 100);
+    assert!(persistence("write_behind_usec") >= persistence("write_behind_last_usec"));
+    assert!(info(&mut c, "memory", "row_table_rows") > 0);
+    assert!(info(&mut c, "memory", "row_table") <= info(&mut c, "memory", "row_table_limit"));
+}
+
 /// The page that answers a request.
 fn http(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
