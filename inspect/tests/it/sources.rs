@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use neokv_encoding::family::Family;
+use neokv_encoding::key;
 use neokv_encoding::metadata::encode_string;
 use neokv_engine::{Durability, Engine, Options};
 use neokv_inspect::key_dump::{self, KeyState};
@@ -101,6 +102,20 @@ fn half_of_a_write_is_told_until_a_start_has_finished_it() {
     let source = Source::open(dir.path(), NOW_MS).unwrap();
     assert_eq!(source.problems, [""; 0]);
     assert_eq!(key_dump::dump(&source, user("late"), 5).unwrap().problems, [""; 0]);
+}
+
+#[test]
+fn half_of_a_write_beside_a_server_is_to_be_asked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = stores::half_written(dir.path());
+    let source = Source::open(dir.path(), NOW_MS).unwrap();
+    let [problem] = &source.problems[..] else { panic!("{:?}", source.problems) };
+    assert!(problem.contains("half of a write") && problem.contains("ask again"), "{problem}");
+    let mut batch = engine.log_batch();
+    batch.delete(Family::Default, key::BEHIND);
+    engine.write_log(batch, Durability::Buffered).unwrap();
+    assert_eq!(Source::open(dir.path(), NOW_MS).unwrap().problems, [""; 0]);
+    stores::close(engine, dir.path());
 }
 
 #[test]
