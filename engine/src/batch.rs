@@ -35,7 +35,7 @@ use crate::range::{Direction, KeyRange};
 use crate::read::{Read, Slice};
 use crate::readers::{ReaderTicket, Readers};
 use crate::rows::pending::Pending;
-use crate::rows::{Direct, Expected, RowTable, Sight};
+use crate::rows::{Direct, RowTable, Sight};
 
 /// A range delete and the number of writes before it.
 struct RangeDelete {
@@ -56,8 +56,6 @@ pub struct Batch<'a> {
     ranges: Vec<RangeDelete>,
     /// Number of range deletes at the savepoint.
     ranges_before: usize,
-    /// For [`Batch::warm`].
-    expected: Vec<Expected>,
 }
 
 impl Drop for Batch<'_> {
@@ -81,7 +79,6 @@ impl<'a> Batch<'a> {
             pending: table.begin(),
             ranges: Vec::new(),
             ranges_before: 0,
-            expected: Vec::new(),
         }
     }
 
@@ -151,15 +148,27 @@ impl<'a> Batch<'a> {
         self.pending.metered()
     }
 
-    /// Tells that a row will be looked for soon: see [`Batch::warm`].
-    pub fn expect(&mut self, family: Family, key: &[u8]) {
-        self.expected.push(self.table.expected(family, key));
-    }
-
-    /// Reads what the look-ups of the expected rows will read. They would wait for memory one after
-    /// the other; here all wait at once, which takes a part of the time.
-    pub fn warm(&mut self) {
-        self.table.warm(&mut self.expected);
+    /// Looks for rows that will be asked for one by one, for all of them at once: those in memory
+    /// come near to the processor, the others from RocksDB into memory. That takes a part of the
+    /// time of as many look-ups. Nobody has to do it, and what fails here fails again when the row
+    /// is asked for.
+    pub fn fetch(&self, family: Family, keys: &[impl AsRef<[u8]>]) {
+        /// Their blocks stay in memory meanwhile.
+        const AT_ONCE: usize = 64;
+        let missing = self.table.warm(family, keys);
+        for some in missing.chunks(AT_ONCE) {
+            let keys: Vec<&[u8]> =
+                some.iter().filter_map(|at| keys.get(*at)).map(AsRef::as_ref).collect();
+            let at = self.table.last_published();
+            let (db, handle) = (self.db.raw(), self.db.handle(family));
+            let found =
+                db.batched_multi_get_cf_opt(handle, keys.iter().copied(), false, self.reads);
+            for (key, found) in keys.iter().zip(found) {
+                if let Ok(value) = found {
+                    self.table.keep(family, key, value.as_deref(), at);
+                }
+            }
+        }
     }
 
     /// Whether its rows can wait in the table: it knows single rows of some families only.

@@ -107,13 +107,6 @@ struct Order {
     ages: Ages,
 }
 
-/// A row that will be looked for soon: see [`RowTable::warm`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Expected {
-    shard: u32,
-    hash: u64,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct RowTable {
@@ -284,26 +277,29 @@ impl RowTable {
 
     /// Reads what look-ups of these rows will read, so that it is near to the processor when they
     /// come. Each look-up waits for memory several times, one after the other; here the waits of
-    /// all rows of a part overlap.
-    pub(crate) fn warm(&self, rows: &mut Vec<Expected>) {
+    /// all rows of a part overlap. Returns which of them are not here, by their positions.
+    pub(crate) fn warm<K: AsRef<[u8]>>(&self, family: Family, keys: &[K]) -> Vec<usize> {
+        let expected = |(position, key): (usize, &K)| {
+            let key = key.as_ref();
+            let shard = self.shards.number(family, GroupOf::of(family, key));
+            (shard, position, self.shards.hash(family, key))
+        };
+        let mut rows: Vec<(u32, usize, u64)> = keys.iter().enumerate().map(expected).collect();
         rows.sort_unstable();
-        let mut rows = rows.drain(..).peekable();
-        let mut read = 0u64;
-        while let Some(Expected { shard: number, hash }) = rows.next() {
-            let shard = self.shards.lock(number);
-            read = read.wrapping_add(shard.touch(hash));
-            while let Some(next) = rows.next_if(|next| next.shard == number) {
-                read = read.wrapping_add(shard.touch(next.hash));
+        let (mut missing, mut read) = (Vec::new(), 0u64);
+        for part in rows.chunk_by(|one, next| one.0 == next.0) {
+            let Some((number, ..)) = part.first() else { continue };
+            let shard = self.shards.lock(*number);
+            for (_, position, hash) in part {
+                match shard.touch(*hash) {
+                    Some(byte) => read = read.wrapping_add(byte),
+                    None => missing.push(*position),
+                }
             }
         }
+        // Otherwise the compiler may leave the reads out.
         std::hint::black_box(read);
-    }
-
-    /// A row for [`RowTable::warm`].
-    #[inline]
-    pub(crate) fn expected(&self, family: Family, key: &[u8]) -> Expected {
-        let shard = self.shards.number(family, GroupOf::of(family, key));
-        Expected { shard, hash: self.shards.hash(family, key) }
+        missing
     }
 
     /// Walks the rows of a range, as `sight` sees them.

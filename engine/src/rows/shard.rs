@@ -85,13 +85,13 @@ impl Shard {
     }
 
     /// Reads what a look-up of a key with this hash will read. Returns something that depends on
-    /// it, so that the compiler does not leave it out.
+    /// it; `None`: the row is not here.
     #[inline]
-    pub(crate) fn touch(&self, hash: u64) -> u64 {
-        let has_hash = |place: &&Row| place.hash == short(hash);
+    pub(crate) fn touch(&self, hash: u64) -> Option<u64> {
+        let has_hash = |row: &&Row| row.hash == short(hash);
         let is_it = |place: &u32| self.rows.get(*place).as_ref().is_some_and(has_hash);
-        let place = self.index.find(wide(short(hash)), is_it);
-        place.and_then(|place| self.rows.get(*place)).map_or(0, Row::touch)
+        let place = self.index.find(wide(short(hash)), is_it)?;
+        self.rows.get(*place).map(Row::touch)
     }
 
     /// Takes a row in that is not here yet.

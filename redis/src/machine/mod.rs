@@ -117,9 +117,7 @@ impl StateMachine for RedisMachine {
         let mut outcomes = Vec::with_capacity(total);
         let (mut position, mut spent) = (0u64, 0u64);
         cx.batch.start_meter();
-        if total > 1 {
-            expect_records(cx, &request.commands);
-        }
+        fetch_records(cx, &request.commands);
         for command in request.commands {
             // The first command is always carried out, so that every entry makes progress.
             let written = u64::try_from(cx.batch.metered()).unwrap_or(u64::MAX);
@@ -268,17 +266,19 @@ fn belongs_here(cx: &ApplyContext<'_>, command: &Command, args: &[Bytes]) -> boo
     }
 }
 
-/// Tells the batch which records the commands of an entry will look for.
-fn expect_records(cx: &mut ApplyContext<'_>, commands: &[WriteCommand]) {
+/// Fetches the records that the commands of an entry will look for.
+fn fetch_records(cx: &ApplyContext<'_>, commands: &[WriteCommand]) {
+    let mut records = Vec::with_capacity(commands.len());
     for WriteCommand { namespace, kind } in commands {
         let Some(Kind::Client(ClientCommand { args })) = kind else { continue };
         let command = args.first().and_then(|name| table::lookup(name));
-        for key in command.into_iter().flat_map(|command| keys(command.keys, args)) {
-            let record = UserKey::new(*namespace, key.clone()).metadata();
-            cx.batch.expect(Family::Metadata, &record);
-        }
+        let keys = command.into_iter().flat_map(|command| keys(command.keys, args));
+        records.extend(keys.map(|key| UserKey::new(*namespace, key.clone()).metadata()));
     }
-    cx.batch.warm();
+    // A single one is looked for as fast by its command.
+    if records.len() > 1 {
+        cx.batch.fetch(Family::Metadata, &records);
+    }
 }
 
 fn decode(payload: &Bytes) -> Result<RedisWriteRequest, ApplyError> {
