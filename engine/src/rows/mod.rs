@@ -396,7 +396,7 @@ mod tests {
         // It is written behind, and leaves.
         assert!(table.drain(&readers, |_| Ok::<_, ()>(())).unwrap());
         for _ in 0..2 {
-            table.shards.of(Family::Metadata, KEY).evict(u32::MAX, &table.shards.hasher);
+            table.shards.of(Family::Metadata, KEY).evict(1, &table.shards.hasher);
         }
         assert_eq!(found(&table), None);
         table.keep(Family::Metadata, KEY, Some(b"old"), before);

@@ -11,7 +11,9 @@ const PAGE: u32 = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Slab {
     pages: Vec<Box<[Option<Row>]>>,
-    /// Places without a row.
+    /// Places that ever had a row: those before this one.
+    used: u32,
+    /// Those of them without a row.
     free: Vec<u32>,
 }
 
@@ -30,21 +32,20 @@ impl Slab {
 
     /// Takes a row in. Returns its place.
     pub(crate) fn insert(&mut self, row: Row) -> u32 {
-        if self.free.is_empty() {
-            let first = self.places();
-            self.pages.push((0..PAGE).map(|_| None).collect());
-            // The lowest first.
-            self.free.extend((first..first + PAGE).rev());
-        }
-        let place = self.free.pop();
-        let page = place.and_then(|place| self.pages.get_mut(number(place / PAGE)));
-        match (place, page.zip(place).and_then(|(page, at)| page.get_mut(number(at % PAGE)))) {
-            (Some(place), Some(free)) => {
-                *free = Some(row);
-                place
+        let place = self.free.pop().unwrap_or(self.used);
+        if place == self.used {
+            if place.is_multiple_of(PAGE) {
+                self.pages.push((0..PAGE).map(|_| None).collect());
             }
-            _ => unreachable!("a page with free places was added"),
+            // The bytes of the table are bounded, long before the places are.
+            self.used += 1;
         }
+        let page = self.pages.get_mut(number(place / PAGE));
+        match page.and_then(|page| page.get_mut(number(place % PAGE))) {
+            Some(free) => *free = Some(row),
+            None => unreachable!("a place that was used, or a new one in the last page"),
+        }
+        place
     }
 
     /// Takes a row out.
@@ -55,10 +56,9 @@ impl Slab {
         Some(row)
     }
 
-    /// Number of places, those without a row included.
+    /// Number of places that ever had a row.
     pub(crate) fn places(&self) -> u32 {
-        // Bounded by the bytes of the table long before.
-        u32::try_from(self.pages.len()).unwrap_or(u32::MAX).saturating_mul(PAGE)
+        self.used
     }
 
     /// The rows and their places.
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(slab.insert(row(b"new")), 3);
         assert_eq!(slab.get(3).unwrap().key(), b"new");
         assert_eq!(slab.get(PAGE + 1).unwrap().key(), (PAGE + 1).to_be_bytes());
-        assert_eq!((slab.iter().count(), slab.places()), (places.len(), 2 * PAGE));
+        assert_eq!((slab.iter().count(), slab.places()), (places.len(), PAGE + 2));
         assert!(slab.get(2 * PAGE).is_none());
     }
 }
