@@ -34,9 +34,9 @@
 //! # Compression
 //!
 //! The two youngest levels are rewritten soon and stay uncompressed, the middle ones take LZ4, and
-//! the last level, where nine tenths of the data rest, takes zstd; in `metadata`, where nearly every
-//! read decompresses a block for one record, it takes LZ4 too. Blocks in the cache are uncompressed
-//! in any case.
+//! the last level, where nine tenths of the data rest, takes zstd. In `metadata` it takes LZ4 too:
+//! there nearly every read decompresses a block for one record. Blocks in the cache are
+//! uncompressed in any case.
 //!
 //! # The prefix filter
 //!

@@ -190,9 +190,14 @@ impl Row {
         self.newest.bytes.get(..self.key_len()).unwrap_or_default()
     }
 
-    /// Whether walks find it, and it is not in its group yet.
-    pub(crate) fn has_arrived(&self) -> bool {
-        self.is_shown && self.listed == Listed::Arrived
+    /// Whether its place belongs into the list of those that have arrived. If walks need not find
+    /// it any more, it is not listed from now on.
+    pub(crate) fn stays_arrived(&mut self) -> bool {
+        let is_listed = self.listed == Listed::Arrived;
+        if is_listed && !self.is_shown {
+            self.listed = Listed::Nowhere;
+        }
+        is_listed && self.is_shown
     }
 
     /// Reads the first and the last byte.

@@ -134,7 +134,7 @@ impl Shard {
         if arrived.len() / 2 > usize::try_from(rows.places()).unwrap_or(usize::MAX) {
             arrived.sort_unstable();
             arrived.dedup();
-            arrived.retain(|place| rows.get(*place).is_some_and(|row| row.has_arrived()));
+            arrived.retain(|place| rows.get_mut(*place).is_some_and(Row::stays_arrived));
         }
     }
 
@@ -146,11 +146,11 @@ impl Shard {
         let Shard { rows, groups, arrived, .. } = self;
         for place in arrived.drain(..) {
             let Some(row) = rows.get_mut(place) else { continue };
-            if row.listed != Listed::Arrived {
+            if !row.stays_arrived() {
                 continue;
             }
-            row.listed = if row.is_shown { Listed::Group } else { Listed::Nowhere };
-            if let Some(row) = rows.get(place).filter(|row| row.is_shown) {
+            row.listed = Listed::Group;
+            if let Some(row) = rows.get(place) {
                 let key_of = |place| rows.get(place).map_or(&[][..], Row::key);
                 groups.insert(row.family, (row.key(), place), hasher, key_of);
             }
@@ -374,6 +374,17 @@ mod tests {
         shard.hide(place, &hasher);
         assert!(walked(&mut shard).is_empty());
         shard.show(place);
+        shard.show(place);
+        assert_eq!(walked(&mut shard), [KEY]);
+        // It leaves as one that has arrived, and the list is cleared before it comes again.
+        shard.hide(place, &hasher);
+        shard.show(place);
+        shard.hide(place, &hasher);
+        for _ in 0..10 {
+            let other = shard.insert(row(b"\0\x01other"));
+            shard.show(other);
+            shard.remove(other, &hasher);
+        }
         shard.show(place);
         assert_eq!(walked(&mut shard), [KEY]);
     }

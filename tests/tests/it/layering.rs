@@ -8,6 +8,7 @@ use serde_json::Value;
 
 /// Which crates of the workspace each crate may depend on, tests and examples aside.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("base2histogram", &[]),
     ("neokv-encoding", &[]),
     ("neokv-resp", &[]),
     ("neokv-engine", &["neokv-encoding"]),

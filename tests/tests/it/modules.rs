@@ -181,6 +181,10 @@ fn the_modules_of_every_crate_use_only_those_above_them() {
     let mut wrong = Vec::new();
     let mut seen = 0;
     for (name, src) in crates() {
+        // A crate of one file has no order.
+        if std::fs::read_dir(&src).unwrap().count() == 1 {
+            continue;
+        }
         let uses = uses(&src);
         seen += uses.values().map(BTreeSet::len).sum::<usize>();
         let order = order(&std::fs::read_to_string(src.join("lib.rs")).unwrap());
