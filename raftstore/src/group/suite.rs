@@ -26,13 +26,16 @@ struct Builder;
 
 /// Keeps what a store needs until the test is over.
 struct Guard {
-    _pool: ApplyPool,
+    pool: ApplyPool,
     writer: LogWriter,
     _dir: tempfile::TempDir,
 }
 
 impl Drop for Guard {
+    /// No thread is left that has the engine: the process may end after the test, and must not
+    /// while RocksDB is closed.
     fn drop(&mut self) {
+        self.pool.stop();
         self.writer.stop();
     }
 }
@@ -110,7 +113,7 @@ impl StoreBuilder<TypeConfig, LogStore, WithoutGaps, Guard> for Builder {
         let adapter =
             Adapter::new(applier, Arc::new(snapshots), writer.clone(), pool.lane(1), None);
         let store = LogStore::new(Arc::new(log), writer.clone(), 0);
-        Ok((Guard { _pool: pool, writer, _dir: dir }, store, WithoutGaps(adapter)))
+        Ok((Guard { pool, writer, _dir: dir }, store, WithoutGaps(adapter)))
     }
 }
 
