@@ -209,3 +209,23 @@ fn an_open_snapshot_keeps_what_only_the_table_has() {
         assert_eq!(number(&engine.snapshot(), direction), 3);
     }
 }
+
+#[test]
+fn rows_that_were_fetched_together_are_found_in_memory() {
+    let (dir, engine) = store();
+    write(&engine, 1);
+    engine.drain().unwrap();
+    drop(engine);
+    let engine = Engine::open(dir.path(), &options()).unwrap();
+    let batch = engine.batch();
+    // One more than there are: that it does not exist is known too. One twice.
+    let keys: Vec<Vec<u8>> = (0..=ROWS).chain([3]).map(key).collect();
+    batch.fetch(Family::Metadata, &keys);
+    let before = engine.stats().rows;
+    for (row, key) in (0..=ROWS).zip(&keys) {
+        assert_eq!(batch.get(Family::Metadata, key).unwrap().is_some(), row < ROWS, "row {row}");
+    }
+    let after = engine.stats().rows;
+    assert_eq!(after.misses, before.misses);
+    assert_eq!(after.hits, before.hits + u64::from(ROWS) + 1);
+}

@@ -268,12 +268,15 @@ fn belongs_here(cx: &ApplyContext<'_>, command: &Command, args: &[Bytes]) -> boo
 
 /// Fetches the records that the commands of an entry will look for.
 fn fetch_records(cx: &ApplyContext<'_>, commands: &[WriteCommand]) {
-    let mut records = Vec::with_capacity(commands.len());
+    /// Of a `DEL` of a million keys the first ones would have left memory before they are needed.
+    const MOST: usize = 4096;
+    let mut records = Vec::with_capacity(commands.len().min(MOST));
     for WriteCommand { namespace, kind } in commands {
         let Some(Kind::Client(ClientCommand { args })) = kind else { continue };
         let command = args.first().and_then(|name| table::lookup(name));
         let keys = command.into_iter().flat_map(|command| keys(command.keys, args));
-        records.extend(keys.map(|key| UserKey::new(*namespace, key.clone()).metadata()));
+        let room = MOST - records.len();
+        records.extend(keys.take(room).map(|key| UserKey::new(*namespace, key.clone()).metadata()));
     }
     // A single one is looked for as fast by its command.
     if records.len() > 1 {
