@@ -98,7 +98,7 @@ pub(crate) struct Inner {
     pub(crate) reads: ReadOptions,
     writes: WriteOptions,
     /// What each batch says in the log; `None` in a store that is open for reading only.
-    notes: Option<SyncedNotes>,
+    pub(crate) notes: Option<SyncedNotes>,
     log_finder: LogFinder,
     pub(crate) mode: Mode,
     pub(crate) readers: Arc<Readers>,
@@ -365,8 +365,8 @@ impl Engine {
 
     /// The number of the log that holds a write.
     fn log_of(&self, write: u64) -> u64 {
-        let current = self.0.db.raw().get_current_wal_file().ok();
-        self.0.log_finder.log_of(write, current.map(|log| log.log_number()))
+        let current = || self.0.db.raw().get_current_wal_file().ok().map(|log| log.log_number());
+        self.0.log_finder.log_of(write, self.0.health.logs_begun(), current)
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use rocksdb::event_listener::{
     BackgroundErrorRecoveryInfo, BackgroundErrorStatus, DBBackgroundErrorReason,
-    DBWriteStallCondition, EventListener, MutableStatus, WriteStallInfo,
+    DBWriteStallCondition, EventListener, MemTableInfo, MutableStatus, WriteStallInfo,
 };
 
 use crate::error::EngineError;
@@ -41,6 +41,8 @@ pub(crate) struct HealthState {
     failed: AtomicBool,
     stalls: AtomicU64,
     stopped: AtomicBool,
+    /// How often RocksDB may have begun a new write-ahead log.
+    logs_begun: AtomicU64,
     /// Held by whoever tries to take writes again.
     pub(crate) resuming: Mutex<()>,
 }
@@ -82,12 +84,24 @@ impl HealthState {
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
+
+    /// Grows before RocksDB writes to a new write-ahead log: whoever has written to that log sees
+    /// it grown.
+    pub(crate) fn logs_begun(&self) -> u64 {
+        self.logs_begun.load(Ordering::Acquire)
+    }
 }
 
 /// Reports RocksDB's events to [`HealthState`].
 pub(crate) struct Listener(pub(crate) Arc<HealthState>);
 
 impl EventListener for Listener {
+    /// A new log begins only together with a new memtable, and RocksDB tells of the one that is
+    /// full before it lets the next write through.
+    fn on_memtable_sealed(&self, _: &MemTableInfo) {
+        self.0.logs_begun.fetch_add(1, Ordering::Release);
+    }
+
     fn on_background_error(&self, reason: DBBackgroundErrorReason, status: MutableStatus) {
         if let Err(error) = status.result() {
             let error = EngineError::from_rocksdb(error.clone());

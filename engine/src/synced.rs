@@ -87,30 +87,45 @@ impl SyncedNotes {
     }
 }
 
-/// Finds the log that holds a write. It looks into the directory only after RocksDB has begun a new
-/// log, and remembers where that begins.
+/// Finds the log that holds a write. It looks into the directory only after RocksDB may have begun
+/// a new log, and remembers where that begins.
 pub(crate) struct LogFinder {
     dir: PathBuf,
-    /// Number and first write of a log.
-    found: Mutex<(u64, u64)>,
+    found: Mutex<FoundLog>,
+}
+
+/// A log that had writes when it was looked for.
+#[derive(Clone, Copy, Default)]
+struct FoundLog {
+    number: u64,
+    first_write: u64,
+    /// How many logs had begun by then, if it was the newest; otherwise `None`.
+    begun: Option<u64>,
 }
 
 impl LogFinder {
     pub(crate) fn new(dir: PathBuf) -> LogFinder {
-        LogFinder { dir, found: Mutex::new((0, 0)) }
+        LogFinder { dir, found: Mutex::default() }
     }
 
-    /// The number of the log that holds a write, as in [`SyncedNote::log`]. `current` is the log
-    /// that RocksDB writes to.
-    pub(crate) fn log_of(&self, write: u64, current: Option<u64>) -> u64 {
-        let (number, first) = *self.found.lock();
-        if Some(number) == current && first <= write {
-            return number;
+    /// The number of the log that holds a write, as in [`SyncedNote::log`]. `begun` has grown if
+    /// RocksDB has begun a log since the last call; `current` is the log that it writes to now.
+    pub(crate) fn log_of(
+        &self,
+        write: u64,
+        begun: u64,
+        current: impl FnOnce() -> Option<u64>,
+    ) -> u64 {
+        let known = *self.found.lock();
+        if known.begun == Some(begun) && known.first_write <= write {
+            return known.number;
         }
         match recovery::log_of(&self.dir, write) {
-            Ok(Some(found)) => {
-                *self.found.lock() = found;
-                found.0
+            Ok(Some((number, first_write))) => {
+                // If another log has begun, the next write may stand there.
+                let begun = Some(begun).filter(|_| current() == Some(number));
+                *self.found.lock() = FoundLog { number, first_write, begun };
+                number
             }
             Ok(None) => 0,
             Err(error) => {
@@ -123,7 +138,14 @@ impl LogFinder {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::path::Path;
+
+    use neokv_encoding::family::Family;
+
     use super::*;
+    use crate::log_bytes::encode;
+    use crate::{Durability, Engine, Options};
 
     /// The note that a batch of two writes gets, which RocksDB then numbers from `first`.
     fn note_of(notes: &SyncedNotes, first: u64) -> SyncedNote {
@@ -168,5 +190,60 @@ mod tests {
             .unwrap();
         let note = note_of(&notes, 14);
         assert_eq!((note.synced, note.log), (11, 11));
+    }
+    /// A log whose first batch begins with a write.
+    fn log(dir: &Path, number: u64, first: u64) {
+        let mut batch = WriteBatch::default();
+        batch.put(b"a", b"1");
+        let mut payload = batch.data().to_vec();
+        payload[..8].copy_from_slice(&first.to_le_bytes());
+        let path = dir.join(format!("{number:06}.log"));
+        std::fs::write(path, encode(1, None, &payload)).unwrap();
+    }
+
+    #[test]
+    fn a_log_is_looked_for_when_another_may_have_begun_and_not_at_every_sync() {
+        let dir = tempfile::tempdir().unwrap();
+        let finder = LogFinder::new(dir.path().to_path_buf());
+        let asked = Cell::new(0);
+        let current = |number| {
+            let asked = &asked;
+            move || {
+                asked.set(asked.get() + 1);
+                Some(number)
+            }
+        };
+        log(dir.path(), 4, 10);
+        assert_eq!((finder.log_of(10, 1, current(4)), asked.get()), (4, 1));
+        assert_eq!((finder.log_of(19, 1, current(4)), asked.get()), (4, 1), "it is known");
+        // Another has begun, and nothing was written to it: the write stands in the one before.
+        std::fs::write(dir.path().join("000009.log"), []).unwrap();
+        assert_eq!((finder.log_of(19, 2, current(9)), asked.get()), (4, 2));
+        // Then it has a write, and RocksDB tells nothing more.
+        log(dir.path(), 9, 20);
+        assert_eq!((finder.log_of(20, 2, current(9)), asked.get()), (9, 3));
+        assert_eq!((finder.log_of(21, 2, current(9)), asked.get()), (9, 3), "it is known");
+        // A sync that began before does not get the newer one.
+        assert_eq!(finder.log_of(19, 2, current(9)), 4);
+    }
+    #[test]
+    fn rocksdb_tells_of_a_new_log_before_it_writes_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path(), &Options::default()).unwrap();
+        let mut logs = Vec::new();
+        for round in 0..4u8 {
+            let begun = engine.0.health.logs_begun();
+            let mut batch = engine.log_batch();
+            batch.put(Family::Default, b"key", [round]);
+            engine.write_log(batch, Durability::Synced).unwrap();
+            assert_eq!(engine.0.health.logs_begun(), begun, "no log has begun");
+            let synced = *engine.0.notes.as_ref().unwrap().synced.lock();
+            let current = engine.0.db.raw().get_current_wal_file().unwrap().log_number();
+            assert_eq!(synced.log, current);
+            logs.push(current);
+            engine.flush_family(Family::Default).unwrap();
+            assert!(engine.0.health.logs_begun() > begun, "a flush begins a log");
+        }
+        assert!(logs.is_sorted_by(|one, next| one < next), "{logs:?}");
     }
 }

@@ -57,7 +57,9 @@ impl Memory {
 }
 
 /// Pages that nothing uses any more go back to the kernel within a second, not within ten: what is
-/// written behind takes and frees many at a time. To be called before other threads start.
+/// written behind takes and frees many at a time. A thread of the allocator's own sees to it.
+/// Otherwise only a thread that allocates gives pages back, and one that sleeps after a compaction
+/// keeps those of the compaction. To be called before other threads start.
 pub fn return_memory_soon() {
     /// Milliseconds.
     const SOON: isize = 1000;
@@ -66,6 +68,9 @@ pub fn return_memory_soon() {
         if let Err(error) = option.name().write(SOON) {
             tracing::debug!(option, %error, "the allocator keeps free pages for longer");
         }
+    }
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::debug!(%error, "only threads that allocate give free pages back");
     }
 }
 
