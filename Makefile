@@ -7,6 +7,14 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/neokv/target
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
+# A compiler cache, where there is one, compiles RocksDB once for all checkouts and after every
+# `cargo clean`.
+ifeq ($(origin CXX),default)
+ifneq ($(shell command -v ccache),)
+export CXX := ccache c++
+endif
+endif
+
 CARGO ?= cargo
 ARGS ?=
 BIN_DIR := $(CARGO_TARGET_DIR)/debug

@@ -184,17 +184,23 @@ pub(crate) fn family(family: Family, shared: &Shared) -> rocksdb::Options {
 /// would flush a memtable with next to nothing in it. So both shrink with `bytes`: together they
 /// are less than a half.
 fn memtable(cf: &mut rocksdb::Options, family: Family, bytes: usize) {
-    let size = match family {
-        // Most entries die there and never reach a file.
-        Family::RaftLog => 64 * MIB,
-        Family::Metadata | Family::Subkey | Family::ZsetScore => 8 * MIB,
-        Family::Expire => 16 * MIB,
-        Family::Default | Family::RaftState | Family::Region | Family::SlotStats => 4 * MIB,
-    };
-    let most = if family == Family::RaftLog { bytes } else { bytes / 4 };
-    let size = size.min(most);
+    let size = memtable_bytes(family, bytes);
     cf.set_write_buffer_size(size);
     cf.set_arena_block_size((size / 8).min(bytes / 32).min(MIB));
+}
+
+/// Bytes at which a family's memtable is flushed, where all of them together have `bytes`.
+pub(crate) fn memtable_bytes(family: Family, bytes: usize) -> usize {
+    let (size, most) = match family {
+        // Most entries die there and never reach a file.
+        Family::RaftLog => (64 * MIB, bytes),
+        Family::Metadata | Family::Subkey | Family::ZsetScore => (8 * MIB, bytes / 4),
+        Family::Expire => (16 * MIB, bytes / 4),
+        Family::Default | Family::RaftState | Family::Region | Family::SlotStats => {
+            (4 * MIB, bytes / 4)
+        }
+    };
+    size.min(most)
 }
 
 /// What all families agree on about files.

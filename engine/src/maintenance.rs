@@ -1,10 +1,13 @@
 //! Work that is not a read or a write of a client: flushing, compacting, clearing ranges, checking.
 
 use neokv_encoding::family::Family;
-use rocksdb::{BottommostLevelCompaction, CompactOptions, FlushOptions, WaitForCompactOptions};
+use rocksdb::{
+    BottommostLevelCompaction, CompactOptions, FlushOptions, WaitForCompactOptions, properties,
+};
 
 use crate::engine::{Durability, Engine};
 use crate::error::Result;
+use crate::families;
 use crate::range::KeyRange;
 
 impl Engine {
@@ -25,6 +28,22 @@ impl Engine {
         let mut options = FlushOptions::default();
         options.set_wait(true);
         Ok(self.0.db.raw().flush_cf_opt(self.0.db.handle(family), &options)?)
+    }
+
+    /// Writes the memtable of the Raft log to a file and waits for it, if the memtable holds much.
+    /// To be called behind a purge: then most of what it holds is gone already, and what is gone is
+    /// not written. A memtable that waits until it is full takes more memory, and most likely meets
+    /// a log of which more is left.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn flush_purged_log(&self) -> Result<()> {
+        let held = self.property(Family::RaftLog, properties::CUR_SIZE_ACTIVE_MEM_TABLE);
+        let most = families::memtable_bytes(Family::RaftLog, self.options().memtable_bytes);
+        if held > u64::try_from(most / 4).unwrap_or(u64::MAX) {
+            self.flush_family(Family::RaftLog)?;
+        }
+        Ok(())
     }
 
     /// Writes rows behind, rewrites every file of `range` in `family`, the last level too, and

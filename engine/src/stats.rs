@@ -152,7 +152,7 @@ impl Engine {
         files.and_then(|files| files.parse().ok()).unwrap_or(0)
     }
 
-    fn property(&self, family: Family, name: &PropName) -> u64 {
+    pub(crate) fn property(&self, family: Family, name: &PropName) -> u64 {
         let db = &self.0.db;
         db.raw().property_int_value_cf(db.handle(family), name).ok().flatten().unwrap_or(0)
     }

@@ -3,13 +3,16 @@
 //! Nothing here waits for a Region: slow work runs in a task of its own, so that one Region
 //! that does not answer holds up no other.
 
+use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use neokv_encoding::region::ReplicaState;
+use neokv_engine::Engine;
 
 use super::Inner;
 use crate::blocking::blocking;
+use crate::log::LogWriter;
 use crate::machine::StateMachine;
 use crate::metrics;
 use crate::panics;
@@ -73,7 +76,11 @@ impl<M: StateMachine> Inner<M> {
     fn compact_logs(&self, regions: &[Arc<Region<M>>]) {
         let sizes: Vec<(u64, u64)> = regions.iter().map(|region| region.log.size()).collect();
         metrics::log_bytes(sizes.iter().map(|(bytes, _)| bytes).sum());
-        let limits = LogLimits { bytes: self.config.log_bytes, entries: self.config.log_entries };
+        let bytes = self.config.log_bytes;
+        // Nobody but a follower reads a log again whose entries are in RocksDB.
+        let has_followers = regions.iter().any(|region| !region.published.sole());
+        let keep = if has_followers { bytes / 2 } else { bytes / 16 };
+        let limits = LogLimits { bytes, keep, entries: self.config.log_entries };
         for (number, purge) in purges(&sizes, &limits) {
             let Some(region) = regions.get(number) else { continue };
             // A follower that is a little behind is waited for, as long as that is affordable.
@@ -85,11 +92,27 @@ impl<M: StateMachine> Inner<M> {
 
     /// Purges one log, in a task of its own.
     fn compact(&self, region: Arc<Region<M>>, upto: u64, bytes: u64, entries: u64) {
+        let (engine, writer) = (self.engine.clone(), self.writer.clone());
         self.handle.spawn(async move {
-            if let Err(error) = region.compact_log_up_to(upto, bytes, entries).await {
-                tracing::warn!(region = region.id, %error, "log not purged");
+            match region.compact_log_up_to(upto, bytes, entries).await {
+                Ok(true) => flush_log(engine, &writer).await,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(region = region.id, %error, "log not purged"),
             }
         });
+    }
+}
+
+/// Behind a purge: the memtable of the logs is flushed while little of what it holds is left.
+async fn flush_log(engine: Engine, writer: &LogWriter) {
+    // The purge is in the queue of the writer.
+    let purged = writer.barrier().await;
+    let flushed = match purged {
+        Ok(()) => blocking(move || engine.flush_purged_log().map_err(io::Error::other)).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = flushed.and_then(|flushed| flushed) {
+        tracing::warn!(%error, "the memtable of the log not flushed");
     }
 }
 
@@ -97,6 +120,9 @@ impl<M: StateMachine> Inner<M> {
 struct LogLimits {
     /// Bytes of all of them together.
     bytes: u64,
+    /// What a purge leaves of those bytes. Much less than the bound, so that purges are few and
+    /// large.
+    keep: u64,
     /// Entries of each.
     entries: u64,
 }
@@ -122,8 +148,7 @@ fn purges(sizes: &[(u64, u64)], limits: &LogLimits) -> Vec<(usize, Purge)> {
         .collect();
     largest.sort_by_key(|(_, bytes, _)| std::cmp::Reverse(*bytes));
     let total: u64 = sizes.iter().map(|(bytes, _)| bytes).sum();
-    // Down to half of the budget, so that purges are few and large.
-    let mut surplus = if total > limits.bytes { total - limits.bytes / 2 } else { 0 };
+    let mut surplus = if total > limits.bytes { total - limits.keep } else { 0 };
     let mut purges = Vec::new();
     for (number, bytes, entries) in largest {
         let by_bytes = bytes.min(surplus);
@@ -145,14 +170,14 @@ fn purges(sizes: &[(u64, u64)], limits: &LogLimits) -> Vec<(usize, Purge)> {
 mod tests {
     use super::*;
 
-    const LIMITS: LogLimits = LogLimits { bytes: 1000, entries: 100 };
+    const LIMITS: LogLimits = LogLimits { bytes: 1000, keep: 500, entries: 100 };
 
     fn purge(keep_bytes: u64, keep_entries: u64, waits_for_followers: bool) -> Purge {
         Purge { keep_bytes, keep_entries, waits_for_followers }
     }
 
     #[test]
-    fn the_largest_logs_are_purged_until_half_of_the_bytes_remain() {
+    fn the_largest_logs_are_purged_until_no_more_remains_than_is_kept() {
         assert_eq!(purges(&[(400, 1), (600, 1)], &LIMITS), [], "as much as may be");
         let purged = purges(&[(100, 1), (700, 1), (500, 1), (10, 1)], &LIMITS);
         assert_eq!(purged, [(1, purge(0, u64::MAX, true)), (2, purge(390, u64::MAX, true))]);

@@ -267,7 +267,7 @@ options! {
         Bytes { min: MIB, max: 1024 * GIB }, "32mb", "block-cache",
         "Memory for blocks read from disk.";
     row_table: usize = "row-table", Storage,
-        Bytes { min: MIB, max: 1024 * GIB }, "64mb", "row-table",
+        Bytes { min: MIB, max: 1024 * GIB }, "80mb", "row-table",
         "Memory for rows: those that wait for being written behind, and those that are read \
          often.";
     write_behind: usize = "write-behind", Storage,
@@ -294,8 +294,9 @@ options! {
     raft_log_bytes: u64 = "raft-log-bytes", Raft,
         Bytes { min: MIB, max: 1024 * GIB }, "16mb", "raft-log-bytes",
         "Log that all Regions together keep, in bytes. Above it, applied entries of the largest \
-         logs are purged down to half, oldest first, but for those that a live follower lacks; \
-         above twice as much those too, and the follower gets a snapshot.";
+         logs are purged, oldest first: down to half, or to a sixteenth where no Region has \
+         followers. Those that a live follower lacks stay; above twice as much they go too, and \
+         the follower gets a snapshot.";
     raft_log_entries: u64 = "raft-log-entries", Raft,
         Count { min: 100, max: 100_000_000 }, "100000", "raft-log-entries",
         "Log that each Region keeps, in entries. It is purged in the same way, whichever of the \
