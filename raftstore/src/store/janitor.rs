@@ -2,6 +2,11 @@
 //!
 //! Nothing here waits for a Region: slow work runs in a task of its own, so that one Region
 //! that does not answer holds up no other.
+//!
+//! # Logs
+//!
+//! A log that grows beyond its bound is purged to much less than the bound, and the memtable in
+//! which RocksDB has the logs is flushed behind it: what was purged is not written to a file.
 
 use std::io;
 use std::sync::{Arc, Weak};
