@@ -98,7 +98,7 @@ pub(crate) struct Inner {
     pub(crate) reads: ReadOptions,
     writes: WriteOptions,
     /// What each batch says in the log; `None` in a store that is open for reading only.
-    pub(crate) notes: Option<SyncedNotes>,
+    notes: Option<SyncedNotes>,
     log_finder: LogFinder,
     pub(crate) mode: Mode,
     pub(crate) readers: Arc<Readers>,

@@ -30,10 +30,10 @@ impl Engine {
         Ok(self.0.db.raw().flush_cf_opt(self.0.db.handle(family), &options)?)
     }
 
-    /// Writes the memtable of the Raft log to a file and waits for it, if the memtable holds much.
-    /// To be called behind a purge: then most of what it holds is gone already, and what is gone is
-    /// not written. A memtable that waits until it is full takes more memory, and most likely meets
-    /// a log of which more is left.
+    /// Writes the memtable of the Raft log to a file and waits for it, if it has a quarter of the
+    /// bytes at which it would be flushed anyway. To be called behind a purge: then most of what it
+    /// holds is gone already, and what is gone is not written. A memtable that waits until it is
+    /// full takes more memory, and most likely meets a log of which more is left.
     ///
     /// # Errors
     /// The file could not be written.

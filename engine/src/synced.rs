@@ -191,6 +191,7 @@ mod tests {
         let note = note_of(&notes, 14);
         assert_eq!((note.synced, note.log), (11, 11));
     }
+
     /// A log whose first batch begins with a write.
     fn log(dir: &Path, number: u64, first: u64) {
         let mut batch = WriteBatch::default();
@@ -226,10 +227,13 @@ mod tests {
         // A sync that began before does not get the newer one.
         assert_eq!(finder.log_of(19, 2, current(9)), 4);
     }
+
     #[test]
     fn rocksdb_tells_of_a_new_log_before_it_writes_to_it() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(dir.path(), &Options::default()).unwrap();
+        let finder = LogFinder::new(dir.path().to_path_buf());
+        let current = || Some(engine.0.db.raw().get_current_wal_file().unwrap().log_number());
         let mut logs = Vec::new();
         for round in 0..4u8 {
             let begun = engine.0.health.logs_begun();
@@ -237,10 +241,10 @@ mod tests {
             batch.put(Family::Default, b"key", [round]);
             engine.write_log(batch, Durability::Synced).unwrap();
             assert_eq!(engine.0.health.logs_begun(), begun, "no log has begun");
-            let synced = *engine.0.notes.as_ref().unwrap().synced.lock();
-            let current = engine.0.db.raw().get_current_wal_file().unwrap().log_number();
-            assert_eq!(synced.log, current);
-            logs.push(current);
+            let write = engine.0.db.raw().latest_sequence_number();
+            let log = finder.log_of(write, begun, current);
+            assert_eq!(Some(log), current());
+            logs.push(log);
             engine.flush_family(Family::Default).unwrap();
             assert!(engine.0.health.logs_begun() > begun, "a flush begins a log");
         }

@@ -17,6 +17,7 @@ use neokv_engine::Engine;
 
 use super::Inner;
 use crate::blocking::blocking;
+use crate::config::Config;
 use crate::log::LogWriter;
 use crate::machine::StateMachine;
 use crate::metrics;
@@ -81,11 +82,8 @@ impl<M: StateMachine> Inner<M> {
     fn compact_logs(&self, regions: &[Arc<Region<M>>]) {
         let sizes: Vec<(u64, u64)> = regions.iter().map(|region| region.log.size()).collect();
         metrics::log_bytes(sizes.iter().map(|(bytes, _)| bytes).sum());
-        let bytes = self.config.log_bytes;
-        // Nobody but a follower reads a log again whose entries are in RocksDB.
-        let has_followers = regions.iter().any(|region| !region.published.sole());
-        let keep = if has_followers { bytes / 2 } else { bytes / 16 };
-        let limits = LogLimits { bytes, keep, entries: self.config.log_entries };
+        let are_replicated = regions.iter().any(|region| region.descriptor().peers.len() > 1);
+        let limits = LogLimits::new(&self.config, are_replicated);
         for (number, purge) in purges(&sizes, &limits) {
             let Some(region) = regions.get(number) else { continue };
             // A follower that is a little behind is waited for, as long as that is affordable.
@@ -130,6 +128,16 @@ struct LogLimits {
     keep: u64,
     /// Entries of each.
     entries: u64,
+}
+
+impl LogLimits {
+    /// The limits of a store whose Regions have replicas elsewhere, or have not.
+    fn new(config: &Config, are_replicated: bool) -> LogLimits {
+        let (bytes, entries) = (config.log_bytes, config.log_entries);
+        // Nobody but another replica reads entries again that are in RocksDB.
+        let keep = if are_replicated { bytes / 2 } else { bytes / 16 };
+        LogLimits { bytes, keep, entries }
+    }
 }
 
 /// What is to be purged of one log.
@@ -179,6 +187,13 @@ mod tests {
 
     fn purge(keep_bytes: u64, keep_entries: u64, waits_for_followers: bool) -> Purge {
         Purge { keep_bytes, keep_entries, waits_for_followers }
+    }
+
+    #[test]
+    fn more_is_kept_for_replicas_elsewhere() {
+        let config = Config { log_bytes: 1600, ..Config::new(1, "unused") };
+        let kept = |are_replicated| LogLimits::new(&config, are_replicated).keep;
+        assert_eq!((kept(true), kept(false)), (800, 100));
     }
 
     #[test]

@@ -4,8 +4,11 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use neokv_encoding::family::Family;
+use neokv_encoding::key;
 use neokv_encoding::raft::{Peer, PeerRole};
 use neokv_encoding::slot::SlotRange;
+use neokv_engine::Durability;
 
 use super::unwatched;
 use crate::config::Config;
@@ -88,6 +91,27 @@ async fn a_purge_of_a_group_that_does_not_answer_ends_with_an_error() {
     release.send(()).unwrap();
     // The next one is not held up by it.
     assert!(stuck.compact_log(0, 0).await.unwrap());
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_purge_the_memtable_of_the_logs_is_flushed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = unwatched(dir.path(), |config| config.log_bytes = 0, Dispatch::of).await;
+    let engine = store.0.engine.clone();
+    let held = || engine.family_stats(Family::RaftLog).memtable_bytes;
+    // What other logs had in it.
+    let full = u64::try_from(engine.options().memtable_bytes.min(64 << 20) / 3).unwrap();
+    for index in (0..).take_while(|_| held() < full) {
+        let mut batch = engine.log_batch();
+        batch.put(Family::RaftLog, key::raft_log(9, index), vec![7; 64 << 10]);
+        engine.write_log(batch, Durability::Buffered).unwrap();
+    }
+    write(&store.region(1).unwrap()).await;
+    store.0.look_after();
+    while held() >= full {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     store.shutdown().await;
 }
 
