@@ -288,7 +288,7 @@ impl Engine {
         }
         let Inner { rows, readers, waiting, .. } = &**self.0;
         let _waits = waiting.enter();
-        let drain = |behind: &[Behind]| self.write_rows(behind);
+        let drain = |behind: &Behind<'_>| self.write_rows(behind);
         rows.write_through(readers, changed, &mut batches, drain, write).inspect_err(|_| {
             batches.iter_mut().for_each(|pending| rows.abandon(pending));
         })

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use super::group::GroupOf;
 use super::pending::Pending;
-use super::row::{Found, Made, Version};
+use super::row::{Made, Row, Version};
+use super::shard::Shard;
+use super::sorted::Behind;
 use super::{Order, Place, RowTable};
 use crate::range::KeyRange;
 use crate::readers::Readers;
@@ -35,8 +37,33 @@ struct Cut {
 pub(super) struct Leaving {
     /// Those that became clean since the last cut, without being written.
     pub(super) clean: Vec<Place>,
-    /// By when they may leave: see [`Readers`].
-    marked: VecDeque<(u64, Vec<Place>)>,
+    /// Those that may leave some time, in the order of their rounds.
+    marked: VecDeque<Marked>,
+    /// The number of the last round.
+    round: u16,
+}
+
+/// Rows that became clean together.
+#[derive(Debug)]
+struct Marked {
+    /// A row that was written again since, and became clean again, is in a later round.
+    round: u16,
+    /// Reads that registered before it may not find in RocksDB what the rows were last: see
+    /// [`Readers`].
+    mark: u64,
+    rows: Vec<Place>,
+}
+
+impl Leaving {
+    /// A number that no earlier round has whose rows are still here. There are few of those.
+    fn next_round(&mut self) -> u16 {
+        loop {
+            self.round = self.round.wrapping_add(1);
+            if self.marked.iter().all(|marked| marked.round != self.round) {
+                return self.round;
+            }
+        }
+    }
 }
 
 /// What a write past the table changes.
@@ -57,45 +84,6 @@ impl Direct {
     pub(crate) fn delete_range(&mut self, family: Family, range: KeyRange) {
         self.rows.retain(|(of, key, _)| *of != family || !range.contains(key));
         self.ranges.push((family, range));
-    }
-}
-
-/// A row for RocksDB.
-#[derive(Debug)]
-pub(crate) struct Behind {
-    pub(crate) family: Family,
-    found: Found,
-    /// The first bytes of the key, for sorting.
-    head: u128,
-}
-
-impl Behind {
-    fn new(family: Family, found: Found) -> Behind {
-        let mut head = [0; 16];
-        for (to, byte) in head.iter_mut().zip(found.value.key()) {
-            *to = *byte;
-        }
-        Behind { family, found, head: u128::from_be_bytes(head) }
-    }
-
-    pub(crate) fn key(&self) -> &[u8] {
-        self.found.value.key()
-    }
-
-    /// Bytes of key and value.
-    pub(crate) fn len(&self) -> usize {
-        self.key().len() + self.value().map_or(0, <[u8]>::len)
-    }
-
-    /// `None`: it is deleted.
-    pub(crate) fn value(&self) -> Option<&[u8]> {
-        self.found.value()
-    }
-
-    /// Sorts like the keys, within a family.
-    fn order(&self, other: &Behind) -> std::cmp::Ordering {
-        let heads = (self.family, self.head).cmp(&(other.family, other.head));
-        heads.then_with(|| self.key().cmp(other.key()))
     }
 }
 
@@ -174,7 +162,7 @@ impl RowTable {
     pub(crate) fn drain<E>(
         &self,
         readers: &Readers,
-        write: impl FnOnce(&[Behind]) -> Result<(), E>,
+        write: impl FnOnce(&Behind<'_>) -> Result<(), E>,
     ) -> Result<bool, E> {
         let _one_at_a_time = self.drain.lock();
         self.drain_alone(readers, write)
@@ -184,7 +172,7 @@ impl RowTable {
     fn drain_alone<E>(
         &self,
         readers: &Readers,
-        write: impl FnOnce(&[Behind]) -> Result<(), E>,
+        write: impl FnOnce(&Behind<'_>) -> Result<(), E>,
     ) -> Result<bool, E> {
         self.leave(readers);
         let cut = self.cut(&mut self.order.lock(), readers);
@@ -219,19 +207,13 @@ impl RowTable {
         &self,
         mut cut: Cut,
         readers: &Readers,
-        write: impl FnOnce(&[Behind]) -> Result<(), E>,
+        write: impl FnOnce(&Behind<'_>) -> Result<(), E>,
     ) -> (Cut, Result<(), E>) {
         cut.rows.sort_unstable();
-        let mut behind = Vec::with_capacity(cut.rows.len());
-        self.shards.at_places(cut.rows.iter().copied(), |shard, place| {
-            let row = shard.at(place.at);
-            let found = row.and_then(|row| Some((row.family, row.as_of(cut.at)?)));
-            behind.extend(found.map(|(family, found)| Behind::new(family, found)));
-        });
-        assert_eq!(behind.len(), cut.rows.len(), "dirty rows stay until they are written behind");
-        behind.sort_unstable_by(Behind::order);
-        let written = if behind.is_empty() { Ok(()) } else { self.counted(&behind, write) };
-        // First: the versions of the cut are not needed any more.
+        let behind = Behind::new(self, &cut.rows, cut.at);
+        let is_empty = behind.len() == 0;
+        let written = if is_empty { Ok(()) } else { self.counted(&behind, write) };
+        // The versions of the cut are not needed any more.
         drop(behind);
         self.reads.close(cut.ticket);
         match written {
@@ -243,19 +225,19 @@ impl RowTable {
     /// Writes rows, and counts them.
     fn counted<E>(
         &self,
-        behind: &[Behind],
-        write: impl FnOnce(&[Behind]) -> Result<(), E>,
+        behind: &Behind<'_>,
+        write: impl FnOnce(&Behind<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let began = Instant::now();
         let written = write(behind);
-        let bytes = behind.iter().map(Behind::len).sum();
-        self.counts.drained(behind.len(), bytes, began.elapsed(), written.is_ok());
+        self.counts.drained(behind.len(), behind.bytes(), began.elapsed(), written.is_ok());
         written
     }
 
     /// The rows of a cut are in RocksDB. Returns those that were written again meanwhile.
     fn settle(&self, mut cut: Cut, readers: &Readers) -> Cut {
         let (mark, needed) = (readers.mark(), self.needed());
+        let round = self.leaving.lock().next_round();
         let rows = std::mem::take(&mut cut.rows);
         let mut left = Cut { rows: Vec::new(), bytes: 0, ..cut };
         let mut clean = Vec::with_capacity(rows.len());
@@ -263,7 +245,7 @@ impl RowTable {
             let Some(row) = shard.at(place.at) else { return };
             let freed = row.trim(&needed);
             if row.settle(cut.at) {
-                row.mark = mark;
+                row.round = round;
                 clean.push(place);
             } else {
                 left.bytes += row.weight();
@@ -271,7 +253,7 @@ impl RowTable {
             }
             shard.bytes -= freed;
         });
-        self.leaving.lock().marked.push_back((mark, clean));
+        self.leaving.lock().marked.push_back(Marked { round, mark, rows: clean });
         left
     }
 
@@ -281,38 +263,59 @@ impl RowTable {
         let mut leaving = self.leaving.lock();
         let clean = std::mem::take(&mut leaving.clean);
         if !clean.is_empty() {
-            let mark = readers.mark();
+            let (mark, round) = (readers.mark(), leaving.next_round());
             self.shards.at_places(clean.iter().copied(), |shard, place| {
-                shard.at(place.at).into_iter().for_each(|row| row.mark = mark);
+                shard.at(place.at).into_iter().for_each(|row| row.round = round);
             });
-            leaving.marked.push_back((mark, clean));
+            leaving.marked.push_back(Marked { round, mark, rows: clean });
         }
+        self.join_rounds(&mut leaving);
         let needed = self.needed();
-        for (mark, places) in std::mem::take(&mut leaving.marked) {
+        for Marked { round, mark, rows } in std::mem::take(&mut leaving.marked) {
             let Some(seen) = self.seen_before(mark, readers) else {
-                leaving.marked.push_back((mark, places));
+                leaving.marked.push_back(Marked { round, mark, rows });
                 continue;
             };
             let mut left = Vec::new();
-            self.shards.at_places(places, |shard, place| {
+            self.shards.at_places(rows, |shard, place| {
                 // It may have been written again since.
-                let row = shard.at(place.at).filter(|row| !row.is_written() && row.mark == mark);
-                let Some(row) = row else { return };
+                let is_it = |row: &&mut Row| !row.is_written() && row.round == round;
+                let Some(row) = shard.at(place.at).filter(is_it) else { return };
                 let freed = row.trim(&needed);
                 let leaves = seen.is_none_or(|at| row.is_younger_than(at));
                 shard.bytes -= freed;
                 if leaves {
-                    shard.hide(place.at, &self.shards.hasher);
+                    shard.hide(place.at);
                     self.make_room(shard);
                 } else {
                     left.push(place);
                 }
             });
             if !left.is_empty() {
-                leaving.marked.push_back((mark, left));
+                leaving.marked.push_back(Marked { round, mark, rows: left });
             }
         }
         leaving.marked.is_empty()
+    }
+
+    /// Makes one round of many, which a read can hold that stays open for long. Rows of the earlier
+    /// ones leave later than they might.
+    fn join_rounds(&self, leaving: &mut Leaving) {
+        const MANY: usize = 256;
+        if leaving.marked.len() < MANY {
+            return;
+        }
+        let Some(mut last) = leaving.marked.pop_back() else { return };
+        for earlier in leaving.marked.drain(..) {
+            self.shards.at_places(earlier.rows, |shard, place| {
+                let row = shard.at(place.at).filter(|row| row.round == earlier.round);
+                if let Some(row) = row {
+                    row.round = last.round;
+                    last.rows.push(place);
+                }
+            });
+        }
+        leaving.marked.push_back(last);
     }
 
     /// Of the reads that registered before `mark`, the last write that any of them sees;
@@ -337,7 +340,7 @@ impl RowTable {
         readers: &Readers,
         changed: &Direct,
         batches: &mut [Pending],
-        drain: impl Fn(&[Behind]) -> Result<(), E>,
+        drain: impl Fn(&Behind<'_>) -> Result<(), E>,
         direct: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
         let _one_at_a_time = self.drain.lock();
@@ -398,7 +401,7 @@ impl RowTable {
                 clean.push(place);
             } else {
                 // Others write rows of these families without a note here.
-                shard.remove(place.at, &self.shards.hasher);
+                shard.remove(place.at);
             }
         });
         self.leaving.lock().clean.append(&mut clean);
@@ -414,7 +417,7 @@ impl RowTable {
         for (number, mut shard) in self.shards.each() {
             for (family, range) in ranges {
                 for place in shard.places_in(*family, range) {
-                    shard.remove(place, &self.shards.hasher);
+                    shard.remove(place);
                     gone.insert(Place { shard: number, at: place });
                 }
             }
@@ -424,15 +427,17 @@ impl RowTable {
             order.ages.clear();
         }
         leaving.clean.retain(|place| !gone.contains(place));
-        leaving.marked.iter_mut().for_each(|(_, rows)| rows.retain(|place| !gone.contains(place)));
+        let marked = leaving.marked.iter_mut();
+        marked.for_each(|marked| marked.rows.retain(|place| !gone.contains(place)));
     }
 }
 
-fn note_row(shard: &mut super::shard::Shard, place: u32, value: Option<&[u8]>, at: u64) {
+fn note_row(shard: &mut Shard, place: u32, value: Option<&[u8]>, at: u64) {
     let Some(row) = shard.at(place) else { return };
-    let bytes = [row.key(), value.unwrap_or_default()].concat();
-    let added = row.note(Version::new(&bytes, value.is_some(), Made::by(at)));
-    shard.bytes += added;
+    let weight = row.weight();
+    row.note(Version::new(row.key(), value, Made::by(at)));
+    let now = row.weight();
+    shard.bytes = shard.bytes + now - weight;
 }
 
 #[cfg(test)]
@@ -470,8 +475,10 @@ mod tests {
         let mut written = Vec::new();
         let (left, result) = table.write_cut(cut, &readers, |rows| {
             commit(&table, b"newest");
-            written.extend(rows.iter().map(|row| row.value().map(<[u8]>::to_vec)));
-            Ok::<_, ()>(())
+            rows.each_of(Family::Metadata, |_, value| {
+                written.push(value.map(<[u8]>::to_vec));
+                Ok::<_, ()>(())
+            })
         });
         assert_eq!((written, result), (vec![Some(b"old".to_vec())], Ok(())));
         assert!(left.rows.len() == 1, "it is dirty still");

@@ -53,12 +53,15 @@
 //! displaces none of them, because walks keep nothing.
 
 mod behind;
+mod body;
 mod group;
 pub(crate) mod needed;
+mod page;
 pub(crate) mod pending;
 mod row;
 mod shard;
 mod slab;
+mod sorted;
 mod stats;
 mod walk;
 
@@ -70,14 +73,16 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use crate::families;
 use crate::range::{Direction, KeyRange};
 use crate::readers::{ReaderTicket, Readers};
+pub(crate) use behind::Direct;
 use behind::Leaving;
-pub(crate) use behind::{Behind, Direct};
+pub(crate) use body::Value;
 use group::GroupOf;
 use needed::{Needed, OpenReads};
+use page::Seen;
 use pending::Pending;
-pub(crate) use row::Value;
 use row::{Found, Made, Row, Version};
 use shard::{Place, SHARDS, Shards, short};
+pub(crate) use sorted::Behind;
 pub use stats::RowStats;
 use stats::{Ages, Counts};
 pub(crate) use walk::TableWalk;
@@ -160,10 +165,11 @@ pub(crate) enum Sight {
 }
 
 impl Sight {
-    fn of(self, row: &Row) -> Option<Found> {
+    /// What it sees of a row.
+    fn of(self, row: &Row) -> Option<Seen<'_>> {
         match self {
-            Sight::AsOf(at) => row.as_of(at),
-            Sight::Batch => Some(row.newest()),
+            Sight::AsOf(at) => row.see_as_of(at),
+            Sight::Batch => Some(row.see_newest()),
         }
     }
 }
@@ -226,7 +232,7 @@ impl RowTable {
         let hash = self.shards.hash(family, key);
         let mut shard = self.shards.of(family, key);
         let row = shard.row(family, key, hash)?;
-        row.is_touched = true;
+        row.use_it();
         row.as_of(at).map(Found::into_value)
     }
 
@@ -239,7 +245,7 @@ impl RowTable {
         // Under the lock: what was published before is not forgotten meanwhile.
         let at = self.last_published();
         let row = shard.row(family, key, hash).ok_or(at)?;
-        row.is_touched = true;
+        row.use_it();
         row.as_of(at).map(Found::into_value).ok_or(at)
     }
 
@@ -259,10 +265,8 @@ impl RowTable {
         if is_stale || shard.find(family, key, hash).is_some() {
             return;
         }
-        let bytes = [key, value.unwrap_or_default()].concat();
         // What the row was before nobody knows here: older reads look into RocksDB.
-        let version = Version::new(&bytes, value.is_some(), Made::by(at));
-        shard.insert(Row::new(family, key.len(), short(hash), version));
+        shard.insert(Row::new(family, short(hash), Version::new(key, value, Made::by(at))));
         self.make_room(&mut shard);
     }
 
@@ -271,7 +275,7 @@ impl RowTable {
         // A few for each that comes, so that nobody has to wait for many.
         const LOOKED_AT: u32 = 4;
         if shard.bytes > self.bounds.rows / SHARDS {
-            shard.evict(LOOKED_AT, &self.shards.hasher);
+            shard.evict(LOOKED_AT);
         }
     }
 
@@ -287,14 +291,18 @@ impl RowTable {
         let mut rows: Vec<(u32, usize, u64)> = keys.iter().enumerate().map(expected).collect();
         rows.sort_unstable();
         let (mut missing, mut read) = (Vec::new(), 0u64);
+        let mut places = Vec::new();
         for part in rows.chunk_by(|one, next| one.0 == next.0) {
             let Some((number, ..)) = part.first() else { continue };
-            let shard = self.shards.lock(*number);
+            let mut shard = self.shards.lock(*number);
             for (_, position, hash) in part {
-                match shard.touch(*hash) {
-                    Some(byte) => read = read.wrapping_add(byte),
+                match shard.place_of(*hash) {
+                    Some(place) => places.push(place),
                     None => missing.push(*position),
                 }
+            }
+            for place in places.drain(..) {
+                read = read.wrapping_add(shard.at(place).map_or(0, |row| row.touch()));
             }
         }
         // Otherwise the compiler may leave the reads out.
@@ -322,7 +330,7 @@ impl RowTable {
             self.shards.at_places(pending.places(), |shard, place| {
                 let Some(row) = shard.at(place.at) else { return };
                 row.stamp(at);
-                if !std::mem::replace(&mut row.is_dirty, true) {
+                if !row.set_dirty() {
                     order.dirty.push(place);
                 }
             });
@@ -361,9 +369,7 @@ impl RowTable {
         };
         let mut found = Vec::new();
         for (_, mut shard) in self.shards.each() {
-            found.extend(
-                shard.prefixes(family, &self.shards.hasher).filter(may_have).map(Box::from),
-            );
+            found.extend(shard.prefixes(family).filter(may_have).map(Box::from));
         }
         found
     }
@@ -396,7 +402,7 @@ mod tests {
         // It is written behind, and leaves.
         assert!(table.drain(&readers, |_| Ok::<_, ()>(())).unwrap());
         for _ in 0..2 {
-            table.shards.of(Family::Metadata, KEY).evict(1, &table.shards.hasher);
+            table.shards.of(Family::Metadata, KEY).evict(1);
         }
         assert_eq!(found(&table), None);
         table.keep(Family::Metadata, KEY, Some(b"old"), before);
@@ -443,8 +449,14 @@ mod tests {
         let readers = Readers::new();
         commit(&table, b"one");
         let mut seen = Vec::new();
-        let mut note = |rows: &[Behind], done: Result<(), ()>| {
-            seen.push(rows.iter().map(|row| row.value().unwrap().to_vec()).collect::<Vec<_>>());
+        let mut note = |rows: &Behind<'_>, done: Result<(), ()>| {
+            let mut values = Vec::new();
+            let note = |_: &[u8], value: Option<&[u8]>| {
+                values.push(value.unwrap().to_vec());
+                Ok::<_, ()>(())
+            };
+            rows.each_of(Family::Metadata, note).unwrap();
+            seen.push(values);
             done
         };
         table.drain(&readers, |rows| note(rows, Err(()))).unwrap_err();

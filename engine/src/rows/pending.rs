@@ -69,8 +69,6 @@ pub(crate) struct Pending {
     /// Bytes of the rows' keys and values.
     size: usize,
     meter: Meter,
-    /// For putting key and value together.
-    scratch: Vec<u8>,
 }
 
 /// Counts the rows written since it was started.
@@ -105,7 +103,6 @@ impl Pending {
             has_foreign: false,
             size: 0,
             meter: Meter::default(),
-            scratch: Vec::new(),
         }
     }
 
@@ -172,29 +169,22 @@ impl RowTable {
         let made = Made::pending(pending.batch, pending.serial);
         pending.serial += 1;
         pending.has_foreign |= !RowTable::keeps(family);
-        pending.scratch.clear();
-        pending.scratch.extend_from_slice(key);
-        pending.scratch.extend_from_slice(value.unwrap_or_default());
-        let version = Version::new(&pending.scratch, value.is_some(), made);
-        let weight = version.weight();
+        let version = Version::new(key, value, made);
         let hash = self.shards.hash(family, key);
         let number = self.shards.number(family, GroupOf::of(family, key));
         let mut shard = self.shards.lock(number);
         let found = shard.find(family, key, hash);
         let (at, replaced) = match found.and_then(|at| Some((at, shard.at(at)?))) {
             Some((at, row)) => {
+                let weight = row.weight();
                 let replaced = row.write(version, pending.batch);
-                shard.bytes += weight;
-                shard.bytes -= replaced.as_ref().map_or(0, |replaced| replaced.version.weight());
-                shard.show(at);
+                let now = row.weight();
+                shard.bytes = shard.bytes + now - weight;
                 (at, replaced)
             }
-            None => {
-                let at = shard.insert(Row::new(family, key.len(), short(hash), version));
-                shard.show(at);
-                (at, None)
-            }
+            None => (shard.insert(Row::new(family, short(hash), version)), None),
         };
+        shard.show(at);
         drop(shard);
         self.shards.note_slot(family, key);
         pending.wrote(
@@ -267,7 +257,7 @@ impl RowTable {
         let weight = row.weight();
         let (is_left, is_written) = (row.undo(before), row.is_written());
         if !is_left {
-            shard.remove(place.at, &self.shards.hasher);
+            shard.remove(place.at);
             return;
         }
         let now = row.weight();
@@ -284,7 +274,7 @@ impl RowTable {
         let hash = self.shards.hash(family, key);
         let mut shard = self.shards.of(family, key);
         let row = shard.row(family, key, hash)?;
-        row.is_touched = true;
+        row.use_it();
         Some(row.newest())
     }
 }

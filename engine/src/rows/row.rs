@@ -7,41 +7,17 @@
 //! A version says what the row was from one write on until the next. The newest one may be
 //! *pending*: a batch has made it that is not committed, and only that batch sees it.
 
-use std::ops::Deref;
-use std::sync::Arc;
-
 use neokv_encoding::family::Family;
 
+use super::body::{Body, Value};
 use super::needed::Needed;
+use super::page::Seen;
 
-/// Bytes that a version takes besides key and value, about.
-const VERSION: usize = 32;
-/// Bytes that a row takes besides its versions, about: itself, and its place in the index.
-const ROW: usize = 64;
-
-/// A value that was found. Key and value share one allocation.
-#[derive(Clone, Debug)]
-pub(crate) struct Value {
-    bytes: Arc<[u8]>,
-    /// Where the value begins.
-    start: usize,
-}
-
-impl Deref for Value {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
-    }
-}
-
-impl Value {
-    /// The key of the row.
-    pub(crate) fn key(&self) -> &[u8] {
-        self.bytes.get(..self.start).unwrap_or_default()
-    }
-}
+/// Bytes that an older version takes besides its bytes, about.
+const VERSION: usize = 48;
+/// Bytes that a row takes besides its bytes and its older versions, about: itself, and its place in
+/// the index.
+const ROW: usize = size_of::<Row>() + 11;
 
 /// A row as one write left it: its key, and its value unless it does not exist.
 #[derive(Clone, Debug)]
@@ -51,6 +27,12 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// What stays of a row when its part is not locked any more.
+    #[inline]
+    fn of(seen: Seen<'_>) -> Found {
+        Found { value: seen.body.read(), exists: seen.exists }
+    }
+
     /// The value, if the row exists.
     #[inline]
     pub(crate) fn into_value(self) -> Option<Value> {
@@ -98,20 +80,24 @@ impl Made {
 /// What a row was from one write on.
 #[derive(Debug)]
 pub(crate) struct Version {
-    /// The key, and the value behind it.
-    bytes: Arc<[u8]>,
+    body: Body,
     made: Made,
     exists: bool,
 }
 
 impl Version {
-    /// A version with the bytes of key and value, one behind the other.
-    pub(crate) fn new(bytes: &[u8], exists: bool, made: Made) -> Version {
-        Version { bytes: Arc::from(bytes), made, exists }
+    /// A version of a row. `None`: it does not exist.
+    pub(crate) fn new(key: &[u8], value: Option<&[u8]>, made: Made) -> Version {
+        Version { body: Body::new(key, value.unwrap_or_default()), made, exists: value.is_some() }
     }
 
+    /// Bytes of memory that it takes as an older version, about.
     pub(crate) fn weight(&self) -> usize {
-        VERSION + self.bytes.len()
+        VERSION + self.body.weight()
+    }
+
+    fn see(&self) -> Seen<'_> {
+        Seen { body: &self.body, exists: self.exists }
     }
 }
 
@@ -132,128 +118,199 @@ pub(crate) struct Replaced {
     pub(crate) version: Version,
 }
 
-/// Where a shard has the place of a row, for walks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Listed {
-    Nowhere,
-    /// Among those that are not in their groups yet.
-    Arrived,
-    Group,
+/// What is true of a row or not, a bit for each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks(u8);
+
+impl Marks {
+    /// Its newest version has a value.
+    const EXISTS: u8 = 1;
+    /// It has a committed version that RocksDB lacks.
+    const DIRTY: u8 = 1 << 1;
+    /// Walks find it.
+    const SHOWN: u8 = 1 << 2;
+    /// It was read or written since the last look of the eviction.
+    const TOUCHED: u8 = 1 << 3;
+    /// Its place is among those of its shard that are not in their groups yet.
+    const ARRIVED: u8 = 1 << 4;
+    /// Its place is in its group.
+    const GROUPED: u8 = 1 << 5;
+
+    fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
+    }
+
+    fn set(&mut self, bit: u8, is_set: bool) {
+        self.0 = if is_set { self.0 | bit } else { self.0 & !bit };
+    }
 }
 
 /// See the module. A row that is not in RocksDB yet is *dirty*; one that is there too is *clean*.
+///
+/// There are millions of rows, so every byte here counts.
 #[derive(Debug)]
 pub(crate) struct Row {
-    newest: Version,
+    /// The newest version.
+    body: Body,
+    made: Made,
     older: Option<Box<Older>>,
-    key_len: u32,
     /// Part of the key's hash: what the index needs when it grows.
     pub(crate) hash: u32,
-    /// Reads that registered before this mark may not find in RocksDB what the row was last.
-    pub(crate) mark: u64,
+    /// In which round of [`super::behind`] the row became clean the last time.
+    pub(crate) round: u16,
     pub(crate) family: Family,
-    /// Has a committed version that RocksDB lacks.
-    pub(crate) is_dirty: bool,
-    /// Walks find it.
-    pub(crate) is_shown: bool,
-    /// Where its shard has its place for walks.
-    pub(crate) listed: Listed,
-    /// Read or written since the last look of the eviction.
-    pub(crate) is_touched: bool,
+    marks: Marks,
 }
 
 impl Row {
     /// A row with its only version.
-    pub(crate) fn new(family: Family, key_len: usize, hash: u32, newest: Version) -> Row {
-        Row {
-            newest,
-            older: None,
-            // Keys are bounded far below.
-            key_len: u32::try_from(key_len).unwrap_or(u32::MAX),
-            hash,
-            mark: 0,
-            family,
-            is_dirty: false,
-            is_shown: false,
-            listed: Listed::Nowhere,
-            is_touched: false,
-        }
-    }
-
-    #[inline]
-    fn key_len(&self) -> usize {
-        usize::try_from(self.key_len).unwrap_or(usize::MAX)
+    pub(crate) fn new(family: Family, hash: u32, newest: Version) -> Row {
+        let Version { body, made, exists } = newest;
+        let mut marks = Marks::default();
+        marks.set(Marks::EXISTS, exists);
+        Row { body, made, older: None, hash, round: 0, family, marks }
     }
 
     #[inline]
     pub(crate) fn key(&self) -> &[u8] {
-        self.newest.bytes.get(..self.key_len()).unwrap_or_default()
+        self.body.key()
+    }
+
+    /// Has a committed version that RocksDB lacks.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.marks.has(Marks::DIRTY)
+    }
+
+    /// It gets a committed version that RocksDB lacks. Returns whether it had one.
+    pub(crate) fn set_dirty(&mut self) -> bool {
+        let was_dirty = self.is_dirty();
+        self.marks.set(Marks::DIRTY, true);
+        was_dirty
+    }
+
+    /// Whether walks find it.
+    pub(crate) fn is_shown(&self) -> bool {
+        self.marks.has(Marks::SHOWN)
+    }
+
+    /// Lets walks find it, or not.
+    pub(crate) fn set_shown(&mut self, is_shown: bool) {
+        self.marks.set(Marks::SHOWN, is_shown);
+    }
+
+    /// Somebody asks for it.
+    #[inline]
+    pub(crate) fn use_it(&mut self) {
+        self.marks.set(Marks::TOUCHED, true);
+    }
+
+    /// Its place comes into the list of those that have arrived. False: it is listed already, there
+    /// or in its group.
+    pub(crate) fn arrive(&mut self) -> bool {
+        let is_listed = self.marks.has(Marks::ARRIVED | Marks::GROUPED);
+        self.marks.set(Marks::ARRIVED, !self.marks.has(Marks::GROUPED));
+        !is_listed
     }
 
     /// Whether its place belongs into the list of those that have arrived. If walks need not find
     /// it any more, it is not listed from now on.
     pub(crate) fn stays_arrived(&mut self) -> bool {
-        let is_listed = self.listed == Listed::Arrived;
-        if is_listed && !self.is_shown {
-            self.listed = Listed::Nowhere;
-        }
-        is_listed && self.is_shown
+        let stays = self.marks.has(Marks::ARRIVED) && self.is_shown();
+        self.marks.set(Marks::ARRIVED, stays);
+        stays
     }
 
-    /// Reads the first and the last byte.
+    /// Its place moves from the list of those that have arrived to its group. False: it is not in
+    /// that list, or walks need not find it.
+    pub(crate) fn join_group(&mut self) -> bool {
+        let joins = self.stays_arrived();
+        if joins {
+            self.marks.set(Marks::ARRIVED, false);
+            self.marks.set(Marks::GROUPED, true);
+        }
+        joins
+    }
+
+    /// Its place leaves its group. False: it was not there.
+    pub(crate) fn leave_group(&mut self) -> bool {
+        let was_there = self.marks.has(Marks::GROUPED);
+        self.marks.set(Marks::GROUPED, false);
+        was_there
+    }
+
+    /// Reads the bytes at both ends of what a look-up will read.
     #[inline]
     pub(crate) fn touch(&self) -> u64 {
-        let byte = |byte: Option<&u8>| byte.copied().map_or(0, u64::from);
-        byte(self.newest.bytes.first()) + byte(self.newest.bytes.last())
+        self.body.touch()
     }
 
     /// Bytes of memory that it takes, about.
     pub(crate) fn weight(&self) -> usize {
-        ROW + self.versions().map(Version::weight).sum::<usize>()
+        ROW + self.body.weight() + self.older().map(Version::weight).sum::<usize>()
     }
 
-    /// From the newest to the oldest.
-    fn versions(&self) -> impl Iterator<Item = &Version> {
+    /// From the newest to the oldest, without the newest of all.
+    fn older(&self) -> impl Iterator<Item = &Version> {
         let older = std::iter::successors(self.older.as_deref(), |older| older.before.as_deref());
-        std::iter::once(&self.newest).chain(older.map(|older| &older.version))
+        older.map(|older| &older.version)
     }
 
-    fn found(&self, version: &Version) -> Found {
-        let value = Value { bytes: Arc::clone(&version.bytes), start: self.key_len() };
-        Found { value, exists: version.exists }
+    /// Puts a version under the newest one.
+    fn push_older(&mut self, version: Version) {
+        self.older = Some(Box::new(Older { version, before: self.older.take() }));
+    }
+
+    /// Puts a version in the place of the newest one, which it returns.
+    fn replace(&mut self, version: Version) -> Version {
+        let exists = self.marks.has(Marks::EXISTS);
+        self.marks.set(Marks::EXISTS, version.exists);
+        let body = std::mem::replace(&mut self.body, version.body);
+        Version { body, made: std::mem::replace(&mut self.made, version.made), exists }
+    }
+
+    /// What the batch that writes it sees, under the lock of its part.
+    #[inline]
+    pub(crate) fn see_newest(&self) -> Seen<'_> {
+        Seen { body: &self.body, exists: self.marks.has(Marks::EXISTS) }
+    }
+
+    /// What write `at` and all later ones see until the next version, under the lock of its part.
+    /// `None`: the row is younger, and RocksDB knows.
+    #[inline]
+    pub(crate) fn see_as_of(&self, at: u64) -> Option<Seen<'_>> {
+        if self.made.0 <= at {
+            return Some(self.see_newest());
+        }
+        self.older().find(|version| version.made.0 <= at).map(Version::see)
     }
 
     /// What the batch that writes it sees.
     #[inline]
     pub(crate) fn newest(&self) -> Found {
-        self.found(&self.newest)
+        Found::of(self.see_newest())
     }
 
-    /// What write `at` and all later ones see until the next version. `None`: the row is younger,
-    /// and RocksDB knows.
+    /// What write `at` and all later ones see: see [`Row::see_as_of`].
     #[inline]
     pub(crate) fn as_of(&self, at: u64) -> Option<Found> {
-        if self.newest.made.0 <= at {
-            return Some(self.newest());
-        }
-        self.versions().find(|version| version.made.0 <= at).map(|version| self.found(version))
+        self.see_as_of(at).map(Found::of)
     }
 
     /// Whether it has something that RocksDB lacks.
     pub(crate) fn is_written(&self) -> bool {
-        self.is_dirty || self.newest.made.is_pending()
+        self.is_dirty() || self.made.is_pending()
     }
 
     /// Puts a version of `batch` on top. Returns the one that the batch had made before, if it had.
     pub(crate) fn write(&mut self, version: Version, batch: u32) -> Option<Replaced> {
-        self.is_touched = true;
-        let serial = self.newest.made.serial_in(batch);
-        let before = std::mem::replace(&mut self.newest, version);
+        self.use_it();
+        let serial = self.made.serial_in(batch);
+        let before = self.replace(version);
         if let Some(serial) = serial {
-            let len = before.bytes.len() - self.key_len();
+            let len = before.body.value().len();
             return Some(Replaced { len, serial, version: before });
         }
-        self.older = Some(Box::new(Older { version: before, before: self.older.take() }));
+        self.push_older(before);
         None
     }
 
@@ -265,26 +322,26 @@ impl Row {
             self.older = older.before;
             Some(older.version)
         });
-        before.map(|before| self.newest = before).is_some()
+        before.map(|before| self.replace(before)).is_some()
     }
 
     /// The batch deletes the row, if `covered` says so of the write that made its version.
     pub(crate) fn delete_if(&mut self, batch: u32, covered: impl FnOnce(u32) -> bool) {
-        if self.newest.made.serial_in(batch).is_some_and(covered) {
-            self.newest.bytes = Arc::from(self.key());
-            self.newest.exists = false;
+        if self.made.serial_in(batch).is_some_and(covered) {
+            self.body = Body::new(self.key(), b"");
+            self.marks.set(Marks::EXISTS, false);
         }
     }
 
     /// The batch is committed as write `at`.
     pub(crate) fn stamp(&mut self, at: u64) {
-        self.newest.made = Made::by(at);
+        self.made = Made::by(at);
     }
 
     /// Forgets the versions that no open read can see. Returns their bytes.
     pub(crate) fn trim(&mut self, needed: &Needed) -> usize {
         let Some(mut next) = self.older.take() else { return 0 };
-        let (mut freed, mut later, mut kept) = (0, self.newest.made, Vec::new());
+        let (mut freed, mut later, mut kept) = (0, self.made, Vec::new());
         // From the newest down: a version is needed if a read stands between it and the next one.
         loop {
             let Older { version, before } = *next;
@@ -299,50 +356,50 @@ impl Row {
                 None => break,
             }
         }
-        for version in kept.into_iter().rev() {
-            self.older = Some(Box::new(Older { version, before: self.older.take() }));
-        }
+        kept.into_iter().rev().for_each(|version| self.push_older(version));
         freed
     }
 
     /// The state as of `cut` is in RocksDB. False: it was written again since, and is still dirty.
     pub(crate) fn settle(&mut self, cut: u64) -> bool {
-        let committed = self.versions().find(|version| !version.made.is_pending());
-        self.is_dirty = committed.is_some_and(|version| version.made.0 > cut);
-        !self.is_dirty
+        let committed = |made: &Made| !made.is_pending();
+        let mut made = std::iter::once(self.made).chain(self.older().map(|version| version.made));
+        let is_dirty = made.find(committed).is_some_and(|made| made.0 > cut);
+        drop(made);
+        self.marks.set(Marks::DIRTY, is_dirty);
+        !is_dirty
     }
 
-    /// Notes what write `at` has written past the table, below what a batch is writing. Returns the
-    /// bytes that it adds.
-    pub(crate) fn note(&mut self, version: Version) -> usize {
-        let added = version.weight();
-        if self.newest.made.is_pending() {
-            self.older = Some(Box::new(Older { version, before: self.older.take() }));
+    /// Notes what write `at` has written past the table, below what a batch is writing.
+    pub(crate) fn note(&mut self, version: Version) {
+        if self.made.is_pending() {
+            self.push_older(version);
         } else {
-            let before = std::mem::replace(&mut self.newest, version);
-            self.older = Some(Box::new(Older { version: before, before: self.older.take() }));
+            let before = self.replace(version);
+            self.push_older(before);
         }
-        added
     }
 
     /// Whether the eviction may take the row out, which it asks of each row in turn: not one that
     /// RocksDB lacks, or that an open read may look for here, or that was touched since it last
     /// asked.
     pub(crate) fn may_leave(&mut self) -> bool {
-        if self.is_dirty || self.is_shown || self.older.is_some() || self.newest.made.is_pending() {
+        if self.is_dirty() || self.is_shown() || self.older.is_some() || self.made.is_pending() {
             return false;
         }
-        !std::mem::take(&mut self.is_touched) || self.newest.bytes.len() > super::LONG
+        let is_touched = self.marks.has(Marks::TOUCHED);
+        self.marks.set(Marks::TOUCHED, false);
+        !is_touched || self.body.len() > super::LONG
     }
 
     /// Whether a read as of `at` finds nothing here: it is older than all that is known of the row.
     pub(crate) fn is_younger_than(&self, at: u64) -> bool {
-        self.older.is_none() && self.newest.made.0 > at
+        self.older.is_none() && self.made.0 > at
     }
 
     /// The last write that changed it.
     pub(crate) fn last_write(&self) -> u64 {
-        self.newest.made.0
+        self.made.0
     }
 }
 
@@ -352,15 +409,20 @@ mod tests {
     use super::*;
 
     fn version(value: &str, made: Made) -> Version {
-        Version::new(format!("key{value}").as_bytes(), !value.is_empty(), made)
+        Version::new(b"key", (!value.is_empty()).then_some(value.as_bytes()), made)
     }
 
     fn row() -> Row {
-        Row::new(Family::Metadata, 3, 0, version("a", Made::by(3)))
+        Row::new(Family::Metadata, 0, version("a", Made::by(3)))
     }
 
     fn seen(row: &Row, at: u64) -> Option<Vec<u8>> {
         row.as_of(at).and_then(|found| found.value().map(<[u8]>::to_vec))
+    }
+
+    #[test]
+    fn a_row_takes_forty_bytes_beside_its_own() {
+        assert_eq!(size_of::<Option<Row>>(), 40);
     }
 
     #[test]
@@ -386,7 +448,7 @@ mod tests {
         assert_eq!(&*row.newest().value, b"b");
         assert!(row.undo(None));
         assert_eq!(&*row.newest().value, b"a");
-        let mut new = Row::new(Family::Metadata, 3, 0, version("x", Made::pending(1, 2)));
+        let mut new = Row::new(Family::Metadata, 0, version("x", Made::pending(1, 2)));
         assert!(!new.undo(None), "nothing was there before");
     }
 
@@ -401,18 +463,18 @@ mod tests {
         reads.open(1, || 6);
         let weight = row.weight();
         let freed = row.trim(&reads.needed(|| 9));
-        assert_eq!(row.versions().count(), 2, "as of 6, and the newest");
+        assert_eq!(row.older().count(), 1, "as of 6, and the newest");
         assert_eq!(row.weight(), weight - freed);
         assert!(seen(&row, 6).is_some() && row.as_of(4).is_none());
         reads.close(1);
         row.trim(&reads.needed(|| 9));
-        assert_eq!(row.versions().count(), 1);
+        assert_eq!(row.older().count(), 0);
     }
 
     #[test]
     fn a_row_that_is_written_again_stays_dirty() {
         let mut row = row();
-        row.is_dirty = true;
+        row.set_dirty();
         row.write(version("b", Made::pending(1, 0)), 1);
         assert!(row.settle(3), "what is pending has its own turn");
         row.stamp(4);
@@ -423,10 +485,10 @@ mod tests {
     #[test]
     fn a_row_leaves_when_it_is_nobodys() {
         let mut row = row();
-        row.is_touched = true;
+        row.use_it();
         assert!(!row.may_leave());
         assert!(row.may_leave(), "not touched since the last question");
-        for hold in [|row: &mut Row| row.is_dirty = true, |row: &mut Row| row.is_shown = true] {
+        for hold in [|row: &mut Row| _ = row.set_dirty(), |row: &mut Row| row.set_shown(true)] {
             let mut held = super::tests::row();
             hold(&mut held);
             assert!(!held.may_leave() && !held.may_leave());

@@ -15,8 +15,10 @@ use hashbrown::HashTable;
 use neokv_encoding::family::Family;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::Sight;
 use super::group::{Bounds, GroupOf, Groups, slot_at};
-use super::row::{Found, Listed, Row};
+use super::page::Page;
+use super::row::Row;
 use super::slab::Slab;
 use super::stats::Lookups;
 use crate::range::{Direction, KeyRange};
@@ -36,8 +38,9 @@ pub(crate) struct Place {
 }
 
 /// One part.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shard {
+    hasher: RandomState,
     index: HashTable<u32>,
     rows: Slab,
     groups: Groups,
@@ -54,6 +57,21 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
+    /// A part without rows. All parts share a way to hash.
+    fn new(hasher: RandomState) -> Shard {
+        Shard {
+            hasher,
+            index: HashTable::new(),
+            rows: Slab::default(),
+            groups: Groups::default(),
+            arrived: Vec::new(),
+            hand: 0,
+            bytes: 0,
+            departed: 0,
+            lookups: Lookups::default(),
+        }
+    }
+
     /// The row at a place, which must have one.
     #[inline]
     pub(crate) fn at(&mut self, place: u32) -> Option<&mut Row> {
@@ -84,14 +102,12 @@ impl Shard {
         self.index.len()
     }
 
-    /// Reads what a look-up of a key with this hash will read. Returns something that depends on
-    /// it; `None`: the row is not here.
+    /// The place of a row whose key has this hash, most likely the only one.
     #[inline]
-    pub(crate) fn touch(&self, hash: u64) -> Option<u64> {
-        let has_hash = |row: &&Row| row.hash == short(hash);
-        let is_it = |place: &u32| self.rows.get(*place).as_ref().is_some_and(has_hash);
-        let place = self.index.find(wide(short(hash)), is_it)?;
-        self.rows.get(*place).map(Row::touch)
+    pub(crate) fn place_of(&self, hash: u64) -> Option<u32> {
+        let has_hash = |row: &Row| row.hash == short(hash);
+        let is_it = |place: &u32| self.rows.get(*place).is_some_and(has_hash);
+        self.index.find(wide(short(hash)), is_it).copied()
     }
 
     /// Takes a row in that is not here yet.
@@ -108,22 +124,20 @@ impl Shard {
     /// Walks find the row from now on.
     pub(crate) fn show(&mut self, place: u32) {
         let Some(row) = self.rows.get_mut(place) else { return };
-        row.is_shown = true;
-        if row.listed == Listed::Nowhere {
-            row.listed = Listed::Arrived;
+        row.set_shown(true);
+        if row.arrive() {
             self.arrived.push(place);
             self.bound_arrived();
         }
     }
 
     /// Walks do not find the row any more.
-    pub(crate) fn hide(&mut self, place: u32, hasher: &RandomState) {
-        let Shard { rows, groups, .. } = self;
+    pub(crate) fn hide(&mut self, place: u32) {
+        let Shard { rows, groups, hasher, .. } = self;
         let Some(row) = rows.get_mut(place) else { return };
-        row.is_shown = false;
-        if row.listed == Listed::Group {
+        row.set_shown(false);
+        if row.leave_group() {
             groups.remove(row.family, (row.key(), place), hasher);
-            row.listed = Listed::Nowhere;
         }
     }
 
@@ -142,14 +156,13 @@ impl Shard {
     ///
     /// Not done when they are written: most rows leave before anybody walks over their group, and
     /// then they have cost nothing here.
-    fn sort_in(&mut self, hasher: &RandomState) {
-        let Shard { rows, groups, arrived, .. } = self;
+    fn sort_in(&mut self) {
+        let Shard { rows, groups, arrived, hasher, .. } = self;
         for place in arrived.drain(..) {
             let Some(row) = rows.get_mut(place) else { continue };
-            if !row.stays_arrived() {
+            if !row.join_group() {
                 continue;
             }
-            row.listed = Listed::Group;
             if let Some(row) = rows.get(place) {
                 let key_of = |place| rows.get(place).map_or(&[][..], Row::key);
                 groups.insert(row.family, (row.key(), place), hasher, key_of);
@@ -158,8 +171,8 @@ impl Shard {
     }
 
     /// Takes a row out.
-    pub(crate) fn remove(&mut self, place: u32, hasher: &RandomState) {
-        self.hide(place, hasher);
+    pub(crate) fn remove(&mut self, place: u32) {
+        self.hide(place);
         let Some(row) = self.rows.remove(place) else { return };
         self.bytes -= row.weight();
         if let Ok(entry) = self.index.find_entry(wide(row.hash), |other| *other == place) {
@@ -168,7 +181,7 @@ impl Shard {
     }
 
     /// Looks at `most` rows and takes out those that may go.
-    pub(crate) fn evict(&mut self, most: u32, hasher: &RandomState) {
+    pub(crate) fn evict(&mut self, most: u32) {
         for _ in 0..most.min(self.rows.places()) {
             let place = self.hand;
             self.hand = if place + 1 < self.rows.places() { place + 1 } else { 0 };
@@ -176,40 +189,39 @@ impl Shard {
             if row.may_leave() {
                 self.departed = self.departed.max(row.last_write());
                 self.lookups.evicted();
-                self.remove(place, hasher);
+                self.remove(place);
             }
         }
     }
 
     /// The prefixes of a family's groups that are not slots.
-    pub(crate) fn prefixes(
-        &mut self,
-        family: Family,
-        hasher: &RandomState,
-    ) -> impl Iterator<Item = &[u8]> {
-        self.sort_in(hasher);
+    pub(crate) fn prefixes(&mut self, family: Family) -> impl Iterator<Item = &[u8]> {
+        self.sort_in();
         self.groups.prefixes(family)
     }
 
-    /// Up to `most` rows of a group within bounds, as `seen` sees them, in walking order. False:
-    /// these are the last.
+    /// Puts up to `most` rows of a group within bounds on an empty page, as `sight` sees them, in
+    /// walking order. False: these are the last.
     pub(crate) fn page(
         &mut self,
         (family, group): (Family, GroupOf<'_>),
-        hasher: &RandomState,
         (bounds, direction): (Bounds<'_>, Direction),
-        seen: impl Fn(&Row) -> Option<Found>,
+        sight: Sight,
         most: usize,
-        page: &mut Vec<Found>,
+        page: &mut Page,
     ) -> bool {
-        self.sort_in(hasher);
-        let Some(group) = self.groups.get(family, group, hasher) else { return false };
+        self.sort_in();
+        let Some(group) = self.groups.get(family, group, &self.hasher) else { return false };
         let key_of = |place| self.rows.get(place).map_or(&[][..], Row::key);
-        let visible = |place: u32| self.rows.get(place).and_then(&seen);
+        let visible = |place: u32| self.rows.get(place).and_then(|row| sight.of(row));
         let rows = group.within(bounds, key_of);
         match direction {
-            Direction::Forward => page.extend(rows.filter_map(visible).take(most)),
-            Direction::Reverse => page.extend(rows.rev().filter_map(visible).take(most)),
+            Direction::Forward => {
+                rows.filter_map(visible).take(most).for_each(|row| page.push(row))
+            }
+            Direction::Reverse => {
+                rows.rev().filter_map(visible).take(most).for_each(|row| page.push(row));
+            }
         }
         page.len() == most
     }
@@ -242,7 +254,7 @@ pub(crate) fn hash_of(hasher: &RandomState, family: Family, bytes: &[u8]) -> u64
 #[derive(Debug)]
 pub(crate) struct Shards {
     shards: Box<[Mutex<Shard>]>,
-    pub(crate) hasher: RandomState,
+    hasher: RandomState,
     /// Slots that ever had rows in `metadata`, in `expire` and in `slot_stats`, a bit for each.
     slots: [Box<[AtomicU64]>; 3],
 }
@@ -250,9 +262,10 @@ pub(crate) struct Shards {
 impl Shards {
     pub(crate) fn new() -> Shards {
         let bits = || (0..=u16::MAX / BITS).map(|_| AtomicU64::new(0)).collect();
+        let hasher = RandomState::default();
         Shards {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::default(),
+            shards: (0..SHARDS).map(|_| Mutex::new(Shard::new(hasher.clone()))).collect(),
+            hasher,
             slots: [bits(), bits(), bits()],
         }
     }
@@ -304,6 +317,17 @@ impl Shards {
         }
     }
 
+    /// Reads rows at places that will be worked with next: the processor waits for the memory of
+    /// all of them at once, not for one after the other.
+    pub(crate) fn touch(&self, places: impl IntoIterator<Item = Place>) {
+        let mut read = 0u64;
+        self.at_places(places, |shard, place| {
+            read = read.wrapping_add(shard.rows.get(place.at).map_or(0, Row::touch));
+        });
+        // Otherwise the compiler may leave the reads out.
+        std::hint::black_box(read);
+    }
+
     /// The parts, one after the other, with their numbers.
     pub(crate) fn each(&self) -> impl Iterator<Item = (u32, MutexGuard<'_, Shard>)> {
         (0..).zip(self.shards.iter().map(Mutex::lock))
@@ -348,22 +372,28 @@ mod tests {
     #[test]
     fn rows_that_come_and_go_leave_nothing_for_walks() {
         const KEY: &[u8] = b"\0\x01key";
-        let (mut shard, hasher) = (Shard::default(), RandomState::default());
+        let mut shard = Shard::new(RandomState::default());
+        let hasher = shard.hasher.clone();
         let row = |key: &[u8]| {
             let hash = short(hash_of(&hasher, Family::Metadata, key));
-            Row::new(Family::Metadata, key.len(), hash, Version::new(key, true, Made::by(1)))
+            Row::new(Family::Metadata, hash, Version::new(key, Some(b""), Made::by(1)))
         };
         let walked = |shard: &mut Shard| {
-            let mut page = Vec::new();
+            let mut page = Page::default();
             let group = (Family::Metadata, GroupOf::of(Family::Metadata, KEY));
             let all = ((Bound::Unbounded, Bound::Unbounded), Direction::Forward);
-            shard.page(group, &hasher, all, |row| Some(row.newest()), 9, &mut page);
-            page.iter().map(|found| found.value.key().to_vec()).collect::<Vec<_>>()
+            shard.page(group, all, Sight::Batch, 9, &mut page);
+            let mut keys = Vec::new();
+            while let Some((key, _)) = page.row() {
+                keys.push(key.to_vec());
+                page.step();
+            }
+            keys
         };
         for _ in 0..10_000 {
             let place = shard.insert(row(KEY));
             shard.show(place);
-            shard.remove(place, &hasher);
+            shard.remove(place);
         }
         assert!(shard.arrived.len() < 200, "{}", shard.arrived.len());
         // Its place stands there already, more than once.
@@ -371,19 +401,19 @@ mod tests {
         assert!(walked(&mut shard).is_empty(), "nobody has shown it");
         shard.show(place);
         assert_eq!(walked(&mut shard), [KEY]);
-        shard.hide(place, &hasher);
+        shard.hide(place);
         assert!(walked(&mut shard).is_empty());
         shard.show(place);
         shard.show(place);
         assert_eq!(walked(&mut shard), [KEY]);
         // It leaves as one that has arrived, and the list is cleared before it comes again.
-        shard.hide(place, &hasher);
+        shard.hide(place);
         shard.show(place);
-        shard.hide(place, &hasher);
+        shard.hide(place);
         for _ in 0..10 {
             let other = shard.insert(row(b"\0\x01other"));
             shard.show(other);
-            shard.remove(other, &hasher);
+            shard.remove(other);
         }
         shard.show(place);
         assert_eq!(walked(&mut shard), [KEY]);

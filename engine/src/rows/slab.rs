@@ -4,8 +4,8 @@
 
 use super::row::Row;
 
-/// Rows of a page: they fill 4 KiB.
-const PAGE: u32 = 64;
+/// Rows of a page: they fill 5 KiB.
+const PAGE: u32 = 128;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     fn row(key: &[u8]) -> Row {
-        Row::new(Family::Metadata, key.len(), 0, Version::new(key, true, Made::by(1)))
+        Row::new(Family::Metadata, 0, Version::new(key, Some(b""), Made::by(1)))
     }
 
     #[test]

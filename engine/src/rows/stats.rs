@@ -211,8 +211,8 @@ mod tests {
     /// The bytes of what was written, or a failure.
     fn drain(table: &RowTable, readers: &Readers, fails: bool) -> usize {
         let mut bytes = 0;
-        let mut write = |rows: &[Behind]| {
-            bytes = rows.iter().map(Behind::len).sum();
+        let mut write = |rows: &Behind<'_>| {
+            bytes = rows.bytes();
             if fails { Err(()) } else { Ok(()) }
         };
         assert_eq!(table.drain(readers, &mut write).is_err(), fails);

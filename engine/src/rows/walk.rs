@@ -6,7 +6,7 @@ use std::ops::{Bound, RangeInclusive};
 use neokv_encoding::family::Family;
 
 use super::group::{GroupOf, SLOT, slot_at};
-use super::row::{Found, Row, Value};
+use super::page::Page;
 use super::{RowTable, Sight};
 use crate::families;
 use crate::range::{Direction, KeyRange};
@@ -26,13 +26,12 @@ pub(crate) struct TableWalk<'a> {
     group: Option<Box<[u8]>>,
     /// Those that follow.
     groups: Groups,
-    /// Rows that were taken and not returned, the present one first.
-    page: VecDeque<Found>,
-    /// The last row that was taken: the walk goes on behind it.
-    last: Option<Value>,
+    /// Rows that were taken; it stands on the present one.
+    page: Page,
+    /// The key of the last row that was taken: the walk goes on behind it.
+    last: Option<Vec<u8>>,
     /// Where a seek has moved the walk to.
     from: Option<Vec<u8>>,
-    scratch: Vec<Found>,
 }
 
 impl<'a> TableWalk<'a> {
@@ -51,10 +50,9 @@ impl<'a> TableWalk<'a> {
             sight,
             group: None,
             groups: Groups::Listed(VecDeque::new()),
-            page: VecDeque::new(),
+            page: Page::default(),
             last: None,
             from: None,
-            scratch: Vec::new(),
         };
         walk.seek_edge();
         walk
@@ -62,12 +60,12 @@ impl<'a> TableWalk<'a> {
 
     /// The row it stands on: its key, and its value unless it does not exist.
     pub(crate) fn row(&self) -> Option<(&[u8], Option<&[u8]>)> {
-        self.page.front().map(|found| (found.value.key(), found.value()))
+        self.page.row()
     }
 
     /// Moves to the next row.
     pub(crate) fn step(&mut self) {
-        self.page.pop_front();
+        self.page.step();
         self.fill();
     }
 
@@ -103,23 +101,24 @@ impl<'a> TableWalk<'a> {
 
     /// Takes the next page, from the next group if the present one is at its end.
     fn fill(&mut self) {
-        while self.page.is_empty() {
+        while self.page.row().is_none() {
             let Some(group) = &self.group else { return };
-            let mut page = std::mem::take(&mut self.scratch);
+            let mut page = std::mem::take(&mut self.page);
+            page.clear();
             let range = self.rest();
             let shards = &self.table.shards;
             let is_full = is_forward(range) && {
                 let of = GroupOf::of(self.family, group);
                 let mut shard = shards.lock(shards.number(self.family, of));
-                let seen = |row: &Row| self.sight.of(row);
                 let walked = (range, self.direction);
-                shard.page((self.family, of), &shards.hasher, walked, seen, PAGE, &mut page)
+                shard.page((self.family, of), walked, self.sight, PAGE, &mut page)
             };
-            if let Some(last) = page.last() {
-                self.last = Some(last.value.clone());
+            if let Some(key) = page.last_key() {
+                let last = self.last.get_or_insert_default();
+                last.clear();
+                last.extend_from_slice(key);
             }
-            self.page.extend(page.drain(..));
-            self.scratch = page;
+            self.page = page;
             if !is_full {
                 self.group = self.groups.next(self.table);
             }
@@ -135,7 +134,7 @@ impl<'a> TableWalk<'a> {
             Bound::Excluded(self.range.end.as_slice())
         };
         let next = match (&self.last, &self.from) {
-            (Some(last), _) => Some(Bound::Excluded(last.key())),
+            (Some(last), _) => Some(Bound::Excluded(last.as_slice())),
             (None, Some(from)) => Some(Bound::Included(from.as_slice())),
             (None, None) => None,
         };

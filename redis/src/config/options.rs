@@ -264,10 +264,10 @@ options! {
         "Refuse writes that need space while the disk has less free than this; reads and deletes \
          go on. 0 never refuses.";
     block_cache: usize = "block-cache", Storage,
-        Bytes { min: MIB, max: 1024 * GIB }, "32mb", "block-cache",
+        Bytes { min: MIB, max: 1024 * GIB }, "12mb", "block-cache",
         "Memory for blocks read from disk.";
     row_table: usize = "row-table", Storage,
-        Bytes { min: MIB, max: 1024 * GIB }, "80mb", "row-table",
+        Bytes { min: MIB, max: 1024 * GIB }, "116mb", "row-table",
         "Memory for rows: those that wait for being written behind, and those that are read \
          often.";
     write_behind: usize = "write-behind", Storage,

@@ -18,6 +18,7 @@
 //! files is on the disk. So a file that is gone from the directory is in RocksDB.
 
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use neokv_encoding::family::Family;
@@ -39,12 +40,12 @@ fn path(engine: &Engine, family: Family) -> PathBuf {
 ///
 /// # Errors
 /// Before the mark nothing has changed. After it the next start, or the next call, goes on.
-pub(super) fn write(engine: &Engine, rows: &[Behind]) -> Result<()> {
+pub(super) fn write(engine: &Engine, rows: &Behind<'_>) -> Result<()> {
     let dir = engine.dir().join(DIR);
     fs::create_dir_all(&dir).map_err(|error| EngineError::from_io(&dir, error))?;
     let mut pace = Pace::new(engine);
-    for of_family in rows.chunk_by(|row, next| row.family == next.family) {
-        write_file(engine, of_family, &mut pace)?;
+    for family in rows.families() {
+        write_file(engine, rows, family, &mut pace)?;
     }
     // The directory is new, so its own name must be on the disk as well: a file that is lost would
     // be taken for one that RocksDB has.
@@ -55,21 +56,42 @@ pub(super) fn write(engine: &Engine, rows: &[Behind]) -> Result<()> {
 }
 
 /// Writes and syncs the file of one family.
-fn write_file(engine: &Engine, rows: &[Behind], pace: &mut Pace<'_>) -> Result<()> {
-    let Some(family) = rows.first().map(|row| row.family) else { return Ok(()) };
+fn write_file(
+    engine: &Engine,
+    rows: &Behind<'_>,
+    family: Family,
+    pace: &mut Pace<'_>,
+) -> Result<()> {
     let mut options = families::family(family, &engine.0.shared);
     families::for_new_rows(&mut options);
     let steps = families::file_steps();
     let mut writer = SstFileWriter::create_with_env_options(&options, &steps);
     writer.open(path(engine, family))?;
-    for row in rows {
-        match row.value() {
-            Some(value) => writer.put(row.key(), value)?,
-            None => writer.delete(row.key())?,
+    rows.each_of(family, |key, value| {
+        match value {
+            Some(value) => writer.put(key, value)?,
+            None => writer.delete(key)?,
         }
-        pace.wrote(row.len());
-    }
-    Ok(writer.finish()?)
+        pace.wrote(key.len() + value.map_or(0, <[u8]>::len));
+        Ok::<_, EngineError>(())
+    })?;
+    writer.finish()?;
+    bring_back(&path(engine, family))
+}
+
+/// Reads a file, so that the page cache has it.
+///
+/// RocksDB's writer tells the kernel to forget each page that has reached the disk, and offers no
+/// way to keep it from that. But the rows are young: look-ups come for them, and soon a compaction
+/// reads all of them. Each of these reads would wait for the disk.
+fn bring_back(path: &Path) -> Result<()> {
+    const STEP: usize = 256 << 10;
+    let mut buffer = vec![0; STEP];
+    let mut read_on = File::open(path)
+        .map(|mut file| move || file.read(&mut buffer))
+        .map_err(|error| EngineError::from_io(path, error))?;
+    while read_on().map_err(|error| EngineError::from_io(path, error))? > 0 {}
+    Ok(())
 }
 
 /// Does what the mark asks for, if there is one, and removes files without one.
@@ -186,9 +208,9 @@ mod tests {
             .rows
             .drain(&engine.0.readers, |rows| {
                 fs::create_dir_all(engine.dir().join(DIR)).unwrap();
-                for of_family in rows.chunk_by(|row, next| row.family == next.family) {
+                for family in rows.families() {
                     images.push((&b"old"[..], image(dir.path())));
-                    write_file(&engine, of_family, &mut Pace::new(&engine))?;
+                    write_file(&engine, rows, family, &mut Pace::new(&engine))?;
                 }
                 images.push((b"old", image(dir.path())));
                 mark(&engine, true)?;
@@ -230,8 +252,8 @@ mod tests {
         engine.write_behind(vec![batch]).unwrap();
         let failed = engine.0.rows.drain(&engine.0.readers, |rows| {
             fs::create_dir_all(engine.dir().join(DIR)).unwrap();
-            for of_family in rows.chunk_by(|row, next| row.family == next.family) {
-                write_file(&engine, of_family, &mut Pace::new(&engine))?;
+            for family in rows.families() {
+                write_file(&engine, rows, family, &mut Pace::new(&engine))?;
             }
             mark(&engine, true)?;
             Err(EngineError::Io { detail: "told to".into() })

@@ -55,22 +55,25 @@ impl Engine {
     }
 
     /// Writes rows of the table into RocksDB: all of them or nothing.
-    pub(crate) fn write_rows(&self, rows: &[Behind]) -> Result<()> {
+    pub(crate) fn write_rows(&self, rows: &Behind<'_>) -> Result<()> {
         if self.0.health.is_full() {
             self.resume()?;
         }
         // What a failure has left half done comes first: it is older.
         files::finish(self)?;
-        let bytes: usize = rows.iter().map(Behind::len).sum();
-        if bytes > FEW_BYTES || rows.len() > FEW_ROWS {
+        if rows.bytes() > FEW_BYTES || rows.len() > FEW_ROWS {
             return files::write(self, rows).inspect_err(|error| self.note_failure(error));
         }
         let mut batch = self.log_batch();
-        for row in rows {
-            match row.value() {
-                Some(value) => batch.raw.put_cf(self.0.db.handle(row.family), row.key(), value),
-                None => batch.raw.delete_cf(self.0.db.handle(row.family), row.key()),
-            }
+        for family in rows.families() {
+            let handle = self.0.db.handle(family);
+            rows.each_of(family, |key, value| {
+                match value {
+                    Some(value) => batch.raw.put_cf(handle, key, value),
+                    None => batch.raw.delete_cf(handle, key),
+                }
+                Ok::<_, EngineError>(())
+            })?;
         }
         self.write_log(batch, Durability::Buffered)
     }
