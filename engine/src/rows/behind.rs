@@ -509,4 +509,36 @@ mod tests {
         assert!(table.release_clean(&readers), "nobody looks for it any more");
         assert_eq!(walked(&table, at), None);
     }
+
+    #[test]
+    fn a_read_that_stays_open_finds_its_rows_however_many_rounds_pass() {
+        const OTHER: &[u8] = b"\0\x01other";
+        let (table, readers) = (table(), Readers::new());
+        let drain = || table.drain(&readers, |_| Ok::<_, ()>(())).unwrap();
+        let write_other = || {
+            let mut pending = table.begin();
+            table.write(&mut pending, Family::Metadata, OTHER, Some(b"value"));
+            table.commit(&mut [pending]);
+        };
+        commit(&table, b"old");
+        let mut open = None;
+        let drained = table.drain(&readers, |_| {
+            open = Some(table.open(&readers, || ()).1);
+            Ok::<_, ()>(())
+        });
+        assert_eq!(drained, Ok(true));
+        let open = open.unwrap();
+        // A batch that is open too, so that no round can tell what its rows are needed for.
+        let batch = readers.enter();
+        for _ in 0..1000 {
+            write_other();
+            drain();
+            assert!(table.leaving.lock().marked.len() <= 256);
+            assert_eq!(walked(&table, open.at).as_deref(), Some(&b"old"[..]));
+        }
+        let at = table.last_published();
+        drop((open, batch));
+        assert!(table.release_clean(&readers));
+        assert_eq!(walked(&table, at), None, "no row is left for walks");
+    }
 }

@@ -232,7 +232,7 @@ impl RowTable {
         let hash = self.shards.hash(family, key);
         let mut shard = self.shards.of(family, key);
         let row = shard.row(family, key, hash)?;
-        row.use_it();
+        row.set_touched();
         row.as_of(at).map(Found::into_value)
     }
 
@@ -245,7 +245,7 @@ impl RowTable {
         // Under the lock: what was published before is not forgotten meanwhile.
         let at = self.last_published();
         let row = shard.row(family, key, hash).ok_or(at)?;
-        row.use_it();
+        row.set_touched();
         row.as_of(at).map(Found::into_value).ok_or(at)
     }
 

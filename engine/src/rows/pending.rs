@@ -274,7 +274,7 @@ impl RowTable {
         let hash = self.shards.hash(family, key);
         let mut shard = self.shards.of(family, key);
         let row = shard.row(family, key, hash)?;
-        row.use_it();
+        row.set_touched();
         Some(row.newest())
     }
 }

@@ -176,7 +176,7 @@ impl Row {
         self.body.key()
     }
 
-    /// Has a committed version that RocksDB lacks.
+    /// Whether it has a committed version that RocksDB lacks.
     pub(crate) fn is_dirty(&self) -> bool {
         self.marks.has(Marks::DIRTY)
     }
@@ -198,9 +198,9 @@ impl Row {
         self.marks.set(Marks::SHOWN, is_shown);
     }
 
-    /// Somebody asks for it.
+    /// It was read or written, so the eviction leaves it for now.
     #[inline]
-    pub(crate) fn use_it(&mut self) {
+    pub(crate) fn set_touched(&mut self) {
         self.marks.set(Marks::TOUCHED, true);
     }
 
@@ -303,7 +303,7 @@ impl Row {
 
     /// Puts a version of `batch` on top. Returns the one that the batch had made before, if it had.
     pub(crate) fn write(&mut self, version: Version, batch: u32) -> Option<Replaced> {
-        self.use_it();
+        self.set_touched();
         let serial = self.made.serial_in(batch);
         let before = self.replace(version);
         if let Some(serial) = serial {
@@ -362,10 +362,12 @@ impl Row {
 
     /// The state as of `cut` is in RocksDB. False: it was written again since, and is still dirty.
     pub(crate) fn settle(&mut self, cut: u64) -> bool {
-        let committed = |made: &Made| !made.is_pending();
-        let mut made = std::iter::once(self.made).chain(self.older().map(|version| version.made));
-        let is_dirty = made.find(committed).is_some_and(|made| made.0 > cut);
-        drop(made);
+        // Under a pending version stand committed ones only.
+        let committed = match self.made.is_pending() {
+            true => self.older().next().map(|version| version.made),
+            false => Some(self.made),
+        };
+        let is_dirty = committed.is_some_and(|made| made.0 > cut);
         self.marks.set(Marks::DIRTY, is_dirty);
         !is_dirty
     }
@@ -485,7 +487,7 @@ mod tests {
     #[test]
     fn a_row_leaves_when_it_is_nobodys() {
         let mut row = row();
-        row.use_it();
+        row.set_touched();
         assert!(!row.may_leave());
         assert!(row.may_leave(), "not touched since the last question");
         for hold in [|row: &mut Row| _ = row.set_dirty(), |row: &mut Row| row.set_shown(true)] {

@@ -41,8 +41,9 @@ impl<'a> Behind<'a> {
                 let (family, seen) = seen_as_of(shard, place, at);
                 let key = seen.body.key();
                 bytes += seen.body.len();
-                // Keys are bounded far below.
-                let len = u32::try_from(key.len()).unwrap_or(u32::MAX);
+                let Ok(len) = u32::try_from(key.len()) else {
+                    unreachable!("a key stands in a log entry, which is far below 4 GiB")
+                };
                 rows.push(Unsorted { family, place, start: keys.len(), len });
                 keys.extend_from_slice(key);
             });

@@ -36,36 +36,30 @@ pub const COMMANDS: &[Command] = commands! { Hash;
          command is called with multiple field/value pairs.",
         "Set the string value of a hash field",
         keys: &[one(&[Rw, Update])],
-        parts: Parts::Pairs(2),
         arguments: &[KEY, block("field_value", &[string("field"), string("value")]).multiple()],
         history: &[("4.0.0", "Accepts multiple `field` and `value` arguments.")];
     "hmset", -4, Write(hmset), [Write DenyOom Fast], "2.0.0",
         "O(N) where N is the number of fields being set.",
         "Set multiple hash fields to multiple values",
         keys: &[one(&[Rw, Update])],
-        parts: Parts::Pairs(2),
         arguments: &[KEY, block("field_value", &[string("field"), string("value")]).multiple()],
         deprecated: Some(("4.0.0", "`HSET` with multiple field-value pairs"));
     "hsetnx", 4, Write(hsetnx), [Write DenyOom Fast], "2.0.0", "O(1)",
         "Set the value of a hash field, only if the field does not exist",
         keys: &[one(&[Rw, Insert])],
-        parts: Parts::At(2),
         arguments: &[KEY, string("field"), string("value")];
     "hincrby", 4, Write(hincrby), [Write DenyOom Fast], "2.0.0", "O(1)",
         "Increment the integer value of a hash field by the given number",
         keys: &[one(&[Rw, Access, Update])],
-        parts: Parts::At(2),
         arguments: &[KEY, string("field"), integer("increment")];
     "hincrbyfloat", 4, Write(hincrbyfloat), [Write DenyOom Fast], "2.6.0", "O(1)",
         "Increment the float value of a hash field by the given amount",
         keys: &[one(&[Rw, Access, Update])],
-        parts: Parts::At(2),
         arguments: &[KEY, string("field"), double("increment")];
     "hdel", -3, Write(hdel), [Write Fast], "2.0.0",
         "O(N) where N is the number of fields to be removed.",
         "Delete one or more hash fields",
         keys: &[one(&[Rw, Delete])],
-        parts: Parts::From(2),
         arguments: &[KEY, string("field").multiple()],
         history: &[("2.4.0", "Accepts multiple `field` arguments.")];
     "hget", 3, Read(hget, Snapshot), [ReadOnly Fast], "2.0.0", "O(1)",

@@ -97,7 +97,6 @@ pub const COMMANDS: &[Command] = commands! { List;
         "O(N) where N is the number of elements returned",
         "Remove and get the first elements in a list",
         keys: &[one(&[Rw, Access, Delete])],
-        parts: Parts::First,
         answers: Stored,
         arguments: &[KEY, integer("count").optional().since("6.2.0")],
         history: &[("6.2.0", "Added the `count` argument.")];
@@ -105,7 +104,6 @@ pub const COMMANDS: &[Command] = commands! { List;
         "O(N) where N is the number of elements returned",
         "Remove and get the last elements in a list",
         keys: &[one(&[Rw, Access, Delete])],
-        parts: Parts::Last,
         answers: Stored,
         arguments: &[KEY, integer("count").optional().since("6.2.0")],
         history: &[("6.2.0", "Added the `count` argument.")];

@@ -39,14 +39,12 @@ pub const COMMANDS: &[Command] = commands! { Set;
          with multiple arguments.",
         "Add one or more members to a set",
         keys: &[one(&[Rw, Insert])],
-        parts: Parts::From(2),
         arguments: &[KEY, string("member").multiple()],
         history: &[("2.4.0", "Accepts multiple `member` arguments.")];
     "srem", -3, Write(srem), [Write Fast], "1.0.0",
         "O(N) where N is the number of members to be removed.",
         "Remove one or more members from a set",
         keys: &[one(&[Rw, Delete])],
-        parts: Parts::From(2),
         arguments: &[KEY, string("member").multiple()],
         history: &[("2.4.0", "Accepts multiple `member` arguments.")];
     "spop", -2, Write(spop), [Write Fast], "1.0.0",

@@ -68,7 +68,6 @@ pub const COMMANDS: &[Command] = commands! { SortedSet;
         "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
         "Add one or more members to a sorted set, or update its score if it already exists",
         keys: &[one(&[Rw, Update])],
-        parts: Parts::PairsFromEnd(3),
         arguments: &[
             KEY, one_of("condition", &[token("NX"), token("XX")]).optional().since("3.0.2"),
             one_of("comparison", &[token("GT"), token("LT")]).optional().since("6.2.0"),
@@ -85,14 +84,12 @@ pub const COMMANDS: &[Command] = commands! { SortedSet;
         "O(log(N)) where N is the number of elements in the sorted set.",
         "Increment the score of a member in a sorted set",
         keys: &[one(&[Rw, Access, Update])],
-        parts: Parts::At(3),
         arguments: &[KEY, integer("increment"), string("member")];
     "zrem", -3, Write(remove::zrem), [Write Fast], "1.2.0",
         "O(M*log(N)) with N being the number of elements in the sorted set and M the number of \
          elements to be removed.",
         "Remove one or more members from a sorted set",
         keys: &[one(&[Rw, Delete])],
-        parts: Parts::From(2),
         arguments: &[KEY, string("member").multiple()],
         history: &[("2.4.0", "Accepts multiple elements.")];
     "zpopmin", -2, Write(remove::zpopmin), [Write Fast], "5.0.0",

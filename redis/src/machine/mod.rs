@@ -34,13 +34,12 @@
 //!   instead: if each replica guessed, they would diverge.
 
 mod bounds;
-mod prefetch;
 mod request;
 
 use bytes::Bytes;
 use neokv_encoding::family::Family;
 use neokv_encoding::hlc;
-use neokv_encoding::key::slot_bounds;
+use neokv_encoding::key::{self, UserKey, slot_bounds};
 use neokv_encoding::proto::write_command::Kind;
 use neokv_encoding::proto::{ClientCommand, PurgeExpired, RedisWriteRequest, WriteCommand};
 use neokv_encoding::region::Descriptor;
@@ -118,7 +117,7 @@ impl StateMachine for RedisMachine {
         let mut outcomes = Vec::with_capacity(total);
         let (mut position, mut spent) = (0u64, 0u64);
         cx.batch.start_meter();
-        prefetch::fetch(cx, &request.commands);
+        fetch_records(cx, &request.commands);
         for command in request.commands {
             // The first command is always carried out, so that every entry makes progress.
             let written = u64::try_from(cx.batch.metered()).unwrap_or(u64::MAX);
@@ -264,6 +263,33 @@ fn belongs_here(cx: &ApplyContext<'_>, command: &Command, args: &[Bytes]) -> boo
         Scope::Keys if cx.descriptor.slots == SlotRange::ALL => cx.owns(0),
         Scope::Keys => keys(command.keys, args).all(|key| cx.owns(slot_of(key))),
         _ => cx.is_as_routed(),
+    }
+}
+
+/// Fetches what the commands of an entry will look for, as far as their keys tell: the records, and
+/// the counts of the slots, which change with each key that comes or goes.
+///
+/// Not the parts of collections: a field or an element may be long, and many of them together would
+/// take memory in proportion to values that no command of the entry carries.
+fn fetch_records(cx: &ApplyContext<'_>, commands: &[WriteCommand]) {
+    /// Of a `DEL` of a million keys the first ones would have left memory before they are needed.
+    const MOST: usize = 1 << 14;
+    let room = commands.len().min(MOST);
+    let (mut records, mut counts) = (Vec::with_capacity(room), Vec::with_capacity(room));
+    for WriteCommand { namespace, kind } in commands {
+        let Some(Kind::Client(ClientCommand { args })) = kind else { continue };
+        let command = args.first().and_then(|name| table::lookup(name));
+        let keys = command.into_iter().flat_map(|command| keys(command.keys, args));
+        for key in keys.take(MOST - records.len()) {
+            let user = UserKey::new(*namespace, key.clone());
+            records.push(user.metadata());
+            counts.push(key::slot_stats(user.slot, *namespace));
+        }
+    }
+    // A single one is looked for as fast by its command.
+    if records.len() > 1 {
+        cx.batch.fetch(Family::Metadata, &records);
+        cx.batch.fetch(Family::SlotStats, &counts);
     }
 }
 

@@ -72,11 +72,11 @@ fn write_file(
             Some(value) => writer.put(key, value)?,
             None => writer.delete(key)?,
         }
-        pace.wrote(key.len() + value.map_or(0, <[u8]>::len));
+        pace.moved(key.len() + value.map_or(0, <[u8]>::len));
         Ok::<_, EngineError>(())
     })?;
     writer.finish()?;
-    bring_back(&path(engine, family))
+    bring_back(&path(engine, family), pace)
 }
 
 /// Reads a file, so that the page cache has it.
@@ -84,14 +84,17 @@ fn write_file(
 /// RocksDB's writer tells the kernel to forget each page that has reached the disk, and offers no
 /// way to keep it from that. But the rows are young: look-ups come for them, and soon a compaction
 /// reads all of them. Each of these reads would wait for the disk.
-fn bring_back(path: &Path) -> Result<()> {
+fn bring_back(path: &Path, pace: &mut Pace<'_>) -> Result<()> {
     const STEP: usize = 256 << 10;
-    let mut buffer = vec![0; STEP];
-    let mut read_on = File::open(path)
-        .map(|mut file| move || file.read(&mut buffer))
-        .map_err(|error| EngineError::from_io(path, error))?;
-    while read_on().map_err(|error| EngineError::from_io(path, error))? > 0 {}
-    Ok(())
+    let failed = |error| EngineError::from_io(path, error);
+    let (mut file, mut buffer) = (File::open(path).map_err(failed)?, vec![0; STEP]);
+    loop {
+        let read = file.read(&mut buffer).map_err(failed)?;
+        if read == 0 {
+            return Ok(());
+        }
+        pace.moved(read);
+    }
 }
 
 /// Does what the mark asks for, if there is one, and removes files without one.

@@ -2,8 +2,8 @@
 //!
 //! Nobody waits for rows to be written behind, as a rule, but everybody who writes waits for a sync
 //! of the log, and the two share a disk. So the files are written no faster than RocksDB's own in
-//! the background, in small steps. As soon as somebody does wait, or would soon because many rows
-//! are dirty, they are written as fast as it goes.
+//! the background, in small steps; what is read back counts too. As soon as somebody does wait, or
+//! would soon because many rows are dirty, they are written as fast as it goes.
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,27 +45,27 @@ impl Drop for Waits<'_> {
 pub(super) struct Pace<'a> {
     engine: &'a Engine,
     begun: Instant,
-    /// Bytes since.
-    written: u64,
+    /// Bytes since, written and read.
+    moved: u64,
     /// Bytes since the pace was looked at.
     step: usize,
 }
 
 impl Pace<'_> {
     pub(super) fn new(engine: &Engine) -> Pace<'_> {
-        Pace { engine, begun: Instant::now(), written: 0, step: 0 }
+        Pace { engine, begun: Instant::now(), moved: 0, step: 0 }
     }
 
-    /// Notes that a row of so many bytes was written, and waits if that was too fast.
-    pub(super) fn wrote(&mut self, bytes: usize) {
+    /// Notes that so many bytes went to the disk or came from it, and waits if that was too fast.
+    pub(super) fn moved(&mut self, bytes: usize) {
         self.step += bytes;
         if self.step < STEP {
             return;
         }
         // A length of memory fits.
-        self.written += std::mem::take(&mut self.step) as u64;
+        self.moved += std::mem::take(&mut self.step) as u64;
         let Some(rate) = self.engine.options().background_bytes_per_second else { return };
-        let due = due(self.written, rate);
+        let due = due(self.moved, rate);
         loop {
             let early = due.saturating_sub(self.begun.elapsed());
             if early.is_zero() || self.is_urgent() {

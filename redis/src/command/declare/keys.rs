@@ -58,41 +58,6 @@ impl KeyFlag {
     }
 }
 
-/// Which parts of the collection under its first key a write looks up, as far as its words tell. A
-/// hint: nothing depends on it but time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parts {
-    /// The words do not tell.
-    Untold,
-    /// The part that the word at this index names.
-    At(usize),
-    /// Those that the words from this index on name.
-    From(usize),
-    /// Those that every second word names, from this index on.
-    Pairs(usize),
-    /// Those that every second word names, from the last one back to this index.
-    PairsFromEnd(usize),
-    /// The first element.
-    First,
-    /// The last element.
-    Last,
-}
-
-impl Parts {
-    /// The words among `args` that name parts.
-    pub fn named(self, args: &Args) -> impl Iterator<Item = &Bytes> {
-        let last = args.len().saturating_sub(1);
-        let (start, step) = match self {
-            Parts::At(index) | Parts::From(index) => (index, 1),
-            Parts::Pairs(index) => (index, 2),
-            Parts::PairsFromEnd(index) => (index + (last.saturating_sub(index) & 1), 2),
-            Parts::Untold | Parts::First | Parts::Last => (args.len(), 1),
-        };
-        let most = if matches!(self, Parts::At(_)) { 1 } else { usize::MAX };
-        args.iter().skip(start).step_by(step).take(most)
-    }
-}
-
 /// Where some of a command's keys are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySpec {
@@ -224,28 +189,6 @@ mod tests {
         assert_eq!(indexes(counted(&[Ro]), "sintercard 2 a b limit 1"), [2, 3]);
         for line in ["sintercard 5 a b", "sintercard -1 a b", "sintercard x a b", "sintercard"] {
             assert_eq!(indexes(counted(&[Ro]), line), [0usize; 0], "{line}");
-        }
-    }
-
-    #[test]
-    fn parts_are_the_words_that_name_them() {
-        let named = |parts: Parts, line: &str| {
-            let args = split(line);
-            parts.named(&args).map(|part| part.to_vec()).collect::<Vec<_>>()
-        };
-        let expected: [(Parts, &str, &[&[u8]]); 8] = [
-            (Parts::At(2), "hincrby h f 1", &[b"f"]),
-            (Parts::From(2), "sadd s a b", &[b"a", b"b"]),
-            (Parts::Pairs(2), "hset h f 1 g 2", &[b"f", b"g"]),
-            (Parts::PairsFromEnd(3), "zadd z 1 a 2 b", &[b"a", b"b"]),
-            // An option moves the pairs by one.
-            (Parts::PairsFromEnd(3), "zadd z nx 1 a", &[b"a"]),
-            (Parts::PairsFromEnd(3), "zadd z", &[]),
-            (Parts::Last, "rpop l 3", &[]),
-            (Parts::Untold, "set a 1", &[]),
-        ];
-        for (parts, line, words) in expected {
-            assert_eq!(named(parts, line), words, "{line}");
         }
     }
 

@@ -30,7 +30,7 @@ pub mod keys;
 use neokv_resp::Reply;
 
 pub use self::argument::Argument;
-pub use self::keys::{KeyFlag, KeySpec, Parts};
+pub use self::keys::{KeyFlag, KeySpec};
 use super::{Args, CommandResult};
 use crate::error::CommandError;
 use crate::host::Host;
@@ -273,8 +273,6 @@ pub struct Command {
     pub group: CommandGroup,
     /// Where its keys are.
     pub keys: &'static [KeySpec],
-    /// Of a write: which parts of the collection under its first key it looks up.
-    pub parts: Parts,
     /// Which Regions it concerns, where that does not follow from keys and handler.
     pub scope: Option<Scope>,
     /// Of a write: what it answers with.
@@ -308,7 +306,6 @@ impl Command {
             summary: "",
             group,
             keys: &[],
-            parts: Parts::Untold,
             scope: None,
             answers: Answers::Status,
             arguments: &[],
@@ -424,7 +421,6 @@ pub mod words {
     pub use super::Answers::{Stored, StoredWith};
     pub use super::CommandGroup;
     pub use super::Handler::{Container, Read, Session, Write, WriteAlone};
-    pub use super::Parts;
     pub use super::ReadMode::{Blocking, Budgeted, Latest, Snapshot};
     pub use super::Scope::{EveryRegion, FromSlot, Slot};
     pub use super::argument::words::*;
