@@ -181,10 +181,9 @@ impl<'a> Batch<'a> {
         std::mem::replace(&mut self.pending, Pending::new(0))
     }
 
-    /// What RocksDB writes for the batch, and what the table must know of it: range deletes, then
-    /// every row that none of them has deleted.
-    pub(crate) fn records(&self) -> (WriteBatch, Direct) {
-        let (mut records, mut changed) = (WriteBatch::default(), Direct::default());
+    /// Adds what RocksDB writes for the batch, and what the table must know of it: range deletes,
+    /// then every row that none of them has deleted.
+    pub(crate) fn add_records(&self, records: &mut WriteBatch, changed: &mut Direct) {
         for RangeDelete { family, range, writes } in &self.ranges {
             let handle = self.db.handle(*family);
             records.delete_range_cf(handle, &range.start[..], range.closed_end());
@@ -198,7 +197,6 @@ impl<'a> Batch<'a> {
                 None => records.delete_cf(handle, key),
             }
         });
-        (records, changed)
     }
 }
 

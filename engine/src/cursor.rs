@@ -1,4 +1,4 @@
-//! Walking a range of one family, in either direction, without copying.
+//! Walking a range of one family, in either direction.
 //!
 //! ```text
 //! let range = KeyRange::prefix(&collection);
@@ -13,7 +13,6 @@
 //!
 //! The bounds are given to RocksDB, so that a walk past the end never reads the next collection's
 //! blocks or tombstones.
-//!
 //!
 //! A cursor walks RocksDB's rows and those of the row table at once: see [`crate::stored`].
 
@@ -78,7 +77,7 @@ impl<'a> Cursor<'a> {
 
     /// The same walk, within a budget.
     pub(crate) fn limited(self, remaining: &'a Remaining) -> Cursor<'a> {
-        Cursor { remaining: Some(remaining), ..self }
+        Cursor { stored: self.stored.limited(remaining), remaining: Some(remaining), ..self }
     }
 
     /// The next key and its value in walking order, or `None` at the end of the range.
@@ -98,7 +97,7 @@ impl<'a> Cursor<'a> {
         }
         let Some((key, value)) = self.stored.item() else {
             self.position = Position::End;
-            return self.check().map(|()| None);
+            return self.stored.status().map(|()| None);
         };
         self.position = Position::Returned;
         if let Some(remaining) = self.remaining {
@@ -133,16 +132,7 @@ impl<'a> Cursor<'a> {
             return Ok(());
         }
         self.position = Position::End;
-        self.check()
-    }
-
-    /// Why the raw iterator stands nowhere: at the end, or because of an error.
-    fn check(&self) -> Result<()> {
-        match (self.stored.status(), self.remaining) {
-            (Ok(()), _) => Ok(()),
-            (Err(error), None) => Err(error.into()),
-            (Err(error), Some(remaining)) => Err(remaining.refusal(error)),
-        }
+        self.stored.status()
     }
 }
 

@@ -46,6 +46,7 @@ use crate::read::{Read, Slice};
 use crate::readers::Readers;
 use crate::recovery;
 use crate::rows::pending::Pending;
+use crate::rows::room::RoomBounds;
 use crate::rows::{Behind, Bounds, Direct, RowTable, Sight};
 use crate::snapshot::Snapshot;
 use crate::synced::{LogFinder, SyncedNotes};
@@ -223,8 +224,15 @@ impl Engine {
     /// # Errors
     /// The batch may or may not have been written. [`EngineError::action`] says whether to go on.
     pub fn write(&self, batch: Batch<'_>, durability: Durability) -> Result<()> {
-        let (records, changed) = batch.records();
-        self.write_past(records, &changed, vec![batch.into_pending()], durability)
+        self.write_all(vec![batch], durability)
+    }
+
+    /// Writes batches of which none depends on another: all of them or nothing.
+    fn write_all(&self, batches: Vec<Batch<'_>>, durability: Durability) -> Result<()> {
+        let (mut records, mut changed) = (WriteBatch::default(), Direct::default());
+        batches.iter().for_each(|batch| batch.add_records(&mut records, &mut changed));
+        let pending = batches.into_iter().map(Batch::into_pending).collect();
+        self.write_past(records, &changed, pending, durability)
     }
 
     /// Whether a write would not have to wait, as things are.
@@ -251,12 +259,11 @@ impl Engine {
     /// Waits while too much waits for RocksDB.
     ///
     /// # Errors
-    /// Nothing was changed: the disk is full, or RocksDB has failed.
+    /// Nothing was changed: the disk is full, or RocksDB has failed. Where a batch deletes a range,
+    /// all of them are written at once, and [`EngineError::action`] says whether to go on.
     pub fn write_behind(&self, batches: Vec<Batch<'_>>) -> Result<()> {
         if !batches.iter().all(Batch::can_wait) {
-            return batches
-                .into_iter()
-                .try_for_each(|batch| self.write(batch, Durability::Buffered));
+            return self.write_all(batches, Durability::Buffered);
         }
         self.wait_for_room()?;
         let rows = &self.0.rows;
@@ -440,7 +447,8 @@ impl Parts {
             self.orphans.arm(&db);
         }
         // Only the owner knows of every write, so only it may keep what it has read.
-        let rows = if mode == Mode::Owner { self.options.row_bytes } else { 0 };
+        let most = if mode == Mode::Owner { self.options.row_bytes } else { 0 };
+        let rows = RoomBounds { first: self.options.first_row_bytes, most };
         let bounds = Bounds { dirty: self.options.dirty_bytes, rows };
         let inner = Arc::new(Inner {
             db,

@@ -29,8 +29,11 @@ pub struct Options {
     pub memtable_bytes: usize,
     /// Rows in memory that RocksDB lacks ([`crate::rows`]). It bounds the time to restart, too.
     pub dirty_bytes: usize,
-    /// Rows in memory together, those included.
+    /// Rows in memory together, those included, at most.
     pub row_bytes: usize,
+    /// Rows in memory from the beginning: more only as far as look-ups have to fetch rows from
+    /// RocksDB for which there was no room.
+    pub first_row_bytes: usize,
     /// Write-ahead log that may have to be replayed after a crash. It bounds the time to restart.
     pub max_wal_bytes: u64,
     /// What flushes and compactions may write per second, and what rows may that are written behind
@@ -53,6 +56,7 @@ impl Default for Options {
             memtable_bytes: 64 * MIB,
             dirty_bytes: 64 * MIB,
             row_bytes: 128 * MIB,
+            first_row_bytes: 88 * MIB,
             max_wal_bytes: 128 << 20,
             background_bytes_per_second: NonZeroU64::new(128 << 20),
             background_jobs: 2,

@@ -9,7 +9,8 @@
 //!   through it, so the second command of a log entry sees what the first one did.
 //!
 //! Values come back as [`Slice`]s that point to where they are held, in a block of RocksDB or in
-//! the row table, instead of copying them. Range reads go through a [`crate::Cursor`].
+//! the row table; rows of up to a kibibyte are copied out of the table. Range reads go through a
+//! [`crate::Cursor`].
 
 use std::ops::Deref;
 

@@ -1,11 +1,14 @@
 //! The rows that are stored, in one walk: those of RocksDB, and those of the row table over them.
 //!
-//! Where both have a key, the table's row stands for it, and one that does not exist hides it.
+//! Where both have a key, the table's row stands for it, and one that does not exist hides it. A
+//! walk with a budget pays for each of those that it passes: there may be many.
 
 use std::cmp::Ordering;
 
 use rocksdb::{DB, DBRawIteratorWithThreadMode};
 
+use crate::budget::Remaining;
+use crate::error::{EngineError, Result};
 use crate::range::{Direction, KeyRange};
 use crate::rows::TableWalk;
 
@@ -17,6 +20,8 @@ enum Side {
     RocksDb,
     Table,
     Both,
+    /// None: the budget is spent.
+    Refused,
 }
 
 /// See the module. It stands on a row or at the end.
@@ -25,6 +30,7 @@ pub(crate) struct Stored<'a> {
     rows: TableWalk<'a>,
     direction: Direction,
     side: Side,
+    budget: Option<&'a Remaining>,
 }
 
 impl<'a> Stored<'a> {
@@ -34,7 +40,12 @@ impl<'a> Stored<'a> {
         rows: TableWalk<'a>,
         direction: Direction,
     ) -> Stored<'a> {
-        Stored { raw, rows, direction, side: Side::RocksDb }
+        Stored { raw, rows, direction, side: Side::RocksDb, budget: None }
+    }
+
+    /// The same walk, which pays for what it passes.
+    pub(crate) fn limited(self, budget: &'a Remaining) -> Stored<'a> {
+        Stored { budget: Some(budget), ..self }
     }
 
     /// Moves to the first row of `range` in walking order.
@@ -69,6 +80,7 @@ impl<'a> Stored<'a> {
         match self.side {
             Side::RocksDb => self.raw.valid(),
             Side::Table | Side::Both => true,
+            Side::Refused => false,
         }
     }
 
@@ -81,12 +93,18 @@ impl<'a> Stored<'a> {
             Side::Table | Side::Both => {
                 self.rows.row().and_then(|(key, value)| Some((key, value?)))
             }
+            Side::Refused => None,
         }
     }
 
     /// Why it stands nowhere: at the end, or because of an error.
-    pub(crate) fn status(&self) -> Result<(), rocksdb::Error> {
-        self.raw.status()
+    pub(crate) fn status(&self) -> Result<()> {
+        match (self.raw.status(), self.budget) {
+            (Ok(()), _) if self.side == Side::Refused => Err(EngineError::BudgetExceeded),
+            (Ok(()), _) => Ok(()),
+            (Err(error), None) => Err(error.into()),
+            (Err(error), Some(budget)) => Err(budget.refusal(error)),
+        }
     }
 
     fn pass(&mut self, side: Side) {
@@ -121,6 +139,10 @@ impl<'a> Stored<'a> {
                 Ordering::Greater => Side::Table,
             };
             if self.side == Side::RocksDb || value.is_some() {
+                return;
+            }
+            if self.budget.is_some_and(|budget| budget.charge(1, 0).is_err()) {
+                self.side = Side::Refused;
                 return;
             }
             self.pass(self.side);

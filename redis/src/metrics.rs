@@ -114,6 +114,8 @@ metrics_table! {
     "neokv_row_table_bytes", Gauge, "Memory for those rows.", |f| f.engine.rows.bytes;
     "neokv_row_table_limit_bytes", Gauge, "Memory beyond which rows are evicted.",
         |f| f.engine.rows.bytes_limit;
+    "neokv_row_table_max_bytes", Gauge, "What that limit grows to at most.",
+        |f| f.engine.rows.bytes_max;
     "neokv_row_table_dirty_bytes", Gauge, "Rows that are applied and not in RocksDB yet.",
         |f| f.engine.rows.dirty_bytes;
     "neokv_row_table_dirty_limit_bytes", Gauge, "Bytes of such rows beyond which apply waits.",

@@ -300,7 +300,7 @@ fn bounds(config: &Config, store: &neokv_raftstore::Config) -> Bounds {
     let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let reserved = [
         config.block_cache,
-        config.row_table,
+        row_bytes(config),
         config.write_buffer,
         store.queue_bytes,
         store.tails_bytes,
@@ -315,12 +315,20 @@ fn bounds(config: &Config, store: &neokv_raftstore::Config) -> Bounds {
     bounds
 }
 
+/// The most memory that rows take.
+fn row_bytes(config: &Config) -> usize {
+    match config.row_table {
+        0 => usize::try_from(memory_limit() / 4).unwrap_or(usize::MAX),
+        bytes => bytes,
+    }
+}
+
 fn engine_options(config: &Config) -> Options {
     Options {
         block_cache_bytes: config.block_cache,
         memtable_bytes: config.write_buffer,
         dirty_bytes: config.write_behind,
-        row_bytes: config.row_table,
+        row_bytes: row_bytes(config),
         max_wal_bytes: config.wal_limit,
         background_bytes_per_second: NonZeroU64::new(config.background_io_limit),
         background_jobs: config.background_jobs,

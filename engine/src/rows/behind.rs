@@ -4,7 +4,8 @@
 //! cut      the number of the last write, and which rows became dirty since the cut before
 //! rows     of each the version as of the cut, sorted: for RocksDB
 //! written  rows that were not written again are clean; the others are in the next cut
-//! later    once every open read is younger, clean rows leave their groups
+//! later    clean rows leave their groups, once every open read is younger, or so old that it
+//!          finds nothing of them here
 //! ```
 
 use std::collections::{HashSet, VecDeque};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::group::GroupOf;
 use super::pending::Pending;
+use super::room::LOOKS;
 use super::row::{Made, Row, Version};
 use super::shard::Shard;
 use super::sorted::Behind;
@@ -35,7 +37,7 @@ struct Cut {
 /// Clean rows that are still in their groups.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
-    /// Those that became clean since the last cut, without being written.
+    /// Those that became clean since the rows left the last time, without being written.
     pub(super) clean: Vec<Place>,
     /// Those that may leave some time, in the order of their rounds.
     marked: VecDeque<Marked>,
@@ -251,7 +253,7 @@ impl RowTable {
                 left.bytes += row.weight();
                 left.rows.push(place);
             }
-            shard.bytes -= freed;
+            shard.weigh(freed, 0);
         });
         self.leaving.lock().marked.push_back(Marked { round, mark, rows: clean });
         left
@@ -270,32 +272,36 @@ impl RowTable {
             leaving.marked.push_back(Marked { round, mark, rows: clean });
         }
         self.join_rounds(&mut leaving);
-        let needed = self.needed();
+        let (needed, mut gone) = (self.needed(), 0);
         for Marked { round, mark, rows } in std::mem::take(&mut leaving.marked) {
             let Some(seen) = self.seen_before(mark, readers) else {
                 leaving.marked.push_back(Marked { round, mark, rows });
                 continue;
             };
-            let mut left = Vec::new();
+            let (mut left, marked) = (Vec::new(), rows.len());
             self.shards.at_places(rows, |shard, place| {
                 // It may have been written again since.
                 let is_it = |row: &&mut Row| !row.is_written() && row.round == round;
                 let Some(row) = shard.at(place.at).filter(is_it) else { return };
                 let freed = row.trim(&needed);
                 let leaves = seen.is_none_or(|at| row.is_younger_than(at));
-                shard.bytes -= freed;
+                shard.weigh(freed, 0);
                 if leaves {
                     shard.hide(place.at);
-                    self.make_room(shard);
                 } else {
                     left.push(place);
                 }
             });
+            gone += marked - left.len();
             if !left.is_empty() {
                 leaving.marked.push_back(Marked { round, mark, rows: left });
             }
         }
-        leaving.marked.is_empty()
+        let is_empty = leaving.marked.is_empty();
+        // Whoever takes a write back waits for the list.
+        drop(leaving);
+        self.make_room(LOOKS * gone);
+        is_empty
     }
 
     /// Makes one round of many, which a read can hold that stays open for long. Rows of the earlier
@@ -387,7 +393,7 @@ impl RowTable {
                 clean.push(Place { shard: number, at: place });
             }
         }
-        // They have older versions, which the next cut looks after.
+        // They have older versions, which go when the rows leave the next time.
         self.leaving.lock().clean.append(&mut clean);
     }
 
@@ -424,6 +430,7 @@ impl RowTable {
         }
         order.dirty.retain(|place| !gone.contains(place));
         if order.dirty.is_empty() {
+            order.dirty_bytes = 0;
             order.ages.clear();
         }
         leaving.clean.retain(|place| !gone.contains(place));
@@ -437,7 +444,7 @@ fn note_row(shard: &mut Shard, place: u32, value: Option<&[u8]>, at: u64) {
     let weight = row.weight();
     row.note(Version::new(row.key(), value, Made::by(at)));
     let now = row.weight();
-    shard.bytes = shard.bytes + now - weight;
+    shard.weigh(weight, now);
 }
 
 #[cfg(test)]
@@ -449,7 +456,7 @@ mod tests {
     const KEY: &[u8] = b"\0\x01key";
 
     fn table() -> RowTable {
-        RowTable::new(Bounds { dirty: 1 << 20, rows: 1 << 20 })
+        RowTable::new(Bounds::both(1 << 20, 1 << 20))
     }
 
     fn commit(table: &RowTable, value: &[u8]) {

@@ -208,7 +208,7 @@ impl Groups {
     ) -> Option<&Group> {
         match of {
             GroupOf::Slot(slot) => {
-                self.slots.get(slot_family(family)?)?.get(usize::from(slot) / SHARDS)
+                self.slots.get(slot_family(family)?)?.get(usize::from(slot / SHARDS))
             }
             GroupOf::Prefix(prefix) => {
                 let is_it = |named: &Named| named.family == family && *named.prefix == *prefix;
@@ -229,7 +229,7 @@ impl Groups {
             GroupOf::Slot(slot) => {
                 let groups = slot_family(family).and_then(|of| self.slots.get_mut(of));
                 let Some(groups) = groups else { return };
-                let number = usize::from(slot) / SHARDS;
+                let number = usize::from(slot / SHARDS);
                 if groups.len() <= number {
                     groups.resize_with(number + 1, Group::default);
                 }
@@ -259,7 +259,7 @@ impl Groups {
         match GroupOf::of(family, key) {
             GroupOf::Slot(slot) => {
                 let groups = slot_family(family).and_then(|of| self.slots.get_mut(of));
-                let group = groups.and_then(|groups| groups.get_mut(usize::from(slot) / SHARDS));
+                let group = groups.and_then(|groups| groups.get_mut(usize::from(slot / SHARDS)));
                 group.into_iter().for_each(|group| group.remove(key, place));
             }
             GroupOf::Prefix(prefix) => {

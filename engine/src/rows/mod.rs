@@ -49,8 +49,8 @@
 //! # Bounds
 //!
 //! Rows that RocksDB lacks take a bounded number of bytes: beyond it, writers wait. Of the others
-//! those stay that are touched again and again (the clock algorithm); one walk over many rows
-//! displaces none of them, because walks keep nothing.
+//! those stay that are touched again and again ([`room`]); one walk over many rows displaces none
+//! of them, because walks keep nothing.
 
 mod behind;
 mod body;
@@ -58,6 +58,7 @@ mod group;
 pub(crate) mod needed;
 mod page;
 pub(crate) mod pending;
+pub(crate) mod room;
 mod row;
 mod shard;
 mod slab;
@@ -80,8 +81,9 @@ use group::GroupOf;
 use needed::{Needed, OpenReads};
 use page::Seen;
 use pending::Pending;
+use room::{LOOKS, Room, RoomBounds};
 use row::{Found, Made, Row, Version};
-use shard::{Place, SHARDS, Shards, short};
+use shard::{Place, Shards, short};
 pub(crate) use sorted::Behind;
 pub use stats::RowStats;
 use stats::{Ages, Counts};
@@ -97,7 +99,15 @@ pub(crate) struct Bounds {
     /// Rows that RocksDB lacks.
     pub(crate) dirty: usize,
     /// All rows.
-    pub(crate) rows: usize,
+    pub(crate) rows: RoomBounds,
+}
+
+#[cfg(test)]
+impl Bounds {
+    /// Without room that grows.
+    fn both(dirty: usize, rows: usize) -> Bounds {
+        Bounds { dirty, rows: RoomBounds { first: rows, most: rows } }
+    }
 }
 
 /// What is decided for one write after the other.
@@ -117,6 +127,7 @@ struct Order {
 pub(crate) struct RowTable {
     shards: Shards,
     bounds: Bounds,
+    room: Room,
     order: Mutex<Order>,
     /// The last write that readers see.
     published: AtomicU64,
@@ -179,6 +190,7 @@ impl RowTable {
         RowTable {
             shards: Shards::new(),
             bounds,
+            room: Room::new(bounds.rows),
             order: Mutex::default(),
             published: AtomicU64::new(0),
             through: AtomicU64::new(0),
@@ -255,7 +267,7 @@ impl RowTable {
         let is_absent_v1 =
             family == Family::Subkey && value.is_none() && families::in_no_collection(key);
         let is_long = value.is_some_and(|value| value.len() > LONG);
-        if !Self::keeps(family) || is_absent_v1 || is_long || self.bounds.rows == 0 {
+        if !Self::keeps(family) || is_absent_v1 || is_long || self.room.most() == 0 {
             return;
         }
         let hash = self.shards.hash(family, key);
@@ -266,17 +278,14 @@ impl RowTable {
             return;
         }
         // What the row was before nobody knows here: older reads look into RocksDB.
-        shard.insert(Row::new(family, short(hash), Version::new(key, value, Made::by(at))));
-        self.make_room(&mut shard);
-    }
-
-    /// Takes a few rows out of a part that has too many.
-    fn make_room(&self, shard: &mut shard::Shard) {
-        // A few for each that comes, so that nobody has to wait for many.
-        const LOOKED_AT: u32 = 4;
-        if shard.bytes > self.bounds.rows / SHARDS {
-            shard.evict(LOOKED_AT);
+        let row = Row::new(family, short(hash), Version::new(key, value, Made::by(at)));
+        let weight = row.weight();
+        shard.insert(row);
+        drop(shard);
+        if value.is_some() {
+            self.want_room(weight);
         }
+        self.make_room(LOOKS);
     }
 
     /// Reads what look-ups of these rows will read, so that it is near to the processor when they
@@ -353,9 +362,9 @@ impl RowTable {
         for pending in batches {
             self.shards.at_places(pending.places(), |shard, place| {
                 let freed = shard.at(place.at).map_or(0, |row| row.trim(&needed));
-                shard.bytes -= freed;
-                self.make_room(shard);
+                shard.weigh(freed, 0);
             });
+            self.make_room(LOOKS * pending.len());
             pending.close();
         }
     }
@@ -393,7 +402,7 @@ mod tests {
 
     #[test]
     fn a_row_that_was_read_does_not_hide_a_write_that_came_in_between() {
-        let table = RowTable::new(Bounds { dirty: 1 << 20, rows: 1 << 20 });
+        let table = RowTable::new(Bounds::both(1 << 20, 1 << 20));
         let readers = Readers::new();
         let before = table.get_last(Family::Metadata, KEY).unwrap_err();
         commit(&table, b"new");
@@ -402,7 +411,7 @@ mod tests {
         // It is written behind, and leaves.
         assert!(table.drain(&readers, |_| Ok::<_, ()>(())).unwrap());
         for _ in 0..2 {
-            table.shards.of(Family::Metadata, KEY).evict(1);
+            table.shards.of(Family::Metadata, KEY).evict(1, || true);
         }
         assert_eq!(found(&table), None);
         table.keep(Family::Metadata, KEY, Some(b"old"), before);
@@ -413,7 +422,7 @@ mod tests {
 
     #[test]
     fn a_read_is_never_older_than_what_it_takes_from_rocksdb() {
-        let table = RowTable::new(Bounds { dirty: 1 << 20, rows: 1 << 20 });
+        let table = RowTable::new(Bounds::both(1 << 20, 1 << 20));
         let readers = Readers::new();
         let ((), open) = table.open(&readers, || commit(&table, b"new"));
         assert_eq!(open.at, table.last_published());
@@ -422,7 +431,7 @@ mod tests {
     #[test]
     fn a_read_that_stays_open_does_not_hold_what_is_written_while_it_lasts() {
         const ROWS: u16 = 5000;
-        let table = RowTable::new(Bounds { dirty: 1 << 20, rows: 64 << 10 });
+        let table = RowTable::new(Bounds::both(1 << 20, 64 << 10));
         let readers = Readers::new();
         let ((), _open) = table.open(&readers, || ());
         for number in 0..ROWS {
@@ -439,13 +448,13 @@ mod tests {
         }
         // The first was found in the very state that the read sees, and stays for it.
         table.release_clean(&readers);
-        let held: usize = table.shards.each().map(|(_, shard)| shard.bytes).sum();
-        assert!(held < 2 * table.bounds.rows, "{held}");
+        let held = table.shards.held();
+        assert!(held < 128 << 10, "{held}");
     }
 
     #[test]
     fn what_could_not_be_written_behind_is_written_the_next_time() {
-        let table = RowTable::new(Bounds { dirty: 1 << 20, rows: 1 << 20 });
+        let table = RowTable::new(Bounds::both(1 << 20, 1 << 20));
         let readers = Readers::new();
         commit(&table, b"one");
         let mut seen = Vec::new();

@@ -179,7 +179,7 @@ impl RowTable {
                 let weight = row.weight();
                 let replaced = row.write(version, pending.batch);
                 let now = row.weight();
-                shard.bytes = shard.bytes + now - weight;
+                shard.weigh(weight, now);
                 (at, replaced)
             }
             None => (shard.insert(Row::new(family, short(hash), version)), None),
@@ -247,7 +247,7 @@ impl RowTable {
             let weight = row.weight();
             row.delete_if(pending.batch, |serial| serial < writes);
             let now = row.weight();
-            shard.bytes = shard.bytes + now - weight;
+            shard.weigh(weight, now);
         });
     }
 
@@ -261,7 +261,7 @@ impl RowTable {
             return;
         }
         let now = row.weight();
-        shard.bytes = shard.bytes + now - weight;
+        shard.weigh(weight, now);
         if !is_written {
             drop(shard);
             self.leaving.lock().clean.push(place);

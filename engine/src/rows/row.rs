@@ -156,7 +156,8 @@ pub(crate) struct Row {
     older: Option<Box<Older>>,
     /// Part of the key's hash: what the index needs when it grows.
     pub(crate) hash: u32,
-    /// In which round of [`super::behind`] the row became clean the last time.
+    /// In which round of [`super::behind`] the row became clean the last time, or a later one that
+    /// took this one over.
     pub(crate) round: u16,
     pub(crate) family: Family,
     marks: Marks,

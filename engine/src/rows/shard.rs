@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! index    hash of the key ─▶ place          a look-up goes here and is done
-//! rows     place ─▶ row                      the eviction goes round here
+//! rows     place ─▶ row                      the eviction goes through here
 //! groups   prefix ─▶ places of its rows      walks go here; those that RocksDB lacks
 //! arrived  places                            those that are in no group until somebody walks
 //! ```
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
@@ -18,15 +19,14 @@ use parking_lot::{Mutex, MutexGuard};
 use super::Sight;
 use super::group::{Bounds, GroupOf, Groups, slot_at};
 use super::page::Page;
+use super::room::Held;
 use super::row::Row;
 use super::slab::Slab;
 use super::stats::Lookups;
 use crate::range::{Direction, KeyRange};
 
 /// Parts. Two threads meet at one of them seldom enough.
-pub(crate) const SHARDS: usize = 64;
-/// The same, as a number of parts.
-const NUMBERS: u32 = 64;
+pub(crate) const SHARDS: u16 = 64;
 /// Bits of a word.
 const BITS: u16 = 64;
 
@@ -35,6 +35,15 @@ const BITS: u16 = 64;
 pub(crate) struct Place {
     pub(crate) shard: u32,
     pub(crate) at: u32,
+}
+
+/// What the eviction has looked at in a part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Looked {
+    /// Places.
+    pub(crate) rows: usize,
+    /// The last of the part among them: it goes on in the next part.
+    pub(crate) has_passed_all: bool,
 }
 
 /// One part.
@@ -49,16 +58,15 @@ pub(crate) struct Shard {
     arrived: Vec<u32>,
     /// Where the eviction looks next.
     hand: u32,
-    /// Bytes of memory that the rows take, about.
-    pub(crate) bytes: usize,
+    held: Arc<Held>,
     /// The last write of any row that has left.
     pub(crate) departed: u64,
     pub(crate) lookups: Lookups,
 }
 
 impl Shard {
-    /// A part without rows. All parts share a way to hash.
-    fn new(hasher: RandomState) -> Shard {
+    /// A part without rows. All parts share a way to hash, and count their memory together.
+    fn new(hasher: RandomState, held: Arc<Held>) -> Shard {
         Shard {
             hasher,
             index: HashTable::new(),
@@ -66,13 +74,13 @@ impl Shard {
             groups: Groups::default(),
             arrived: Vec::new(),
             hand: 0,
-            bytes: 0,
+            held,
             departed: 0,
             lookups: Lookups::default(),
         }
     }
 
-    /// The row at a place, which must have one.
+    /// The row at a place, if there is one.
     #[inline]
     pub(crate) fn at(&mut self, place: u32) -> Option<&mut Row> {
         self.rows.get_mut(place)
@@ -112,7 +120,7 @@ impl Shard {
 
     /// Takes a row in that is not here yet.
     pub(crate) fn insert(&mut self, row: Row) -> u32 {
-        self.bytes += row.weight();
+        self.held.change(0, row.weight());
         let hash = wide(row.hash);
         let Shard { index, rows, .. } = self;
         let place = rows.insert(row);
@@ -174,17 +182,20 @@ impl Shard {
     pub(crate) fn remove(&mut self, place: u32) {
         self.hide(place);
         let Some(row) = self.rows.remove(place) else { return };
-        self.bytes -= row.weight();
+        self.held.change(row.weight(), 0);
         if let Ok(entry) = self.index.find_entry(wide(row.hash), |other| *other == place) {
             entry.remove();
         }
     }
 
-    /// Looks at `most` rows and takes out those that may go.
-    pub(crate) fn evict(&mut self, most: u32) {
-        for _ in 0..most.min(self.rows.places()) {
+    /// Looks at `most` rows, up to the last one, and takes out those that may go while the table is
+    /// full.
+    pub(crate) fn evict(&mut self, most: usize, is_full: impl Fn() -> bool) -> Looked {
+        let mut rows = 0;
+        while rows < most && self.hand < self.rows.places() && is_full() {
             let place = self.hand;
-            self.hand = if place + 1 < self.rows.places() { place + 1 } else { 0 };
+            self.hand += 1;
+            rows += 1;
             let Some(row) = self.rows.get_mut(place) else { continue };
             if row.may_leave() {
                 self.departed = self.departed.max(row.last_write());
@@ -192,6 +203,17 @@ impl Shard {
                 self.remove(place);
             }
         }
+        let has_passed_all = self.hand >= self.rows.places();
+        if has_passed_all {
+            self.hand = 0;
+        }
+        Looked { rows, has_passed_all }
+    }
+
+    /// What took `before` bytes of memory takes `now`.
+    #[inline]
+    pub(crate) fn weigh(&self, before: usize, now: usize) {
+        self.held.change(before, now);
     }
 
     /// The prefixes of a family's groups that are not slots.
@@ -255,6 +277,7 @@ pub(crate) fn hash_of(hasher: &RandomState, family: Family, bytes: &[u8]) -> u64
 pub(crate) struct Shards {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
+    held: Arc<Held>,
     /// Slots that ever had rows in `metadata`, in `expire` and in `slot_stats`, a bit for each.
     slots: [Box<[AtomicU64]>; 3],
 }
@@ -262,12 +285,20 @@ pub(crate) struct Shards {
 impl Shards {
     pub(crate) fn new() -> Shards {
         let bits = || (0..=u16::MAX / BITS).map(|_| AtomicU64::new(0)).collect();
-        let hasher = RandomState::default();
+        let (hasher, held) = (RandomState::default(), Arc::new(Held::default()));
+        let part = |_| Mutex::new(Shard::new(hasher.clone(), Arc::clone(&held)));
         Shards {
-            shards: (0..SHARDS).map(|_| Mutex::new(Shard::new(hasher.clone()))).collect(),
+            shards: (0..SHARDS).map(part).collect(),
             hasher,
+            held,
             slots: [bits(), bits(), bits()],
         }
+    }
+
+    /// Bytes of memory that the rows take, about.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.held.bytes()
     }
 
     /// The hash of a key.
@@ -280,9 +311,11 @@ impl Shards {
     #[inline]
     pub(crate) fn number(&self, family: Family, group: GroupOf<'_>) -> u32 {
         match group {
-            GroupOf::Slot(slot) => u32::from(slot) % NUMBERS,
+            GroupOf::Slot(slot) => u32::from(slot % SHARDS),
             // The high bits: the low ones choose the place in a table.
-            GroupOf::Prefix(prefix) => short(hash_of(&self.hasher, family, prefix) >> 32) % NUMBERS,
+            GroupOf::Prefix(prefix) => {
+                short(hash_of(&self.hasher, family, prefix) >> 32) % u32::from(SHARDS)
+            }
         }
     }
 
@@ -372,7 +405,7 @@ mod tests {
     #[test]
     fn rows_that_come_and_go_leave_nothing_for_walks() {
         const KEY: &[u8] = b"\0\x01key";
-        let mut shard = Shard::new(RandomState::default());
+        let mut shard = Shard::new(RandomState::default(), Arc::default());
         let hasher = shard.hasher.clone();
         let row = |key: &[u8]| {
             let hash = short(hash_of(&hasher, Family::Metadata, key));

@@ -17,17 +17,19 @@ pub struct RowStats {
     pub rows: u64,
     /// Memory that they take, about.
     pub bytes: u64,
-    /// Beyond it rows are evicted.
+    /// Beyond it rows are evicted. It grows by what look-ups have to fetch from RocksDB.
     pub bytes_limit: u64,
+    /// What that grows to at most.
+    pub bytes_max: u64,
     /// Rows that RocksDB lacks, about.
     pub dirty_bytes: u64,
     /// Beyond it writers wait.
     pub dirty_limit: u64,
     /// How long RocksDB has lacked the oldest of them; zero if there are none.
     pub oldest_dirty: Duration,
-    /// Look-ups of rows that were here.
+    /// Look-ups of rows that were here, or had been fetched for the look-up.
     pub hits: u64,
-    /// Look-ups that went to RocksDB.
+    /// Look-ups that went to RocksDB. What is fetched for many at once is not counted.
     pub misses: u64,
     /// Rows that were evicted.
     pub evicted: u64,
@@ -158,7 +160,9 @@ impl RowTable {
             (order.dirty_bytes + behind, order.ages.oldest())
         };
         let mut stats = RowStats {
-            bytes_limit: wide(self.bounds.rows),
+            bytes: wide(self.shards.held()),
+            bytes_limit: wide(self.room.bytes()),
+            bytes_max: wide(self.room.most()),
             dirty_bytes: wide(dirty),
             dirty_limit: wide(self.bounds.dirty),
             oldest_dirty: oldest.map(|since| since.elapsed()).unwrap_or_default(),
@@ -166,7 +170,6 @@ impl RowTable {
         };
         for (_, shard) in self.shards.each() {
             stats.rows += wide(shard.len());
-            stats.bytes += wide(shard.bytes);
             stats.hits += shard.lookups.hits;
             stats.misses += shard.lookups.misses;
             stats.evicted += shard.lookups.evicted;
@@ -199,7 +202,7 @@ mod tests {
     use crate::readers::Readers;
 
     fn table(dirty: usize, rows: usize) -> (RowTable, Readers) {
-        (RowTable::new(Bounds { dirty, rows }), Readers::new())
+        (RowTable::new(Bounds::both(dirty, rows)), Readers::new())
     }
 
     fn commit(table: &RowTable, key: &[u8], value: &[u8]) {

@@ -4,6 +4,8 @@ use neokv_encoding::family::Family;
 use neokv_engine::{Direction, Durability, KeyRange, Read};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use crate::support::{get, keys, open, put};
 
@@ -269,4 +271,34 @@ proptest! {
             prop_assert_eq!(found.map(|value| value[0]), written.get(&key).copied());
         }
     }
+}
+
+#[test]
+fn batches_of_which_one_deletes_a_range_are_seen_together() {
+    const ROUNDS: u32 = 300;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let is_over = AtomicBool::new(false);
+    let number = |found: Option<Vec<u8>>| {
+        found.map_or(0, |value| u32::from_be_bytes(value.try_into().unwrap()))
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Acquire) {
+                let snapshot = engine.snapshot();
+                let one = number(get(&snapshot, Family::Metadata, b"one"));
+                let other = number(get(&snapshot, Family::Metadata, b"other"));
+                assert_eq!(one, other, "half of a write");
+            }
+        });
+        for round in 1..=ROUNDS {
+            let (mut one, mut other) = (engine.batch(), engine.batch());
+            one.put(Family::Metadata, b"one", round.to_be_bytes());
+            other.delete_range(Family::Metadata, b"other", b"other~");
+            other.put(Family::Metadata, b"other", round.to_be_bytes());
+            engine.write_behind(vec![one, other]).unwrap();
+        }
+        is_over.store(true, Ordering::Release);
+    });
+    assert_eq!(get(&engine, Family::Metadata, b"other"), Some(ROUNDS.to_be_bytes().to_vec()));
 }

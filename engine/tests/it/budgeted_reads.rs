@@ -77,6 +77,26 @@ fn rows_and_bytes_are_limited() {
 }
 
 #[test]
+fn a_walk_pays_for_rows_that_were_deleted_and_are_still_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let range = fields(&engine, 2000);
+    let mut batch = engine.batch();
+    for number in 0..1999 {
+        batch.delete(Family::Subkey, user("h").subkey(1, format!("f{number:05}").as_bytes()));
+    }
+    engine.write_behind(vec![batch]).unwrap();
+    for direction in [Direction::Forward, Direction::Reverse] {
+        let read = engine.budgeted_read(ReadBudget { rows: 1000, ..PLENTY });
+        let walked = walk(&read, range.clone(), direction);
+        assert!(matches!(walked, Err(EngineError::BudgetExceeded)), "{walked:?}");
+        assert!(read.is_spent());
+        let read = engine.budgeted_read(ReadBudget { rows: 2100, ..PLENTY });
+        assert_eq!(walk(&read, range.clone(), direction).unwrap().len(), 1);
+    }
+}
+
+#[test]
 fn a_budgeted_read_does_not_wait_for_the_disk() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path());

@@ -267,9 +267,10 @@ options! {
         Bytes { min: MIB, max: 1024 * GIB }, "12mb", "block-cache",
         "Memory for blocks read from disk.";
     row_table: usize = "row-table", Storage,
-        Bytes { min: MIB, max: 1024 * GIB }, "116mb", "row-table",
-        "Memory for rows: those that wait for being written behind, and those that are read \
-         often.";
+        Bytes { min: 0, max: 1024 * GIB }, "0", "row-table",
+        "Memory for rows at most: those that wait for being written behind, and those that are \
+         used often. It begins with 88 MiB, and grows only when a row has to be read from a file \
+         again. 0 is a quarter of the memory that the process may use.";
     write_behind: usize = "write-behind", Storage,
         Bytes { min: MIB, max: 64 * GIB }, "64mb", "write-behind",
         "Applied rows that may wait in memory; with so many, writers wait. After a crash the log \

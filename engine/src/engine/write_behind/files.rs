@@ -13,6 +13,8 @@
 //! All of them or nothing: without the mark the next start removes the files, with it the next
 //! start does steps 3 and 4 again ([`finish`]). That may take in a file for a second time. It holds
 //! the same rows, and nothing was written after them: the mark is removed before anything else is.
+//! And no newer file gets the name of one that a mark still speaks of: that the mark is gone is
+//! synced before the next files are made.
 //!
 //! RocksDB takes a file in by giving it a second name; it removes the first one after its list of
 //! files is on the disk. So a file that is gone from the directory is in RocksDB.
@@ -42,6 +44,8 @@ fn path(engine: &Engine, family: Family) -> PathBuf {
 /// Before the mark nothing has changed. After it the next start, or the next call, goes on.
 pub(super) fn write(engine: &Engine, rows: &Behind<'_>) -> Result<()> {
     let dir = engine.dir().join(DIR);
+    // The mark of the files before these may have been removed in memory only.
+    engine.sync()?;
     fs::create_dir_all(&dir).map_err(|error| EngineError::from_io(&dir, error))?;
     let mut pace = Pace::new(engine);
     for family in rows.families() {

@@ -59,10 +59,11 @@ impl Engine {
         if self.0.health.is_full() {
             self.resume()?;
         }
+        let note = |error: &EngineError| self.note_failure(error);
         // What a failure has left half done comes first: it is older.
-        files::finish(self)?;
+        files::finish(self).inspect_err(note)?;
         if rows.bytes() > FEW_BYTES || rows.len() > FEW_ROWS {
-            return files::write(self, rows).inspect_err(|error| self.note_failure(error));
+            return files::write(self, rows).inspect_err(note);
         }
         let mut batch = self.log_batch();
         for family in rows.families() {
@@ -123,7 +124,10 @@ fn guarded(engine: &Engine, work: impl FnOnce()) {
 fn run(engine: &Engine, stopping: &AtomicBool) {
     let is_over = || stopping.load(Ordering::Acquire);
     while !is_over() {
-        if !engine.0.rows.wait_for_work(INTERVAL, is_over) {
+        let Inner { rows, readers, .. } = &**engine.0;
+        if !rows.wait_for_work(INTERVAL, is_over) {
+            // What a long read has held since the last time may go.
+            rows.release_clean(readers);
             continue;
         }
         if engine.lags() {
@@ -137,7 +141,6 @@ fn run(engine: &Engine, stopping: &AtomicBool) {
             continue;
         }
         // What was written is in memory until those have ended who may look for it there.
-        let Inner { rows, readers, .. } = &**engine.0;
         for _ in 0..LOOKS {
             if rows.release_clean(readers) || rows.has_enough() || is_over() {
                 break;

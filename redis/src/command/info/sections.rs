@@ -142,6 +142,7 @@ fn memory(source: &InfoSource<'_>, out: &mut Lines) {
     out.put("row_table_rows", source.facts.engine.rows.rows);
     out.bytes("row_table", source.facts.engine.rows.bytes);
     out.bytes("row_table_limit", source.facts.engine.rows.bytes_limit);
+    out.bytes("row_table_max", source.facts.engine.rows.bytes_max);
     out.put("mem_fragmentation_ratio", format_args!("{:.2}", ratio(memory.rss, memory.allocated)));
     out.put("mem_allocator", "jemalloc");
 }
