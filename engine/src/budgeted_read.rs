@@ -80,6 +80,28 @@ impl Read for BudgetedRead<'_> {
         Ok(cursor.limited(&self.remaining))
     }
 
+    fn get_cached(
+        &self,
+        family: Family,
+        keys: &[u8],
+        len: usize,
+        show: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool> {
+        let mut within = Ok(());
+        let mut pay_and_show = |value: &[u8]| {
+            if within.is_ok() {
+                within = self.remaining.charge(1, len.saturating_add(value.len()));
+                show(value);
+            }
+        };
+        let has_all = self.snapshot.get_cached(family, keys, len, &mut pay_and_show)?;
+        within.map(|()| has_all)
+    }
+
+    fn keep(&self, family: Family, key: &[u8], value: &[u8]) {
+        self.snapshot.keep(family, key, value);
+    }
+
     fn expect_rows(&self, rows: u64) -> Result<()> {
         self.remaining.expect(rows)
     }

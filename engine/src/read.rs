@@ -82,6 +82,28 @@ pub trait Read {
     /// A damaged or unreadable file. Most surface only when the cursor moves.
     fn cursor(&self, family: Family, range: KeyRange, direction: Direction) -> Result<Cursor<'_>>;
 
+    /// Shows the values of some rows, in the order of their keys, if memory has all of them. False:
+    /// it has not, or this read cannot tell; then walk, and what was shown does not count.
+    ///
+    /// `keys` are `len` bytes each, one behind the other.
+    ///
+    /// # Errors
+    /// [`crate::EngineError::BudgetExceeded`] from a [`crate::BudgetedRead`].
+    fn get_cached(
+        &self,
+        _family: Family,
+        _keys: &[u8],
+        _len: usize,
+        _show: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Keeps a row in memory that a walk of this read has found, for the next
+    /// [`get_cached`](Read::get_cached). Walks keep nothing on their own: a long one would displace
+    /// what others use.
+    fn keep(&self, _family: Family, _key: &[u8], _value: &[u8]) {}
+
     /// Tells how many rows are going to be read, where that is known, so that a reader that may not
     /// read as many refuses before the work and not in the middle of it.
     ///

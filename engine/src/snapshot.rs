@@ -95,6 +95,21 @@ impl Read for Snapshot<'_> {
     fn cursor(&self, family: Family, range: KeyRange, direction: Direction) -> Result<Cursor<'_>> {
         Ok(self.cursor_with(family, range, direction, |_| {}))
     }
+
+    fn get_cached(
+        &self,
+        family: Family,
+        keys: &[u8],
+        len: usize,
+        show: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool> {
+        let keys = keys.chunks_exact(len.max(1));
+        Ok(self.rows.get_all(family, keys, self.open.at, show))
+    }
+
+    fn keep(&self, family: Family, key: &[u8], value: &[u8]) {
+        self.rows.keep(family, key, Some(value), self.open.at);
+    }
 }
 
 impl std::fmt::Debug for Snapshot<'_> {

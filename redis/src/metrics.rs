@@ -123,9 +123,10 @@ metrics_table! {
     "neokv_row_table_dirty_age_milliseconds", Gauge,
         "Time since the first write that RocksDB lacks; 0 if it has all.",
         |f| millis(f.engine.rows.oldest_dirty);
-    "neokv_row_table_hits_total", Counter, "Look-ups of rows that were in memory.",
+    "neokv_row_table_hits_total", Counter,
+        "Look-ups of rows that were in memory, or were fetched together before.",
         |f| f.engine.rows.hits;
-    "neokv_row_table_misses_total", Counter, "Look-ups that went to RocksDB.",
+    "neokv_row_table_misses_total", Counter, "Look-ups that went to RocksDB one by one.",
         |f| f.engine.rows.misses;
     "neokv_row_table_evicted_total", Counter, "Rows evicted from memory.",
         |f| f.engine.rows.evicted;

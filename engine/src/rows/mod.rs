@@ -50,7 +50,7 @@
 //!
 //! Rows that RocksDB lacks take a bounded number of bytes: beyond it, writers wait. Of the others
 //! those stay that are touched again and again ([`room`]); one walk over many rows displaces none
-//! of them, because walks keep nothing.
+//! of them: walks keep nothing, unless they are told to.
 
 mod behind;
 mod body;
@@ -76,6 +76,7 @@ use crate::range::{Direction, KeyRange};
 use crate::readers::{ReaderTicket, Readers};
 pub(crate) use behind::Direct;
 use behind::Leaving;
+use body::Body;
 pub(crate) use body::Value;
 use group::GroupOf;
 use needed::{Needed, OpenReads};
@@ -246,6 +247,48 @@ impl RowTable {
         let row = shard.row(family, key, hash)?;
         row.set_touched();
         row.as_of(at).map(Found::into_value)
+    }
+
+    /// Shows the values of rows as of write `at`, in order. False: of one of them the table does
+    /// not know the value, or knows that it has none.
+    pub(crate) fn get_all<'k>(
+        &self,
+        family: Family,
+        keys: impl Iterator<Item = &'k [u8]>,
+        at: u64,
+        show: &mut dyn FnMut(&[u8]),
+    ) -> bool {
+        let mut part = None;
+        for key in keys {
+            let (number, hash) = (
+                self.shards.number(family, GroupOf::of(family, key)),
+                self.shards.hash(family, key),
+            );
+            // Mostly they are in one group, so in one part.
+            let mut shard = match part.take() {
+                Some((locked, shard)) if locked == number => shard,
+                // The other one is let go before.
+                other => {
+                    drop(other);
+                    self.shards.lock(number)
+                }
+            };
+            let Some(row) = shard.row(family, key, hash) else { return false };
+            row.set_touched();
+            let Some(seen) = row.see_as_of(at).filter(|seen| seen.exists) else { return false };
+            match seen.body {
+                Body::Short(_) => {
+                    show(seen.body.value());
+                    part = Some((number, shard));
+                }
+                Body::Long(_) => {
+                    let value = seen.body.read();
+                    drop(shard);
+                    show(&value);
+                }
+            }
+        }
+        true
     }
 
     /// A row's value as of the last published write, or the number of that write if only RocksDB

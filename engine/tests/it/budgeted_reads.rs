@@ -96,6 +96,53 @@ fn a_walk_pays_for_rows_that_were_deleted_and_are_still_in_memory() {
     }
 }
 
+/// What memory has of the first fields, if it has all of them.
+fn cached(read: &dyn Read, count: u32) -> Result<Option<Vec<Vec<u8>>>> {
+    let key = |number: u32| user("h").subkey(1, format!("f{number:05}").as_bytes());
+    let keys: Vec<u8> = (0..count).flat_map(key).collect();
+    let mut values = Vec::new();
+    let mut show = |value: &[u8]| values.push(value.to_vec());
+    let has_all = read.get_cached(Family::Subkey, &keys, key(0).len(), &mut show)?;
+    Ok(has_all.then_some(values))
+}
+
+#[test]
+fn rows_that_a_walk_keeps_are_looked_up_without_rocksdb() {
+    let dir = tempfile::tempdir().unwrap();
+    let range = fields(&open(dir.path()), 20);
+    let engine = open(dir.path());
+    assert_eq!(cached(&engine.snapshot(), 20).unwrap(), None, "a start has nothing in memory");
+    let old = engine.snapshot();
+    put(&engine, Family::Subkey, &user("h").subkey(1, b"f00003"), &[b'n'; 3000]);
+    let walked = engine.snapshot();
+    let mut cursor = walked.cursor(Family::Subkey, range, Direction::Forward).unwrap();
+    while let Some((key, value)) = cursor.next().unwrap() {
+        walked.keep(Family::Subkey, key, value);
+    }
+    let read = engine.budgeted_read(PLENTY);
+    let values = cached(&read, 20).unwrap().unwrap();
+    let is_new = |(number, value): (usize, &Vec<u8>)| {
+        *value == if number == 3 { vec![b'n'; 3000] } else { b"value".to_vec() }
+    };
+    assert!(values.len() == 20 && values.iter().enumerate().all(is_new));
+    assert!((20..60).contains(&read.rows_read()), "{}", read.rows_read());
+    // Of the row that was written since the older one must ask RocksDB.
+    assert_eq!(cached(&old, 20).unwrap(), None);
+    assert_eq!(cached(&old, 3).unwrap(), None, "younger than it, for all that is known");
+    let spent = engine.budgeted_read(ReadBudget { rows: 10, ..PLENTY });
+    assert!(matches!(cached(&spent, 20), Err(EngineError::BudgetExceeded)) && spent.is_spent());
+    // A row that does not exist is for a walk to find out.
+    engine_delete(&engine, b"f00005");
+    assert_eq!(cached(&engine.snapshot(), 20).unwrap(), None);
+    assert_eq!(cached(&engine.snapshot(), 5).unwrap().map(|values| values.len()), Some(5));
+}
+
+fn engine_delete(engine: &Engine, field: &[u8]) {
+    let mut batch = engine.batch();
+    batch.delete(Family::Subkey, user("h").subkey(1, field));
+    engine.write_behind(vec![batch]).unwrap();
+}
+
 #[test]
 fn a_budgeted_read_does_not_wait_for_the_disk() {
     let dir = tempfile::tempdir().unwrap();

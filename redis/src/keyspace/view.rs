@@ -267,6 +267,28 @@ impl<'a> View<'a> {
         Subkeys::new(self.source.read, c, Some(start), Some(end), direction)
     }
 
+    /// Shows the values of subkeys, in their order, if memory has all of them: see
+    /// [`Read::get_cached`].
+    pub fn subkeys_cached<const LEN: usize>(
+        &self,
+        c: &Collection,
+        subkeys: impl Iterator<Item = [u8; LEN]>,
+        show: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool, CommandError> {
+        let row = c.prefix.len() + LEN;
+        let mut keys = Vec::with_capacity(row * subkeys.size_hint().0);
+        for subkey in subkeys {
+            keys.extend_from_slice(&c.prefix);
+            keys.extend_from_slice(&subkey);
+        }
+        Ok(self.source.read.get_cached(Family::Subkey, &keys, row, show)?)
+    }
+
+    /// Keeps a subkey's value in memory that a walk has found: see [`Read::keep`].
+    pub fn keep_subkey(&self, c: &Collection, subkey: &[u8], value: &[u8]) {
+        self.source.read.keep(Family::Subkey, &c.row(subkey), value);
+    }
+
     /// A stretch of a sorted set's score index.
     pub fn scores(
         &self,

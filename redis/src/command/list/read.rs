@@ -1,5 +1,8 @@
 //! List commands that only look: LLEN, LINDEX, LRANGE, LPOS.
 
+use std::ops::Range;
+
+use neokv_encoding::key::list_subkey;
 use neokv_encoding::metadata::DataType;
 use neokv_resp::parse_integer;
 use neokv_resp::{Bulks, Reply, Shape};
@@ -8,8 +11,8 @@ use super::End;
 use super::elements::{self, ElementCursor};
 use crate::command::{Args, CommandResult, args};
 use crate::error::CommandError;
-use crate::keyspace::View;
 use crate::keyspace::range::IndexRange;
+use crate::keyspace::{Collection, View};
 use crate::number;
 
 /// `LLEN key`
@@ -29,6 +32,10 @@ pub fn lindex(view: &View<'_>, args: &Args) -> CommandResult {
     }
 }
 
+/// Runs of up to so many elements are kept in memory for the next who asks: one that is longer
+/// would displace many other rows.
+const SHORT_RUN: u64 = 256;
+
 /// `LRANGE key start stop`
 pub fn lrange(view: &View<'_>, args: &Args) -> CommandResult {
     let range = IndexRange::parse(args::get(args, 2)?, args::get(args, 3)?)?;
@@ -40,15 +47,43 @@ pub fn lrange(view: &View<'_>, args: &Args) -> CommandResult {
     let positions = head + range.start..head + range.end;
     let count = positions.end - positions.start;
     view.expect_rows(count)?;
+    if count <= SHORT_RUN
+        && let Some(elements) = cached(view, &list, positions.clone())?
+    {
+        return Ok(Reply::Bulks(Shape::Array, elements));
+    }
     let mut elements = Bulks::expecting(count);
     if !positions.is_empty() {
         let mut cursor = ElementCursor::new(*view, &list, positions, End::Left)?;
-        while let Some((_, element)) = cursor.next()? {
+        while let Some((position, element)) = cursor.next()? {
             elements.push(element);
             view.check_reply(elements.size())?;
+            if count <= SHORT_RUN {
+                view.keep_subkey(&list, &list_subkey(position), element);
+            }
         }
     }
     Ok(Reply::Bulks(Shape::Array, elements))
+}
+
+/// A run of elements, if memory has all of them.
+///
+/// Their positions are known, so each can be looked up. That is faster than a walk, which has to
+/// ask every file whether it has elements in between.
+fn cached(
+    view: &View<'_>,
+    list: &Collection,
+    positions: Range<u64>,
+) -> Result<Option<Bulks>, CommandError> {
+    let mut elements = Bulks::expecting(positions.end - positions.start);
+    let mut within = Ok(());
+    let has_all = view.subkeys_cached(list, positions.map(list_subkey), &mut |element| {
+        if within.is_ok() {
+            elements.push(element);
+            within = view.check_reply(elements.size());
+        }
+    })?;
+    within.map(|()| has_all.then_some(elements))
 }
 
 /// The options of LPOS.

@@ -345,3 +345,25 @@ fn random_edit(random: &mut SplitMix64, key: &str, model: &mut VecDeque<String>)
         }
     }
 }
+
+#[test]
+fn a_run_is_the_same_whether_it_is_looked_up_or_walked_over() {
+    let mut bench = Bench::new();
+    let elements = |from: u32, to: u32| {
+        (from..to).map(|element| format!("e{element}")).collect::<Vec<_>>().join(" ")
+    };
+    bench.run(&format!("RPUSH l {}", elements(0, 300)));
+    bench.engine.drain().unwrap();
+    bench.run(&format!("LPUSH l {}", elements(300, 400)));
+    bench.run("LSET l 120 other");
+    for (start, stop) in [(0, -1), (0, 99), (50, 305), (50, 306), (-10, -1), (150, 150), (7, 3)] {
+        let line = format!("LRANGE l {start} {stop}");
+        let snapshot = bench.engine.snapshot();
+        let args: Vec<Bytes> =
+            line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        let looked_up = super::read::lrange(&bench.view_over(&snapshot), &args).unwrap();
+        // A read of the engine itself knows of no look-up of many.
+        let walked = super::read::lrange(&bench.view_over(&bench.engine), &args).unwrap();
+        assert_eq!(looked_up, walked, "{line}");
+    }
+}
