@@ -35,7 +35,7 @@ use crate::range::{Direction, KeyRange};
 use crate::read::{Read, Slice};
 use crate::readers::{ReaderTicket, Readers};
 use crate::rows::pending::Pending;
-use crate::rows::{Direct, RowTable, Sight};
+use crate::rows::{Direct, Found, RowTable, Sight};
 
 /// A range delete and the number of writes before it.
 struct RangeDelete {
@@ -52,6 +52,8 @@ pub struct Batch<'a> {
     table: &'a RowTable,
     /// What its cursors look for stays where it is.
     _registration: ReaderTicket<'a>,
+    /// The last write that was published when it began.
+    began_at: u64,
     pending: Pending,
     ranges: Vec<RangeDelete>,
     /// Number of range deletes at the savepoint.
@@ -76,6 +78,7 @@ impl<'a> Batch<'a> {
             reads,
             table,
             _registration: readers.enter(),
+            began_at: table.last_published(),
             pending: table.begin(),
             ranges: Vec::new(),
             ranges_before: 0,
@@ -220,6 +223,28 @@ impl Read for Batch<'_> {
         let raw = self.db.raw().raw_iterator_cf_opt(self.db.handle(family), options);
         let rows = self.table.walk(family, &range, direction, Sight::Batch);
         Ok(Cursor::new(raw, rows, range, direction))
+    }
+
+    fn get_cached(
+        &self,
+        family: Family,
+        keys: &[u8],
+        len: usize,
+        show: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool> {
+        Ok(keys.chunks_exact(len.max(1)).all(|key| {
+            let found = self.table.newest(family, key).and_then(Found::into_value);
+            found.is_some_and(|value| {
+                show(&value);
+                true
+            })
+        }))
+    }
+
+    /// A row that was written since the batch began is in the table, or has left it since, and then
+    /// what was found is not kept.
+    fn keep(&self, family: Family, key: &[u8], value: &[u8]) {
+        self.table.keep(family, key, Some(value), self.began_at);
     }
 }
 

@@ -229,3 +229,45 @@ fn rows_that_were_fetched_together_are_found_in_memory() {
     assert_eq!(after.misses, before.misses);
     assert_eq!(after.hits, before.hits + u64::from(ROWS) + 1);
 }
+
+#[test]
+fn a_batch_keeps_what_it_has_walked_over_and_no_older_state() {
+    let (dir, engine) = store();
+    write(&engine, 1);
+    drop(engine);
+    let engine = Engine::open(dir.path(), &small()).unwrap();
+    let cached = |read: &dyn Read, row: u16| {
+        let (mut value, key) = (Vec::new(), element(row));
+        let mut show = |found: &[u8]| value = found.to_vec();
+        let has_it = read.get_cached(Family::Subkey, &key, key.len(), &mut show).unwrap();
+        has_it.then_some(value)
+    };
+    let keep_all = |batch: &neokv_engine::Batch<'_>| {
+        let range = KeyRange::new(element(0), element(ROWS));
+        let mut cursor = batch.cursor(Family::Subkey, range, Direction::Forward).unwrap();
+        while let Some((key, value)) = cursor.next().unwrap() {
+            batch.keep(Family::Subkey, key, value);
+        }
+    };
+    let (old, number) = (1u32.to_be_bytes().to_vec(), 2u32.to_be_bytes());
+    let mut batch = engine.batch();
+    batch.put(Family::Subkey, element(3), number);
+    batch.delete(Family::Subkey, element(4));
+    assert_eq!(cached(&batch, 0), None);
+    keep_all(&batch);
+    assert_eq!(cached(&batch, 0), Some(old.clone()));
+    assert_eq!(cached(&batch, 3), Some(number.to_vec()), "its own write");
+    assert_eq!(cached(&batch, 4), None, "its own write");
+    assert_eq!(cached(&engine.snapshot(), 3), None, "nobody else's");
+    // Another batch began before a row was written that has left the table since.
+    let before = engine.batch();
+    engine.write_behind(vec![batch]).unwrap();
+    engine.drain().unwrap();
+    for other in 0..OTHERS {
+        let _ = engine.get(Family::Metadata, &key(1000 + other)).unwrap();
+    }
+    keep_all(&before);
+    let found = engine.get(Family::Subkey, &element(3)).unwrap().unwrap().to_vec();
+    assert_eq!(found, number.to_vec());
+    assert!(engine.get(Family::Subkey, &element(4)).unwrap().is_none());
+}

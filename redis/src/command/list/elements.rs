@@ -17,6 +17,13 @@ const MOVED_AT_ONCE: u64 = 256;
 /// After so many bytes of them, fewer are.
 const MOVED_BYTES: usize = 1 << 20;
 
+/// How many elements are read ahead of an end that elements are removed from.
+const AHEAD: u64 = 64;
+/// Fewer, if they have so many bytes.
+const AHEAD_BYTES: usize = 64 << 10;
+/// Beside an element of more bytes nothing is read ahead.
+const AHEAD_ELEMENT: usize = 1 << 10;
+
 /// The position of the element that `index` names, -1 being the last one.
 pub fn position(list: &Collection, index: i64) -> Option<u64> {
     let offset = from_either_end(index, list.size()).filter(|offset| *offset < list.size())?;
@@ -40,6 +47,44 @@ pub fn next_toward(end: End, position: u64) -> Result<u64, CommandError> {
 /// The element at a position inside the list.
 pub fn get(view: View<'_>, list: &Collection, position: u64) -> Result<Bytes, CommandError> {
     view.subkey(list, &list_subkey(position))?.ok_or_else(hole)
+}
+
+/// The element at one end of a list, from which it is about to be removed. Unless memory has it,
+/// those next to it are read too: whoever works off a long list comes for them next.
+pub fn get_end(view: View<'_>, list: &Collection, position: u64) -> Result<Bytes, CommandError> {
+    let (mut found, subkey) = (None, list_subkey(position));
+    let mut copy = |element: &[u8]| found = Some(Bytes::copy_from_slice(element));
+    if view.subkeys_cached(list, std::iter::once(subkey), &mut copy)?
+        && let Some(element) = found
+    {
+        return Ok(element);
+    }
+    let element = get(view, list, position)?;
+    if element.len() <= AHEAD_ELEMENT {
+        read_ahead(view, list, position)?;
+    }
+    Ok(element)
+}
+
+/// Brings the elements next to the one at an end into memory.
+fn read_ahead(view: View<'_>, list: &Collection, position: u64) -> Result<(), CommandError> {
+    let (head, tail) = (list.meta.head, list.meta.tail);
+    let next = match position == head {
+        true => position + 1..tail.min(position.saturating_add(AHEAD)),
+        false => head.max(position.saturating_sub(AHEAD))..position,
+    };
+    if next.is_empty() {
+        return Ok(());
+    }
+    let mut cursor = ElementCursor::new(view, list, next, End::Left)?;
+    let mut bytes = 0;
+    while bytes < AHEAD_BYTES
+        && let Some((position, element)) = cursor.next()?
+    {
+        bytes += element.len();
+        view.keep_subkey(list, &list_subkey(position), element);
+    }
+    Ok(())
 }
 
 /// Writes the element at a position.

@@ -178,7 +178,7 @@ fn push(
 /// Removes one element of a list that has any. The caller saves the list.
 fn pop_one(tx: &mut Tx<'_>, list: &mut Collection, end: End) -> Result<Bytes, CommandError> {
     let position = outermost(list, end)?;
-    let element = elements::get(tx.view(), list, position)?;
+    let element = elements::get_end(tx.view(), list, position)?;
     elements::delete(tx, list, position..position + 1)?;
     let (head, tail) = (list.meta.head, list.meta.tail);
     match end {
