@@ -70,6 +70,23 @@ declare! {
     STOPPED, "neokv_raft_regions_stopped", Gauge, "Regions that have stopped after a failure.";
     SNAPSHOTS_SENT, "neokv_raft_snapshots_sent_total", Counter, "Snapshots sent to peers.";
     SNAPSHOTS_INSTALLED, "neokv_raft_snapshots_installed_total", Counter, "Snapshots installed.";
+    TRANSPORT_CALLS, "neokv_raft_transport_calls_total", Counter,
+        "Messages sent to other stores.";
+    TRANSPORT_FRAMES, "neokv_raft_transport_frames_total", Counter,
+        "Frames in which they were sent.";
+    TRANSPORT_BYTES, "neokv_raft_transport_bytes_total", Counter, "Bytes of those messages.";
+    TRANSPORT_RECEIVED, "neokv_raft_transport_received_total", Counter,
+        "Messages received from other stores.";
+    TRANSPORT_RECEIVED_BYTES, "neokv_raft_transport_received_bytes_total", Counter,
+        "Bytes of the messages received.";
+    TRANSPORT_CONNECTED, "neokv_raft_transport_connected_total", Counter,
+        "Connections made to other stores.";
+    TRANSPORT_FAILED, "neokv_raft_transport_failed_total", Counter,
+        "Connections to other stores that failed, at once or later.";
+    TRANSPORT_REFUSED, "neokv_raft_transport_refused_total", Counter,
+        "Callers refused: of another cluster or version, or looking for another store.";
+    TRANSPORT_FULL, "neokv_raft_transport_full_total", Counter,
+        "Messages not sent because too much waited for the same store.";
     CLOCK_OFFSET, "neokv_raft_clock_offset_seconds", Gauge,
         "Seconds by which the wall clock is ahead of the clock that decides expiry.";
 }
@@ -135,6 +152,33 @@ pub(crate) fn snapshot_sent() {
 
 pub(crate) fn snapshot_installed() {
     metrics::counter!(SNAPSHOTS_INSTALLED).increment(1);
+}
+
+pub(crate) fn transport_sent(calls: usize, bytes: usize) {
+    metrics::counter!(TRANSPORT_CALLS).increment(calls as u64);
+    metrics::counter!(TRANSPORT_FRAMES).increment(1);
+    metrics::counter!(TRANSPORT_BYTES).increment(bytes as u64);
+}
+
+pub(crate) fn transport_received(calls: usize, bytes: usize) {
+    metrics::counter!(TRANSPORT_RECEIVED).increment(calls as u64);
+    metrics::counter!(TRANSPORT_RECEIVED_BYTES).increment(bytes as u64);
+}
+
+pub(crate) fn transport_connected() {
+    metrics::counter!(TRANSPORT_CONNECTED).increment(1);
+}
+
+pub(crate) fn transport_failed() {
+    metrics::counter!(TRANSPORT_FAILED).increment(1);
+}
+
+pub(crate) fn transport_refused() {
+    metrics::counter!(TRANSPORT_REFUSED).increment(1);
+}
+
+pub(crate) fn transport_full() {
+    metrics::counter!(TRANSPORT_FULL).increment(1);
 }
 
 pub(crate) fn purged() {

@@ -16,9 +16,10 @@
 //! (the replica is gone).
 //!
 //! [`LocalTransport`](local::LocalTransport) joins stores of one process;
-//! [`SteppedTransport`](stepped::SteppedTransport) does so one message at a time. A standalone
-//! store has no peers at all: [`NoPeers`].
+//! [`SteppedTransport`](stepped::SteppedTransport) does so one message at a time. Stores on
+//! different machines are joined by [`grpc`]. A standalone store has no peers at all: [`NoPeers`].
 
+pub mod grpc;
 pub(crate) mod link;
 pub mod local;
 pub mod stepped;

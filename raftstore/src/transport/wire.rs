@@ -238,6 +238,18 @@ pub(crate) fn append_in(body: Bytes) -> Result<AppendEntriesRequest<TypeConfig>>
     Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
 }
 
+/// Whether a body is an append without entries. Looks at its head only.
+pub(crate) fn is_heartbeat(body: &Bytes) -> bool {
+    let entries = || {
+        let mut from = Reader::new(body.clone())?;
+        from.vote()?;
+        from.log_id()?;
+        from.log_id()?;
+        from.u32()
+    };
+    entries() == Ok(0)
+}
+
 pub(crate) fn append_answer_out(answer: &AppendEntriesResponse<TypeConfig>) -> Bytes {
     let mut out = Writer::new();
     match answer {

@@ -1,0 +1,258 @@
+//! Callers that do not speak as they should: none of them does the server any harm.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tonic::{Code, Status};
+
+use super::{Peer, client, serve, settings, until_reached, vote};
+use crate::random::SplitMix64;
+use crate::transport::grpc::frame;
+use crate::transport::grpc::proto::stores_client::StoresClient;
+use crate::transport::grpc::proto::{
+    Call, Calls, Failure, Hello, Reason, Request, Response, Welcome, answer, request, response,
+};
+use crate::transport::{Transport, TransportError};
+
+fn hello() -> Hello {
+    frame::hello(&settings(1), 2)
+}
+
+fn calls(calls: Vec<Call>) -> request::Content {
+    request::Content::Calls(Calls { calls })
+}
+
+/// What a server says to these frames before it ends the stream, and how it does.
+async fn say(
+    address: SocketAddr,
+    contents: Vec<Option<request::Content>>,
+) -> (Vec<Response>, Option<Status>) {
+    let mut client = StoresClient::connect(format!("http://{address}")).await.unwrap();
+    let requests = contents.into_iter().map(|content| Request { content });
+    // The stream stays open behind them.
+    let requests = stream::iter(requests).chain(stream::pending());
+    let mut responses = match client.lane(requests).await {
+        Ok(responses) => responses.into_inner(),
+        Err(status) => return (Vec::new(), Some(status)),
+    };
+    let mut said = Vec::new();
+    loop {
+        match responses.message().await {
+            Ok(Some(response)) => said.push(response),
+            Ok(None) => return (said, None),
+            Err(status) => return (said, Some(status)),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_words_that_do_not_fit_end_the_call() {
+    let peer = Peer::new();
+    let server = serve(settings(2), &peer).await;
+    let version = Hello { version: 2, ..hello() };
+    for (first, code, why) in [
+        (Some(request::Content::Hello(version)), Code::FailedPrecondition, "version 2"),
+        (Some(calls(Vec::new())), Code::InvalidArgument, "who calls"),
+        (None, Code::InvalidArgument, "who calls"),
+    ] {
+        let (said, status) = say(server.address(), vec![first]).await;
+        let status = status.unwrap();
+        assert!(said.is_empty() && status.code() == code, "{status}");
+        assert!(status.message().contains(why), "{status}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_says_nothing_is_left() {
+    let mut impatient = settings(2);
+    impatient.connect_timeout = Duration::from_millis(20);
+    let server = serve(impatient, &Peer::new()).await;
+    let (said, status) = say(server.address(), Vec::new()).await;
+    assert!(said.is_empty());
+    assert_eq!(status.unwrap().code(), Code::DeadlineExceeded);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn something_else_than_calls_ends_the_stream() {
+    let server = serve(settings(2), &Peer::new()).await;
+    let hello = || Some(request::Content::Hello(hello()));
+    for second in [None, hello()] {
+        let (said, status) = say(server.address(), vec![hello(), second]).await;
+        assert_eq!(said.len(), 1, "welcome");
+        let status = status.unwrap();
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::InvalidArgument, "calls were expected")
+        );
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_an_unknown_kind_is_answered_alone() {
+    let peer = Peer::new();
+    let server = serve(settings(2), &peer).await;
+    let unknown = Call { number: 5, kind: 99, ..Call::default() };
+    let nothing = Some(calls(Vec::new()));
+    let contents =
+        vec![Some(request::Content::Hello(hello())), nothing, Some(calls(vec![unknown])), None];
+    let (said, _) = say(server.address(), contents).await;
+    let answers = said.into_iter().filter_map(|response| match response.content {
+        Some(response::Content::Answers(frame)) => Some(frame.answers),
+        _ => None,
+    });
+    // The frame behind it ends the stream, maybe before the answer has left.
+    for answer in answers.flatten() {
+        let Some(answer::Outcome::Failure(Failure { reason, why, .. })) = answer.outcome else {
+            panic!("{answer:?}")
+        };
+        assert_eq!((answer.number, reason), (5, Reason::Garbled.into()));
+        assert_eq!(why, "kind 99 is not known");
+    }
+    assert_eq!(peer.received.load(Ordering::Relaxed), 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_over_the_limit_ends_the_stream() {
+    let mut small = settings(2);
+    (small.message_bytes, small.frame_bytes) = (1000, 1000);
+    let largest = small.largest_frame();
+    let server = serve(small, &Peer::new()).await;
+    let call = |bytes| Call { body: vec![0; bytes].into(), ..Call::default() };
+    let contents = vec![Some(request::Content::Hello(hello())), Some(calls(vec![call(largest)]))];
+    let (said, status) = say(server.address(), contents).await;
+    let status = status.unwrap();
+    assert_eq!((said.len(), status.code()), (1, Code::OutOfRange), "{status}");
+    assert!(status.message().contains("too large"), "{status}");
+    // A body over the limit in a frame below it is refused alone.
+    let contents = vec![Some(request::Content::Hello(hello())), Some(calls(vec![call(1001)]))];
+    let mut client = StoresClient::connect(format!("http://{}", server.address())).await.unwrap();
+    let requests = stream::iter(contents.into_iter().map(|content| Request { content }));
+    let mut responses = client.lane(requests.chain(stream::pending())).await.unwrap().into_inner();
+    let _welcome = responses.message().await.unwrap();
+    let Some(response::Content::Answers(frame)) =
+        responses.message().await.unwrap().unwrap().content
+    else {
+        panic!("no answers")
+    };
+    let refused = frame::outcome(frame.answers[0].clone()).unwrap_err();
+    assert!(matches!(refused, TransportError::Refused { store: 2, .. }), "{refused}");
+    server.stop().await;
+}
+
+/// The bytes of a connection that opens a stream and sends `frame` as its first message.
+async fn send_raw(address: SocketAddr, frame: &[u8]) -> Vec<u8> {
+    let mut io = TcpStream::connect(address).await.unwrap();
+    // The server may have hung up by now.
+    let _ = io.write_all(frame).await;
+    let _ = io.shutdown().await;
+    let mut said = Vec::new();
+    let _ = io.read_to_end(&mut said).await;
+    said
+}
+
+/// A HTTP/2 frame: `length 3 · type · flags · stream 4 · payload`.
+fn http2(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags, 0, 0, 0, stream]);
+    frame.extend(payload);
+    frame
+}
+
+/// A connection up to the message of a stream: the preface, SETTINGS, and HEADERS of a call.
+fn opened() -> Vec<u8> {
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(http2(4, 0, 0, &[]));
+    let mut headers = Vec::new();
+    for (name, value) in [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/neokv.transport.Stores/Lane"),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ] {
+        // A literal that is not indexed, with a new name, neither of them compressed.
+        headers.push(0);
+        for text in [name, value] {
+            headers.push(u8::try_from(text.len()).unwrap());
+            headers.extend(text.bytes());
+        }
+    }
+    bytes.extend(http2(1, 4, 1, &headers));
+    bytes
+}
+
+/// A message of gRPC: `compressed u8 · length u32 · bytes`.
+fn grpc(bytes: &[u8]) -> Vec<u8> {
+    let mut message = vec![0];
+    message.extend(u32::try_from(bytes.len()).unwrap().to_be_bytes());
+    message.extend(bytes);
+    message
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_bytes_end_their_stream_and_nothing_else() {
+    let server = serve(settings(2), &Peer::new()).await;
+    let transport = client(settings(1), server.address());
+    until_reached(&transport, 2).await;
+    let mut random = SplitMix64::new(7);
+    for round in 0..200 {
+        let length = random.below(300);
+        let bytes: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
+        let mut sent = match round % 4 {
+            0 => Vec::new(),
+            1 => b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            _ => opened(),
+        };
+        match round % 4 {
+            2 => sent.extend(http2(0, 0, 1, &bytes)),
+            3 => sent.extend(http2(0, 0, 1, &grpc(&bytes))),
+            _ => sent.extend(bytes),
+        }
+        send_raw(server.address(), &sent).await;
+    }
+    // The stream that was there has not noticed, and others are taken.
+    transport.call(2, vote("still there")).await.unwrap();
+    let (said, _) = say(server.address(), vec![Some(request::Content::Hello(hello())), None]).await;
+    assert!(matches!(&said[0].content, Some(response::Content::Welcome(Welcome { .. }))));
+    transport.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_makes_no_sense_is_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let transport = client(settings(1), listener.local_addr().unwrap());
+    let call = transport.call(2, vote("hello?"));
+    let nonsense = async {
+        let (mut io, _) = listener.accept().await.unwrap();
+        io.write_all(&Bytes::from(vec![0xFF; 4096])).await.unwrap();
+        let _ = io.read_to_end(&mut Vec::new()).await;
+    };
+    let (outcome, ()) = tokio::join!(call, nonsense);
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, TransportError::Unreachable { store: 2, .. }), "{error}");
+    transport.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_silent_is_noticed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut impatient = settings(1);
+    impatient.connect_timeout = Duration::from_millis(50);
+    let transport = client(impatient, address);
+    let error = transport.call(2, vote("hello?")).await.unwrap_err().to_string();
+    assert!(error.contains(&format!("no connection to {address} within 50ms")), "{error}");
+    transport.stop().await;
+}
