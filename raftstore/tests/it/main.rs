@@ -10,6 +10,7 @@
 
 mod crash;
 mod full_disk;
+mod grpc;
 mod installs;
 mod many;
 mod node;

@@ -109,9 +109,8 @@ async fn answers_match_their_questions_with_many_in_flight() {
     let peer = Peer::new();
     let server = serve(settings(2), &peer).await;
     let transport = client(settings(1), server.address());
-    let calls = (0..3000u64).map(|number| {
-        let kind = [MessageKind::Vote, MessageKind::Append, MessageKind::TransferLeader];
-        let kind = kind[number as usize % 3];
+    let kinds = [MessageKind::Vote, MessageKind::Append, MessageKind::TransferLeader];
+    let calls = (0..3000u64).zip(kinds.into_iter().cycle()).map(|(number, kind)| {
         let body = Bytes::from(number.to_string());
         let message = Message { region: number, from: number + 1, to: number + 2, kind, body };
         let (expected, call) = (echo(&message), transport.call(2, message));
