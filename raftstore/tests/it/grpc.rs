@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use neokv_encoding::raft::{Peer, PeerRole};
+use neokv_raftstore::Config;
 use neokv_raftstore::transport::grpc::{AddressTable, GrpcServer, GrpcSettings, GrpcTransport};
 
 use crate::node::{Node, region_on};
-use crate::threads::{quick, until};
+use crate::threads::until;
 use crate::toy::{Command, is_filled, sum};
 
 /// A store with its two ends.
@@ -25,11 +26,19 @@ fn settings(store: u64) -> GrpcSettings {
     settings
 }
 
+/// Elections that a machine under load does not begin by itself.
+fn steady(config: &mut Config) {
+    config.heartbeat = Duration::from_millis(100);
+    config.election_min = Duration::from_millis(1000);
+    config.election_max = Duration::from_millis(1500);
+    config.quiet_period = Some(Duration::ZERO);
+}
+
 impl Member {
     /// Opens a store, which listens on a free port that the others find.
     async fn open(dir: tempfile::TempDir, id: u64, addresses: &AddressTable) -> Member {
         let transport = GrpcTransport::new(settings(id), Arc::new(addresses.clone())).unwrap();
-        let node = Node::open(dir, id, Arc::new(transport.clone()), quick).await;
+        let node = Node::open(dir, id, Arc::new(transport.clone()), steady).await;
         let endpoint = node.store.endpoint();
         let server = GrpcServer::start("127.0.0.1:0", settings(id), endpoint).await.unwrap();
         addresses.set(id, server.address());

@@ -168,12 +168,14 @@ impl Connection {
         let settings = &self.common.settings;
         let random = SplitMix64::from_entropy();
         let mut backoff = Backoff::new(settings.backoff_min, settings.backoff_max, random);
+        let mut last = None;
         loop {
             self.queue.wanted().await;
             let connection = self.queue.attempt();
             let mut held = Duration::ZERO;
             let why = match self.open(connection).await {
                 Ok(answers) => {
+                    last = None;
                     let since = Instant::now();
                     let why = self.receive(answers).await;
                     held = since.elapsed();
@@ -181,7 +183,11 @@ impl Connection {
                 }
                 Err(why) => why,
             };
-            tracing::info!(store = self.store, lane = %self.lane, %why, "not connected");
+            // Said once, however often it is tried.
+            if last.as_ref() != Some(&why) {
+                tracing::warn!(store = self.store, lane = %self.lane, %why, "not connected");
+                last = Some(why.clone());
+            }
             metrics::transport_failed();
             self.queue.down(why);
             // One that ends as soon as it is there is as bad as one that never comes.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tonic::{Code, Status};
 
 use super::{Peer, client, serve, settings, until_reached, vote};
@@ -247,4 +248,38 @@ async fn a_server_that_is_silent_is_noticed() {
     let error = transport.call(2, vote("hello?")).await.unwrap_err().to_string();
     assert!(error.contains(&format!("no connection to {address} within 50ms")), "{error}");
     transport.stop().await;
+}
+
+/// Carries bytes between a client and a server until it is told to lose them all.
+async fn relay(listener: TcpListener, server: SocketAddr, lost: oneshot::Receiver<()>) {
+    let (mut client, _) = listener.accept().await.unwrap();
+    let mut server = TcpStream::connect(server).await.unwrap();
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+        _ = lost => {
+            // Both sockets stay open, and nobody reads them.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_is_silently_gone_is_noticed() {
+    let peer = Peer::new();
+    let server = serve(settings(2), &peer).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut attentive = settings(1);
+    attentive.keepalive_interval = Duration::from_millis(100);
+    attentive.keepalive_timeout = Duration::from_millis(400);
+    let transport = client(attentive, listener.local_addr().unwrap());
+    let (lose, lost) = oneshot::channel();
+    let relaying = tokio::spawn(relay(listener, server.address(), lost));
+    transport.call(2, vote("before")).await.unwrap();
+    lose.send(()).unwrap();
+    // Only pings can find out: the call itself may take long.
+    let error = transport.call(2, vote("after")).await.unwrap_err();
+    assert!(matches!(error, TransportError::Unreachable { store: 2, .. }), "{error}");
+    relaying.abort();
+    transport.stop().await;
+    server.stop().await;
 }
