@@ -61,7 +61,7 @@
 //! | `ownership` | ranges that change hands |
 //! | `space` | waiting for a full disk |
 //! | `published`, `shape` | what readers of a Region see |
-//! | `transport` | messages between stores |
+//! | `transport` | messages between stores, in one process or over gRPC |
 //! | `log` | the logs of all groups |
 //! | `apply` | from the log to the data |
 //! | `snapshot` | a Region's data as files |

@@ -32,8 +32,8 @@
 //! # When a store is not there
 //!
 //! The first call makes the connection and waits for it. If that fails, or the connection ends,
-//! everything in the lane fails, and so does every call after it, at once, with the last error: Raft
-//! knows better than a queue what is worth sending again. The next attempt comes after a pause
+//! everything in the lane fails, and so does every call after it, at once, with the last error:
+//! Raft knows better than a queue what is worth sending again. The next attempt comes after a pause
 //! (`backoff`), if anybody has called since, and asks for the address anew ([`Addresses`]).
 //!
 //! # Bounds
@@ -43,8 +43,8 @@
 //! fills. Messages are bounded in size; what cannot be decoded ends its stream. Pings find a peer
 //! that is silently gone within seconds. All this is in [`GrpcSettings`].
 //!
-//! The tasks of a transport or server run on the runtime on which it was made. [`GrpcTransport::stop`]
-//! and [`GrpcServer::stop`] return when all of them are gone.
+//! The tasks of a transport or server run on the runtime on which it was made.
+//! [`GrpcTransport::stop`] and [`GrpcServer::stop`] return when all of them are gone.
 
 mod address;
 mod backoff;

@@ -18,7 +18,8 @@ pub struct TlsFiles {
     pub name: Option<String>,
 }
 
-/// Settings of a [`GrpcTransport`](super::GrpcTransport) and of a [`GrpcServer`](super::GrpcServer).
+/// Settings of a [`GrpcTransport`](super::GrpcTransport) and of a
+/// [`GrpcServer`](super::GrpcServer).
 #[derive(Debug, Clone)]
 pub struct GrpcSettings {
     /// The cluster. Stores of another one are refused.

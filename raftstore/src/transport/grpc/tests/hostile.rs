@@ -141,6 +141,21 @@ async fn a_frame_over_the_limit_ends_the_stream() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_over_the_limit_are_closed_and_one_that_hangs_holds_up_no_stop() {
+    let mut small = settings(2);
+    (small.connections, small.stop_timeout) = (1, Duration::from_millis(10));
+    let server = serve(small, &Peer::new()).await;
+    let address = server.address();
+    let mut first = TcpStream::connect(address).await.unwrap();
+    let mut second = TcpStream::connect(address).await.unwrap();
+    assert_eq!(second.read(&mut [0; 1]).await.unwrap_or(0), 0, "it is closed");
+    // The first one never says anything.
+    server.stop().await;
+    drop(std::net::TcpListener::bind(address).unwrap());
+    let _ = first.read_to_end(&mut Vec::new()).await;
+}
+
 /// The bytes of a connection that opens a stream and sends `frame` as its first message.
 async fn send_raw(address: SocketAddr, frame: &[u8]) -> Vec<u8> {
     let mut io = TcpStream::connect(address).await.unwrap();
@@ -225,7 +240,9 @@ async fn random_bytes_end_their_stream_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_makes_no_sense_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let transport = client(settings(1), listener.local_addr().unwrap());
+    let mut impatient = settings(1);
+    impatient.connect_timeout = Duration::from_millis(200);
+    let transport = client(impatient, listener.local_addr().unwrap());
     let call = transport.call(2, vote("hello?"));
     let nonsense = async {
         let (mut io, _) = listener.accept().await.unwrap();
@@ -250,13 +267,20 @@ async fn a_server_that_is_silent_is_noticed() {
     transport.stop().await;
 }
 
-/// Carries bytes between a client and a server until it is told to lose them all.
-async fn relay(listener: TcpListener, server: SocketAddr, lost: oneshot::Receiver<()>) {
+/// Carries bytes between a client and a server until it is told to lose them all, and says when it
+/// does.
+async fn relay(
+    listener: TcpListener,
+    server: SocketAddr,
+    lose: oneshot::Receiver<()>,
+    loses: oneshot::Sender<()>,
+) {
     let (mut client, _) = listener.accept().await.unwrap();
     let mut server = TcpStream::connect(server).await.unwrap();
     tokio::select! {
         _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-        _ = lost => {
+        _ = lose => {
+            loses.send(()).unwrap();
             // Both sockets stay open, and nobody reads them.
             std::future::pending::<()>().await;
         }
@@ -272,10 +296,11 @@ async fn a_peer_that_is_silently_gone_is_noticed() {
     attentive.keepalive_interval = Duration::from_millis(100);
     attentive.keepalive_timeout = Duration::from_millis(400);
     let transport = client(attentive, listener.local_addr().unwrap());
-    let (lose, lost) = oneshot::channel();
-    let relaying = tokio::spawn(relay(listener, server.address(), lost));
+    let ((lose, told), (tell, loses)) = (oneshot::channel(), oneshot::channel());
+    let relaying = tokio::spawn(relay(listener, server.address(), told, tell));
     transport.call(2, vote("before")).await.unwrap();
     lose.send(()).unwrap();
+    loses.await.unwrap();
     // Only pings can find out: the call itself may take long.
     let error = transport.call(2, vote("after")).await.unwrap_err();
     assert!(matches!(error, TransportError::Unreachable { store: 2, .. }), "{error}");
