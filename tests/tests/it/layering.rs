@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("neokv-raftstore", &["neokv-encoding", "neokv-engine"]),
     ("neokv-redis", &["neokv-encoding", "neokv-engine", "neokv-raftstore", "neokv-resp"]),
     ("neokv-inspect", &["neokv-encoding", "neokv-engine"]),
+    ("neokv-meta", &["neokv-encoding"]),
     ("neoctl", &["neokv-encoding", "neokv-inspect", "neokv-redis", "neokv-resp"]),
     ("neokv-tests", &["neokv-encoding", "neokv-resp"]),
 ];
