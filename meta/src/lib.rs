@@ -60,6 +60,7 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
+//! | `words` | numbers in sentences |
 //! | [`cluster`] | what is known at one instant |
 //! | [`operator`] | steps for one Region, and how far they are |
 //! | [`placement`] | where a new replica goes |
@@ -83,3 +84,4 @@ pub mod operator;
 pub mod placement;
 pub mod plan;
 pub mod rules;
+mod words;

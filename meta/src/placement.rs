@@ -74,6 +74,17 @@ pub fn overlap_with(cluster: &Cluster, store: u64, others: &[u64]) -> Overlap {
     Overlap(sum)
 }
 
+/// The weightiest label in which one overlap is less than another: its place in the settings, and
+/// its key.
+pub fn gain<'a>(
+    cluster: &'a Cluster,
+    better: &Overlap,
+    worse: &Overlap,
+) -> Option<(usize, &'a str)> {
+    let at = better.0.iter().zip(&worse.0).position(|(less, more)| less < more)?;
+    cluster.settings.labels.get(at).map(|key| (at, key.as_str()))
+}
+
 fn add_agreement(cluster: &Cluster, one: u64, other: u64, sum: &mut [usize]) {
     for (key, count) in cluster.settings.labels.iter().zip(sum) {
         if label(cluster, one, key) != label(cluster, other, key) {
@@ -151,10 +162,10 @@ impl Candidate {
     fn reason(&self, cluster: &Cluster, second: Option<&Candidate>, fit: &[Candidate]) -> String {
         let Some(second) = second else { return "the only store that can take it".to_owned() };
         if self.overlap < second.overlap {
-            return self.standing(cluster, &second.overlap);
+            return self.standing(cluster, &second.overlap, fit);
         }
         let by_labels = fit.iter().find(|other| other.overlap > self.overlap);
-        let standing = by_labels.map(|other| self.standing(cluster, &other.overlap));
+        let standing = by_labels.map(|other| self.standing(cluster, &other.overlap, fit));
         let load = if self.regions < second.regions {
             format!("with the fewest Regions ({})", self.regions)
         } else if self.used < second.used {
@@ -166,19 +177,19 @@ impl Candidate {
     }
 
     /// Where it stands, in terms of the first label on which it is better than `worse`.
-    fn standing(&self, cluster: &Cluster, worse: &Overlap) -> String {
-        let counts = self.overlap.0.iter().zip(&worse.0);
-        let Some(at) = counts.clone().position(|(mine, theirs)| mine < theirs) else {
+    fn standing(&self, cluster: &Cluster, worse: &Overlap, fit: &[Candidate]) -> String {
+        let Some((at, key)) = gain(cluster, &self.overlap, worse) else {
             return "as far apart as any".to_owned();
         };
-        let key = cluster.settings.labels.get(at).map_or("", String::as_str);
         let Some(value) = label(cluster, self.id, key) else {
             return format!("which has no {key}");
         };
-        let mut stores = cluster.stores.keys();
-        let is_only = stores.all(|id| *id == self.id || label(cluster, *id, key) != Some(value));
+        let alike = |id: u64| id != self.id && label(cluster, id, key) == Some(value);
+        let others = cluster.stores.keys().any(|id| alike(*id));
+        let rivals = fit.iter().any(|other| alike(other.id));
         match self.overlap.0.get(at) {
-            _ if is_only => format!("the only store of {key} {value}"),
+            _ if !others => format!("the only store of {key} {value}"),
+            _ if !rivals => format!("the only store of {key} {value} that can take it"),
             Some(0) => format!("apart from the others in {key} {value}"),
             _ => format!("in {key} {value} with the fewest others"),
         }

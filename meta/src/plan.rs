@@ -23,6 +23,7 @@ use crate::{
     cluster::{Cluster, Limits},
     operator::{Operator, Step},
     rules::{self, Proposal},
+    words::number,
 };
 
 /// What to begin now.
@@ -101,11 +102,11 @@ impl Round {
     fn limit(&self, proposal: &Proposal) -> Option<String> {
         let Limits { per_store, total } = self.expected.settings.limits;
         if self.total >= total {
-            return Some(format!("{total} operators run, which is the limit"));
+            return Some(format!("the limit is {} in all", number(total, "operator")));
         }
         let mut stores = stores(&proposal.steps).into_iter();
         let full = stores.find(|store| self.work.get(store).is_some_and(|n| *n >= per_store))?;
-        Some(format!("{per_store} operators give work to store {full}, which is the limit"))
+        Some(format!("the limit is {} for store {full}", number(per_store, "operator")))
     }
 
     fn accept(&mut self, proposal: Proposal) {

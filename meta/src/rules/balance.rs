@@ -14,6 +14,7 @@ use super::{Found, Proposal, leaders::pairs, replace, sound, spread::overlap_aft
 use crate::{
     cluster::{Cluster, Region},
     placement,
+    words::number,
 };
 
 /// The move between the two stores that differ most.
@@ -28,8 +29,10 @@ pub fn propose(cluster: &Cluster, now: Duration) -> Found {
         let Some((region, peer)) = peer else { continue };
         let count = |store| counts.get(&store).copied().unwrap_or_default();
         let (many, few) = (count(from), count(to));
-        let why =
-            format!("store {from} has {many} Regions, store {to} {few}; its replica moves there");
+        let why = format!(
+            "store {from} has {} and store {to} has {few}; its replica moves to store {to}",
+            number(many, "Region")
+        );
         found.proposals.push(Proposal::new(region, replace(cluster, region, peer, to, now), &why));
         break;
     }

@@ -5,14 +5,17 @@
 //!   1 2 3*    nowhere to go          lead 1: at least its clients need not move later
 //! ```
 //!
+//! Only a replica that needs a new place is moved here: learners, and voters of a Region that has
+//! more than enough, are removed by [`super::repair`].
+//!
 //! When its last replica is gone the store is a tombstone, and can be switched off. Nobody has to
 //! record that: it follows from the wish and from the Regions.
 
 use std::time::Duration;
 
-use neokv_encoding::raft::{Peer, PeerRole};
+use neokv_encoding::raft::Peer;
 
-use super::{Found, Proposal, destination, next_leader, remove, replace};
+use super::{Found, Proposal, destination, next_leader, replace};
 use crate::{
     cluster::{Cluster, Region, State},
     operator::Step,
@@ -21,10 +24,10 @@ use crate::{
 /// What has to leave the stores that are drained.
 pub fn propose(cluster: &Cluster, now: Duration) -> Found {
     let mut found = Found::default();
-    for region in cluster.regions.values() {
-        let mut peers = region.descriptor.peers.iter();
+    let wanted = cluster.settings.replicas;
+    for region in cluster.regions.values().filter(|region| region.voters().count() <= wanted) {
         let is_leaving = |peer: &&Peer| cluster.state(peer.store, now) == State::Draining;
-        let Some(peer) = peers.find(is_leaving) else { continue };
+        let Some(peer) = region.voters().find(is_leaving) else { continue };
         match cluster.why_not(region, now) {
             Some(why) => found.add(region.id(), Err(why)),
             None => leave(cluster, region, peer, now, &mut found),
@@ -33,19 +36,9 @@ pub fn propose(cluster: &Cluster, now: Duration) -> Found {
     found
 }
 
-/// Moves one replica away.
+/// Moves one replica away, or at least its leader.
 fn leave(cluster: &Cluster, region: &Region, peer: &Peer, now: Duration, found: &mut Found) {
     let store = peer.store;
-    if peer.role == PeerRole::Learner {
-        let why = format!("store {store} is drained, and its learner is not needed");
-        let steps = vec![Step::Remove { peer: peer.id, store }];
-        return found.add(region.id(), Ok(Proposal::new(region, steps, &why)));
-    }
-    if region.voters().count() > cluster.settings.replicas {
-        let why = format!("store {store} is drained, and enough others vote");
-        let steps = remove(cluster, region, peer, now);
-        return found.add(region.id(), steps.map(|steps| Proposal::new(region, steps, &why)));
-    }
     match destination(cluster, region, Some(store), now) {
         Ok((to, place)) => {
             let why = format!("store {store} is drained; its replica goes to {place}");
@@ -57,9 +50,7 @@ fn leave(cluster: &Cluster, region: &Region, peer: &Peer, now: Duration, found: 
             let leads = region.leader == Some(peer.id);
             let next = next_leader(cluster, region, store, now).filter(|_| leads);
             if let Some(next) = next {
-                let why = format!(
-                    "store {store} is drained; store {next} leads, the replica stays: {none}"
-                );
+                let why = format!("store {store} is drained; store {next} leads, and {none}");
                 let steps = vec![Step::TransferLeader { store: next }];
                 found.add(region.id(), Ok(Proposal::new(region, steps, &why)));
             }

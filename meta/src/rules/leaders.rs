@@ -14,6 +14,7 @@ use super::{Found, Proposal, may_lead, next_leader, up};
 use crate::{
     cluster::{Cluster, Region},
     operator::Step,
+    words::number,
 };
 
 /// Which Regions should be led by another store.
@@ -59,7 +60,10 @@ fn level(cluster: &Cluster, now: Duration) -> Option<Proposal> {
         if let Some(region) = led.find(fits) {
             let count = |store| leaders.get(&store).copied().unwrap_or_default();
             let (many, few) = (count(from), count(to));
-            let why = format!("store {from} leads {many} Regions, store {to} {few}; it leads");
+            let why = format!(
+                "store {from} leads {} and store {to} leads {few}; store {to} takes this one",
+                number(many, "Region")
+            );
             return Some(Proposal::new(region, vec![Step::TransferLeader { store: to }], &why));
         }
     }

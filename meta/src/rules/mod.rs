@@ -107,11 +107,16 @@ fn up(cluster: &Cluster, now: Duration) -> Vec<u64> {
     ids.filter(|id| cluster.state(*id, now) == State::Up).collect()
 }
 
+/// Whether the replica on a store could lead its Region, whatever people wish of the store.
+fn can_lead(cluster: &Cluster, region: &Region, store: u64, now: Duration) -> bool {
+    let ready = region.voters().any(|peer| peer.store == store && region.has_caught_up(peer));
+    ready && cluster.state(store, now) == State::Up
+}
+
 /// Whether a store may lead a Region that it has a replica of.
 fn may_lead(cluster: &Cluster, region: &Region, store: u64, now: Duration) -> bool {
     let willing = cluster.stores.get(&store).is_some_and(|store| !store.evict_leaders);
-    let ready = region.voters().any(|peer| peer.store == store && region.has_caught_up(peer));
-    willing && ready && cluster.state(store, now) == State::Up
+    willing && can_lead(cluster, region, store, now)
 }
 
 /// The store with the fewest leaders that may lead the Region in place of `from`.
@@ -119,6 +124,14 @@ fn next_leader(cluster: &Cluster, region: &Region, from: u64, now: Duration) -> 
     let others = region.stores().filter(|store| *store != from);
     let fit = others.filter(|store| may_lead(cluster, region, *store, now));
     fit.min_by_key(|store| (cluster.leaders_on(*store), *store))
+}
+
+/// The store that leads the Region when the replica on `from` goes: a replica that has to go
+/// matters more than a store that shall not lead.
+fn successor(cluster: &Cluster, region: &Region, from: u64, now: Duration) -> Option<u64> {
+    let others = region.stores().filter(|store| *store != from);
+    let able = others.filter(|store| can_lead(cluster, region, *store, now)).min();
+    next_leader(cluster, region, from, now).or(able)
 }
 
 /// The steps that remove a replica whose Region has enough others. A leader hands over first.
@@ -135,7 +148,7 @@ fn remove(
     if region.leader != Some(peer.id) {
         return Ok(vec![remove]);
     }
-    match next_leader(cluster, region, peer.store, now) {
+    match successor(cluster, region, peer.store, now) {
         Some(store) => Ok(vec![Step::TransferLeader { store }, remove]),
         None => Err(format!("store {} leads it and no other replica can", peer.store)),
     }
@@ -156,7 +169,7 @@ fn replace(
     steps.push(Step::Promote { store });
     if region.leader == Some(peer.id) {
         // The new replica can lead as well, and must where the Region has no other.
-        let next = next_leader(cluster, region, peer.store, now).unwrap_or(store);
+        let next = successor(cluster, region, peer.store, now).unwrap_or(store);
         steps.push(Step::TransferLeader { store: next });
     }
     steps.push(Step::Remove { peer: peer.id, store: peer.store });

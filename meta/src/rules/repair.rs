@@ -19,6 +19,7 @@ use crate::{
     cluster::{Cluster, Region, State},
     operator::Step,
     placement,
+    words::number,
 };
 
 /// What has to be repaired.
@@ -61,7 +62,8 @@ fn repair(cluster: &Cluster, region: &Region, now: Duration) -> Option<Result<Pr
     if kept > wanted {
         let worst = worst(cluster, region, now)?;
         let why = format!(
-            "{kept} voters, {wanted} are wanted; the one on store {} goes: {}",
+            "{}, {wanted} wanted; the one on store {} goes: {}",
+            number(kept, "voter"),
             worst.store,
             why_worst(cluster, worst.store, now)
         );
@@ -90,7 +92,7 @@ fn replace_lost(
 ) -> Result<Proposal, String> {
     let wrong = cluster.describe(lost.store, now);
     if kept >= cluster.settings.replicas {
-        let why = format!("{wrong}; its replica goes, {kept} others vote");
+        let why = format!("{wrong}; its replica goes, enough others vote");
         return Ok(Proposal::new(region, remove(cluster, region, lost, now)?, &why));
     }
     let (store, place) = destination(cluster, region, Some(lost.store), now)
@@ -101,7 +103,7 @@ fn replace_lost(
 
 /// Adds a voter.
 fn add(cluster: &Cluster, region: &Region, kept: usize, now: Duration) -> Result<Proposal, String> {
-    let wrong = format!("{kept} voters, {} are wanted", cluster.settings.replicas);
+    let wrong = format!("{}, {} wanted", number(kept, "voter"), cluster.settings.replicas);
     let (store, place) =
         destination(cluster, region, None, now).map_err(|none| format!("{wrong}, and {none}"))?;
     let mut steps = vec![Step::AddLearner { store }, Step::Promote { store }];

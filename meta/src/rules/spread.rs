@@ -25,9 +25,13 @@ pub fn propose(cluster: &Cluster, now: Duration) -> Found {
     }
     for region in sound(cluster, now) {
         let Some((peer, store)) = best_move(cluster, region, now) else { continue };
+        let stores: Vec<u64> = region.stores().collect();
+        let after = overlap_after(cluster, &stores, peer.store, store);
+        let gain = placement::gain(cluster, &after, &placement::overlap(cluster, &stores));
         let why = format!(
-            "its replica on store {} moves to store {store}, which is farther from the others",
-            peer.store
+            "its replica on store {} moves to store {store}, so that fewer share a {}",
+            peer.store,
+            gain.map_or("label", |(_, key)| key)
         );
         let steps = replace(cluster, region, peer, store, now);
         found.proposals.push(Proposal::new(region, steps, &why));
