@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Stores and Regions report; this is the sum of their reports. Nothing in it is a decision, except
-//! what people wish of a store: that it serves, that it is emptied, that it leads nothing. The state
-//! of a store is derived from that wish and from the age of its last heartbeat:
+//! what people wish of a store: that it serves, that it is emptied, that it leads nothing. The
+//! state of a store is derived from that wish and from the age of its last heartbeat:
 //!
 //! ```text
 //!   Up ──no heartbeat──▶ Disconnected ──still none──▶ Down     replicas are replaced

@@ -15,8 +15,8 @@
 //! operator survives the process that made it.
 //!
 //! A replica that does not exist yet has no peer id, and a Region has at most one replica on a
-//! store. Therefore the steps name stores; only a removal names the peer as well, since a later peer
-//! on the same store must never be removed in its place.
+//! store. Therefore the steps name stores; only a removal names the peer as well, since a later
+//! peer on the same store must never be removed in its place.
 
 use std::{fmt, time::Duration};
 

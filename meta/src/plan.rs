@@ -7,9 +7,9 @@
 //!   the cluster as it will be, once that is done ──▶ the same rule again, until it has no more
 //! ```
 //!
-//! Each proposal is made for the cluster as it will be when the operators that run and the proposals
-//! before it are done. So twenty Regions that need a new replica do not all choose the store that
-//! has the fewest Regions now, and the balance does not move the same surplus twice.
+//! Each proposal is made for the cluster as it will be when the operators that run and the
+//! proposals before it are done. So twenty Regions that need a new replica do not all choose the
+//! store that has the fewest Regions now, and the balance does not move the same surplus twice.
 //!
 //! The limits: one operator for a Region, so many that give work to one store, so many in all. Of
 //! every Region that a rule would change and does not, the plan says why.

@@ -9,13 +9,14 @@
 //! | [`balance`] | stores have equally many Regions |
 //!
 //! A rule is a function of the [`Cluster`] and of the time alone. What it found consists of
-//! proposals and of the Regions that it would have liked to change and cannot, each with the reason.
+//! proposals and of the Regions that it would have liked to change and cannot, each with the
+//! reason.
 //!
 //! # Why they come to rest
 //!
 //! No rule undoes what a more urgent one did. Repair and drain end when there is nothing lost or
-//! leaving. Each proposal of `spread` lowers the overlap of a Region, and `balance` never raises it.
-//! Each proposal of `balance` lowers the sum of the squares of Regions by store, and each of
+//! leaving. Each proposal of `spread` lowers the overlap of a Region, and `balance` never raises
+//! it. Each proposal of `balance` lowers the sum of the squares of Regions by store, and each of
 //! `leaders` the one of leaders: they move something only between stores that differ by 2 or more.
 
 pub mod balance;

@@ -321,8 +321,12 @@ impl Simulation {
     }
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn clusters_are_repaired_and_come_to_rest(shape in shapes()) {

@@ -6,8 +6,8 @@
 //! region 7: 1* 2 3l 4l!          * leads, l is a learner, ! has not caught up
 //! ```
 //!
-//! A disk has 100 bytes. A store is disconnected after 10 s of silence and down after 30 s. The peer
-//! of Region 7 on store 3 is 703.
+//! A disk has 100 bytes. A store is disconnected after 10 s of silence and down after 30 s. The
+//! peer of Region 7 on store 3 is 703.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
