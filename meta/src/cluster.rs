@@ -22,6 +22,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    ops::Deref,
     time::Duration,
 };
 
@@ -202,7 +203,8 @@ impl Cluster {
     pub fn state(&self, id: u64, now: Duration) -> State {
         let Some(store) = self.stores.get(&id) else { return State::Tombstone };
         let silent = now.saturating_sub(store.heartbeat);
-        if store.wish == Wish::Drain && self.regions_on(id) == 0 {
+        let is_empty = || self.regions.values().all(|region| region.on(id).is_none());
+        if store.wish == Wish::Drain && is_empty() {
             State::Tombstone
         } else if silent >= self.settings.down_after {
             State::Down
@@ -254,5 +256,48 @@ impl Cluster {
             }
             Some(_) => None,
         }
+    }
+}
+
+/// A cluster whose Regions were counted once, for rules that ask again and again.
+#[derive(Debug)]
+pub struct Counted<'a> {
+    cluster: &'a Cluster,
+    regions: BTreeMap<u64, usize>,
+    leaders: BTreeMap<u64, usize>,
+}
+
+impl<'a> Counted<'a> {
+    /// Counts the Regions and leaders of every store.
+    pub fn new(cluster: &'a Cluster) -> Counted<'a> {
+        let (mut regions, mut leaders) = (BTreeMap::new(), BTreeMap::new());
+        for region in cluster.regions.values() {
+            for store in region.stores() {
+                *regions.entry(store).or_default() += 1;
+            }
+            if let Some(store) = region.leader_store() {
+                *leaders.entry(store).or_default() += 1;
+            }
+        }
+        Counted { cluster, regions, leaders }
+    }
+
+    /// As [`Cluster::regions_on`].
+    pub fn regions_on(&self, store: u64) -> usize {
+        self.regions.get(&store).copied().unwrap_or_default()
+    }
+
+    /// As [`Cluster::leaders_on`].
+    pub fn leaders_on(&self, store: u64) -> usize {
+        self.leaders.get(&store).copied().unwrap_or_default()
+    }
+}
+
+/// Everything else is as in the cluster.
+impl Deref for Counted<'_> {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        self.cluster
     }
 }

@@ -25,7 +25,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use crate::cluster::{Cluster, Region, State};
+use crate::cluster::{Cluster, Counted, Region, State};
 
 /// For each label key, how many pairs of replicas agree on it and on all before it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -119,7 +119,7 @@ pub fn why_not(cluster: &Cluster, region: &Region, id: u64, now: Duration) -> Op
 /// # Errors
 /// No store can take one.
 pub fn place(
-    cluster: &Cluster,
+    cluster: &Counted<'_>,
     region: &Region,
     leaving: Option<u64>,
     now: Duration,

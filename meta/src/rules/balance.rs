@@ -12,13 +12,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Found, Proposal, leaders::pairs, replace, sound, spread::overlap_after, up};
 use crate::{
-    cluster::{Cluster, Region},
+    cluster::{Cluster, Counted, Region},
     placement,
     words::number,
 };
 
 /// The move between the two stores that differ most.
 pub fn propose(cluster: &Cluster, now: Duration) -> Found {
+    let cluster = &Counted::new(cluster);
     let ids = up(cluster, now).into_iter();
     let counts: BTreeMap<u64, usize> = ids.map(|id| (id, cluster.regions_on(id))).collect();
     let mut found = Found::default();
@@ -40,7 +41,7 @@ pub fn propose(cluster: &Cluster, now: Duration) -> Found {
 }
 
 /// Whether a replica of the Region may move between these stores.
-fn fits(cluster: &Cluster, region: &Region, from: u64, to: u64, now: Duration) -> bool {
+fn fits(cluster: &Counted<'_>, region: &Region, from: u64, to: u64, now: Duration) -> bool {
     let stores: Vec<u64> = region.stores().collect();
     stores.contains(&from)
         && placement::why_not(cluster, region, to, now).is_none()

@@ -17,12 +17,13 @@ use neokv_encoding::raft::Peer;
 
 use super::{Found, Proposal, destination, next_leader, replace};
 use crate::{
-    cluster::{Cluster, Region, State},
+    cluster::{Cluster, Counted, Region, State},
     operator::Step,
 };
 
 /// What has to leave the stores that are drained.
 pub fn propose(cluster: &Cluster, now: Duration) -> Found {
+    let cluster = &Counted::new(cluster);
     let mut found = Found::default();
     let wanted = cluster.settings.replicas;
     for region in cluster.regions.values().filter(|region| region.voters().count() <= wanted) {
@@ -37,7 +38,7 @@ pub fn propose(cluster: &Cluster, now: Duration) -> Found {
 }
 
 /// Moves one replica away, or at least its leader.
-fn leave(cluster: &Cluster, region: &Region, peer: &Peer, now: Duration, found: &mut Found) {
+fn leave(cluster: &Counted<'_>, region: &Region, peer: &Peer, now: Duration, found: &mut Found) {
     let store = peer.store;
     match destination(cluster, region, Some(store), now) {
         Ok((to, place)) => {

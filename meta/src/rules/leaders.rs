@@ -12,13 +12,14 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use super::{Found, Proposal, may_lead, next_leader, up};
 use crate::{
-    cluster::{Cluster, Region},
+    cluster::{Cluster, Counted, Region},
     operator::Step,
     words::number,
 };
 
 /// Which Regions should be led by another store.
 pub fn propose(cluster: &Cluster, now: Duration) -> Found {
+    let cluster = &Counted::new(cluster);
     let mut found = Found::default();
     for region in cluster.regions.values() {
         let Some(from) = region.leader_store() else { continue };
@@ -42,7 +43,7 @@ pub fn propose(cluster: &Cluster, now: Duration) -> Found {
 }
 
 /// The move between the two stores that differ most.
-fn level(cluster: &Cluster, now: Duration) -> Option<Proposal> {
+fn level(cluster: &Counted<'_>, now: Duration) -> Option<Proposal> {
     let mut leaders: BTreeMap<u64, usize> =
         up(cluster, now).into_iter().map(|id| (id, 0)).collect();
     leaders.retain(|id, _| cluster.stores.get(id).is_some_and(|store| !store.evict_leaders));

@@ -30,7 +30,7 @@ use std::{collections::BTreeMap, time::Duration};
 use neokv_encoding::{epoch::Epoch, raft::Peer};
 
 use crate::{
-    cluster::{Cluster, Region, State},
+    cluster::{Cluster, Counted, Region, State},
     operator::{Operator, Step},
     placement::{self, NoStore},
 };
@@ -103,25 +103,25 @@ pub const ALL: &[(&str, Rule)] = &[
 ];
 
 /// The stores that are up.
-fn up(cluster: &Cluster, now: Duration) -> Vec<u64> {
+fn up(cluster: &Counted<'_>, now: Duration) -> Vec<u64> {
     let ids = cluster.stores.keys().copied();
     ids.filter(|id| cluster.state(*id, now) == State::Up).collect()
 }
 
 /// Whether the replica on a store could lead its Region, whatever people wish of the store.
-fn can_lead(cluster: &Cluster, region: &Region, store: u64, now: Duration) -> bool {
+fn can_lead(cluster: &Counted<'_>, region: &Region, store: u64, now: Duration) -> bool {
     let ready = region.voters().any(|peer| peer.store == store && region.has_caught_up(peer));
     ready && cluster.state(store, now) == State::Up
 }
 
 /// Whether a store may lead a Region that it has a replica of.
-fn may_lead(cluster: &Cluster, region: &Region, store: u64, now: Duration) -> bool {
+fn may_lead(cluster: &Counted<'_>, region: &Region, store: u64, now: Duration) -> bool {
     let willing = cluster.stores.get(&store).is_some_and(|store| !store.evict_leaders);
     willing && can_lead(cluster, region, store, now)
 }
 
 /// The store with the fewest leaders that may lead the Region in place of `from`.
-fn next_leader(cluster: &Cluster, region: &Region, from: u64, now: Duration) -> Option<u64> {
+fn next_leader(cluster: &Counted<'_>, region: &Region, from: u64, now: Duration) -> Option<u64> {
     let others = region.stores().filter(|store| *store != from);
     let fit = others.filter(|store| may_lead(cluster, region, *store, now));
     fit.min_by_key(|store| (cluster.leaders_on(*store), *store))
@@ -129,7 +129,7 @@ fn next_leader(cluster: &Cluster, region: &Region, from: u64, now: Duration) -> 
 
 /// The store that leads the Region when the replica on `from` goes: a replica that has to go
 /// matters more than a store that shall not lead.
-fn successor(cluster: &Cluster, region: &Region, from: u64, now: Duration) -> Option<u64> {
+fn successor(cluster: &Counted<'_>, region: &Region, from: u64, now: Duration) -> Option<u64> {
     let others = region.stores().filter(|store| *store != from);
     let able = others.filter(|store| can_lead(cluster, region, *store, now)).min();
     next_leader(cluster, region, from, now).or(able)
@@ -140,7 +140,7 @@ fn successor(cluster: &Cluster, region: &Region, from: u64, now: Duration) -> Op
 /// # Errors
 /// It leads and nobody can take over.
 fn remove(
-    cluster: &Cluster,
+    cluster: &Counted<'_>,
     region: &Region,
     peer: &Peer,
     now: Duration,
@@ -157,7 +157,7 @@ fn remove(
 
 /// The steps that make a replica on `store` vote and then remove `peer`.
 fn replace(
-    cluster: &Cluster,
+    cluster: &Counted<'_>,
     region: &Region,
     peer: &Peer,
     store: u64,
@@ -180,7 +180,7 @@ fn replace(
 /// The store for a replica in place of the one on `leaving`, and why in words: the store of a
 /// learner that is left over, or a new one.
 fn destination(
-    cluster: &Cluster,
+    cluster: &Counted<'_>,
     region: &Region,
     leaving: Option<u64>,
     now: Duration,
@@ -195,7 +195,7 @@ fn destination(
 }
 
 /// Regions that are as repair leaves them: other rules touch no others.
-fn sound(cluster: &Cluster, now: Duration) -> impl Iterator<Item = &Region> {
+fn sound<'a>(cluster: &'a Counted<'_>, now: Duration) -> impl Iterator<Item = &'a Region> {
     cluster.regions.values().filter(move |region| {
         cluster.why_not(region, now).is_none()
             && region.learners().next().is_none()

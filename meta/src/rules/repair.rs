@@ -16,7 +16,7 @@ use neokv_encoding::raft::Peer;
 
 use super::{Found, Proposal, destination, remove, replace};
 use crate::{
-    cluster::{Cluster, Region, State},
+    cluster::{Cluster, Counted, Region, State},
     operator::Step,
     placement,
     words::number,
@@ -24,6 +24,7 @@ use crate::{
 
 /// What has to be repaired.
 pub fn propose(cluster: &Cluster, now: Duration) -> Found {
+    let cluster = &Counted::new(cluster);
     let mut found = Found::default();
     let mut regions: Vec<&Region> = cluster.regions.values().collect();
     regions.sort_by_key(|region| (kept(cluster, region, now).count(), region.id()));
@@ -36,13 +37,13 @@ pub fn propose(cluster: &Cluster, now: Duration) -> Found {
     found
 }
 
-fn is_lost(cluster: &Cluster, peer: &Peer, now: Duration) -> bool {
+fn is_lost(cluster: &Counted<'_>, peer: &Peer, now: Duration) -> bool {
     cluster.state(peer.store, now).is_lost()
 }
 
 /// The voters that are not lost.
 fn kept<'a>(
-    cluster: &Cluster,
+    cluster: &Counted<'_>,
     region: &'a Region,
     now: Duration,
 ) -> impl Iterator<Item = &'a Peer> {
@@ -50,7 +51,11 @@ fn kept<'a>(
 }
 
 /// What is wrong with a Region, if anything, and what to do or why nothing can be done.
-fn repair(cluster: &Cluster, region: &Region, now: Duration) -> Option<Result<Proposal, String>> {
+fn repair(
+    cluster: &Counted<'_>,
+    region: &Region,
+    now: Duration,
+) -> Option<Result<Proposal, String>> {
     let wanted = cluster.settings.replicas;
     let kept = kept(cluster, region, now).count();
     if let Some(lost) = region.voters().find(|peer| is_lost(cluster, peer, now)) {
@@ -84,7 +89,7 @@ fn repair(cluster: &Cluster, region: &Region, now: Duration) -> Option<Result<Pr
 
 /// Replaces a voter that is lost.
 fn replace_lost(
-    cluster: &Cluster,
+    cluster: &Counted<'_>,
     region: &Region,
     lost: &Peer,
     kept: usize,
@@ -102,7 +107,12 @@ fn replace_lost(
 }
 
 /// Adds a voter.
-fn add(cluster: &Cluster, region: &Region, kept: usize, now: Duration) -> Result<Proposal, String> {
+fn add(
+    cluster: &Counted<'_>,
+    region: &Region,
+    kept: usize,
+    now: Duration,
+) -> Result<Proposal, String> {
     let wrong = format!("{}, {} wanted", number(kept, "voter"), cluster.settings.replicas);
     let (store, place) =
         destination(cluster, region, None, now).map_err(|none| format!("{wrong}, and {none}"))?;
@@ -115,7 +125,7 @@ fn add(cluster: &Cluster, region: &Region, kept: usize, now: Duration) -> Result
 
 /// The voter that is missed least: on a store in the worst state, behind the others, sharing the
 /// most labels with them, on the store with the most Regions, with the highest id.
-fn worst<'a>(cluster: &Cluster, region: &'a Region, now: Duration) -> Option<&'a Peer> {
+fn worst<'a>(cluster: &Counted<'_>, region: &'a Region, now: Duration) -> Option<&'a Peer> {
     region.voters().max_by_key(|peer| {
         let others: Vec<u64> = region.stores().filter(|store| *store != peer.store).collect();
         let overlap = placement::overlap_with(cluster, peer.store, &others);
@@ -129,7 +139,7 @@ fn worst<'a>(cluster: &Cluster, region: &'a Region, now: Duration) -> Option<&'a
     })
 }
 
-fn why_worst(cluster: &Cluster, store: u64, now: Duration) -> String {
+fn why_worst(cluster: &Counted<'_>, store: u64, now: Duration) -> String {
     match cluster.state(store, now) {
         State::Up => "of all it adds the least".to_owned(),
         _ => cluster.describe(store, now),

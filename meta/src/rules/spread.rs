@@ -13,12 +13,13 @@ use neokv_encoding::raft::Peer;
 
 use super::{Found, Proposal, replace, sound, up};
 use crate::{
-    cluster::{Cluster, Region},
+    cluster::{Cluster, Counted, Region},
     placement::{self, Overlap},
 };
 
 /// Which replicas can stand further apart.
 pub fn propose(cluster: &Cluster, now: Duration) -> Found {
+    let cluster = &Counted::new(cluster);
     let mut found = Found::default();
     if cluster.settings.labels.is_empty() {
         return found;
@@ -40,7 +41,11 @@ pub fn propose(cluster: &Cluster, now: Duration) -> Found {
 }
 
 /// The replica and the store that lower the overlap of the Region most, if any do.
-fn best_move<'a>(cluster: &Cluster, region: &'a Region, now: Duration) -> Option<(&'a Peer, u64)> {
+fn best_move<'a>(
+    cluster: &Counted<'_>,
+    region: &'a Region,
+    now: Duration,
+) -> Option<(&'a Peer, u64)> {
     let stores: Vec<u64> = region.stores().collect();
     let as_it_is = placement::overlap(cluster, &stores);
     let mut fit = up(cluster, now);
@@ -55,7 +60,7 @@ fn best_move<'a>(cluster: &Cluster, region: &'a Region, now: Duration) -> Option
 }
 
 /// The overlap once a replica has moved.
-pub(super) fn overlap_after(cluster: &Cluster, stores: &[u64], from: u64, to: u64) -> Overlap {
+pub(super) fn overlap_after(cluster: &Counted<'_>, stores: &[u64], from: u64, to: u64) -> Overlap {
     let moved: Vec<u64> = stores.iter().map(|s| if *s == from { to } else { *s }).collect();
     placement::overlap(cluster, &moved)
 }
