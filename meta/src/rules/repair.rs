@@ -126,7 +126,9 @@ fn add(
 /// The voter that is missed least: on a store in the worst state, behind the others, sharing the
 /// most labels with them, on the store with the most Regions, with the highest id.
 fn worst<'a>(cluster: &Counted<'_>, region: &'a Region, now: Duration) -> Option<&'a Peer> {
-    region.voters().max_by_key(|peer| {
+    // A leader that nobody can follow stays, and one of the others goes.
+    let free = region.voters().filter(|peer| remove(cluster, region, peer, now).is_ok());
+    free.max_by_key(|peer| {
         let others: Vec<u64> = region.stores().filter(|store| *store != peer.store).collect();
         let overlap = placement::overlap_with(cluster, peer.store, &others);
         (

@@ -433,3 +433,15 @@ fn placement_prefers_labels_then_regions_then_bytes_then_ids() {
          > add 6, promote 6",
     );
 }
+
+#[test]
+fn of_two_voters_that_are_drained_the_leader_stays_for_now() {
+    planned(
+        "settings replicas=1
+         store 1 drain
+         store 4 drain
+         region 1: 4* 1",
+        "region 1: 2 voters, 1 wanted; the one on store 1 goes: store 1 is draining
+         > remove 1",
+    );
+}
