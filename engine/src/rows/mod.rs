@@ -310,7 +310,7 @@ impl RowTable {
         // Nobody asks twice for the older format of a string that does not exist.
         let is_absent_v1 =
             family == Family::Subkey && value.is_none() && families::in_no_collection(key);
-        let is_long = value.is_some_and(|value| value.len() > LONG);
+        let is_long = key.len() + value.map_or(0, <[u8]>::len) > LONG;
         if !Self::keeps(family) || is_absent_v1 || is_long || self.room.most() == 0 {
             return;
         }
@@ -462,6 +462,17 @@ mod tests {
         assert_eq!(found(&table), None);
         table.keep(Family::Metadata, KEY, Some(b"new"), table.last_published());
         assert_eq!(found(&table).as_deref(), Some(&b"new"[..]));
+    }
+
+    #[test]
+    fn a_row_that_was_read_is_not_kept_if_its_key_is_long() {
+        let table = RowTable::new(Bounds::both(1 << 20, 1 << 20));
+        for (len, is_kept) in [(LONG - 1, true), (LONG, false)] {
+            let key = vec![1; len];
+            let at = table.get_last(Family::Metadata, &key).unwrap_err();
+            table.keep(Family::Metadata, &key, Some(b"v"), at);
+            assert_eq!(table.get_last(Family::Metadata, &key).is_ok(), is_kept, "{len}");
+        }
     }
 
     #[test]

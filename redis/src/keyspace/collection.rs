@@ -88,6 +88,11 @@ impl Collection {
         self.prefix.get(..version).unwrap_or_default()
     }
 
+    /// Bytes of the engine's key of each row, without the subkey. The user's key is in it.
+    pub fn prefix_len(&self) -> usize {
+        self.prefix.len()
+    }
+
     /// The engine's key of the row of `subkey`.
     pub(super) fn row(&self, subkey: &[u8]) -> Vec<u8> {
         let mut row = Vec::with_capacity(self.prefix.len() + subkey.len());

@@ -268,16 +268,21 @@ impl<'a> View<'a> {
     }
 
     /// Shows the values of subkeys, in their order, if memory has all of them: see
-    /// [`Read::get_cached`].
+    /// [`Read::get_cached`]. Not asked where the rows' keys together are long: each has the user's
+    /// key in it, which may be long itself.
     pub fn subkeys_cached<const LEN: usize>(
         &self,
         c: &Collection,
         subkeys: impl Iterator<Item = [u8; LEN]>,
         show: &mut dyn FnMut(&[u8]),
     ) -> Result<bool, CommandError> {
+        const MOST_BYTES: usize = 256 << 10;
         let row = c.prefix.len() + LEN;
-        let mut keys = Vec::with_capacity(row * subkeys.size_hint().0);
+        let mut keys = Vec::new();
         for subkey in subkeys {
+            if keys.len() + row > MOST_BYTES {
+                return Ok(false);
+            }
             keys.extend_from_slice(&c.prefix);
             keys.extend_from_slice(&subkey);
         }

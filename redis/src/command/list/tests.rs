@@ -367,3 +367,19 @@ fn a_run_is_the_same_whether_it_is_looked_up_or_walked_over() {
         assert_eq!(looked_up, walked, "{line}");
     }
 }
+
+#[test]
+fn a_long_key_is_not_copied_for_each_of_many_elements() {
+    let mut bench = Bench::new();
+    for (key, is_asked) in [("k".repeat(500), true), ("k".repeat(5000), false)] {
+        let elements = vec!["e"; 100].join(" ");
+        bench.run(&format!("RPUSH {key} {elements}"));
+        let snapshot = bench.engine.snapshot();
+        let view = bench.view_over(&snapshot);
+        let list = view.collection(&Bytes::from(key), DataType::List).unwrap().unwrap();
+        let positions = (list.meta.head..list.meta.tail).map(u64::to_be_bytes);
+        let mut shown = 0;
+        let has_all = view.subkeys_cached(&list, positions, &mut |_| shown += 1).unwrap();
+        assert_eq!((has_all, shown), if is_asked { (true, 100) } else { (false, 0) });
+    }
+}
